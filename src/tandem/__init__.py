@@ -1,0 +1,61 @@
+"""One Django task, two engines: written once with Django's `@task`, run on Celery or on Restate.
+
+The public names, nothing else.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from tandem.exceptions import (
+    AttemptOver,
+    BrokerUnavailable,
+    Cancelled,
+    ConfigurationError,
+    LedgerNotMigrated,
+    Permanent,
+    Retryable,
+    RouteError,
+    TandemError,
+    TimeLimitExceeded,
+    UnknownTask,
+)
+
+if TYPE_CHECKING:
+    from tandem.backend import TandemBackend
+    from tandem.context import AsyncContext, Context
+    from tandem.task import Task, TaskResult
+
+__all__ = [
+    "AsyncContext",
+    "AttemptOver",
+    "BrokerUnavailable",
+    "Cancelled",
+    "ConfigurationError",
+    "Context",
+    "LedgerNotMigrated",
+    "Permanent",
+    "Retryable",
+    "RouteError",
+    "TandemBackend",
+    "TandemError",
+    "Task",
+    "TaskResult",
+    "TimeLimitExceeded",
+    "UnknownTask",
+]
+
+# These import models, which need the apps loaded; Django builds the backend earlier, while it imports tasks.
+_LAZY = {
+    "AsyncContext": "tandem.context",
+    "Context": "tandem.context",
+    "Task": "tandem.task",
+    "TaskResult": "tandem.task",
+    "TandemBackend": "tandem.backend",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        from importlib import import_module  # noqa: PLC0415  # only for the lazy names
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,166 @@
+"""A Tandem backend's `OPTIONS`, read once into typed values; a misspelt key is an error that suggests the right one."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, Final, Self
+
+from tandem.exceptions import ConfigurationError
+
+__all__ = ["BUILT_IN_ENGINES", "CeleryOptions", "Configuration", "RestateOptions", "nearest", "settings_of"]
+
+BUILT_IN_ENGINES: Final = ("celery", "restate", "stub", "immediate")
+
+
+def nearest(name: str, candidates: list[str] | tuple[str, ...]) -> str:
+    """Answer a hint such as `; did you mean 'x'?`, or an empty string when nothing is near."""
+    matches = get_close_matches(name, candidates, n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else ""
+
+
+def _read[T](kind: type[T], options: Mapping[str, Any], where: str) -> T:
+    """Build the dataclass `kind` from upper-case `options`, refusing unknown keys and wrong types by name."""
+    known = {item.name.upper(): item for item in fields(kind)}  # type: ignore[arg-type]  # callers pass dataclasses
+    values: dict[str, Any] = {}
+    for key, value in options.items():
+        if key not in known:
+            raise ConfigurationError(
+                f"{where} has an unknown key {key!r}{nearest(key, list(known))} Known keys: {', '.join(known)}."
+            )
+        default = known[key].default
+        if isinstance(default, bool | int | float | str) and not _fits(value, default):
+            raise ConfigurationError(
+                f"{where}[{key!r}] is {value!r}, but must be a {type(default).__name__} such as {default!r}."
+            )
+        values[known[key].name] = value
+    return kind(**values)
+
+
+def _fits(value: object, default: object) -> bool:
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, int | float)
+    return isinstance(value, type(default))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CeleryOptions:
+    """How to reach the broker.
+
+    `connect_timeout` and `breaker_seconds` are seconds: a broker that is down costs one caller at most the first,
+    then none until the second is over.
+    """
+
+    broker_url: str = "redis://127.0.0.1:6379/0"
+    key_prefix: str = ""
+    connect_timeout: float = 0.4
+    breaker_seconds: float = 2.0
+    grace_seconds: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RestateOptions:
+    """Where Restate is, where it finds this project's services, and how requests between them are signed.
+
+    Timeouts are seconds. `concurrency` is the number of bodies one service process runs at once;
+    `longest_step` bounds one step: Restate aborts an attempt that is silent for longer.
+    """
+
+    ingress_url: str = "http://127.0.0.1:8080"
+    admin_url: str = "http://127.0.0.1:9070"
+    service_url: str = "http://127.0.0.1:9080"
+    identity_keys: tuple[str, ...] | list[str] = ()
+    concurrency: int = 8
+    connect_timeout: float = 0.4
+    request_timeout: float = 10.0
+    breaker_seconds: float = 2.0
+    longest_step: float = 3600.0
+    stuck_threads: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """Everything under `TASKS[alias]["OPTIONS"]`.
+
+    Seconds: `lease_seconds` (an attempt that is silent for that long has lost its execution), `relay_seconds`
+    (between two rounds of the relay), `override_seconds` (how old a process's view of routing overrides may be).
+    `max_arguments_bytes` bounds the JSON of one call's arguments, `max_result_bytes` that of a result.
+    `max_lost_leases` executions that keep killing their worker are dead after so many.
+    """
+
+    alias: str = "default"
+    queues: tuple[str, ...] = ("default",)
+    celery: CeleryOptions | None = None
+    restate: RestateOptions | None = None
+    engines: tuple[str, ...] = ("celery",)
+    routes: Mapping[str, Any] = field(default_factory=dict)
+    environment_routes: str = ""
+    lease_seconds: float = 15.0
+    relay_seconds: float = 0.5
+    override_seconds: float = 1.0
+    max_arguments_bytes: int = 1_048_576
+    max_result_bytes: int = 1_048_576
+    max_lost_leases: int = 3
+    idempotency_days: float = 7.0
+    retention_days: float = 30.0
+
+    @classmethod
+    def read(cls, alias: str, params: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Self:
+        """Read `TASKS[alias]`; raises `ConfigurationError` naming the key, the value and what is allowed."""
+        where = f"TASKS[{alias!r}]['OPTIONS']"
+        options = dict(params.get("OPTIONS", {}))
+        engines = options.pop("ENGINES", {"celery": {}})
+        if not isinstance(engines, Mapping) or not engines:
+            raise ConfigurationError(f"{where}['ENGINES'] must name at least one of {', '.join(BUILT_IN_ENGINES)}.")
+        for name in engines:
+            if name not in BUILT_IN_ENGINES:
+                raise ConfigurationError(
+                    f"{where}['ENGINES'] names the engine {name!r}, which does not exist"
+                    f"{nearest(name, BUILT_IN_ENGINES)} Engines: {', '.join(BUILT_IN_ENGINES)}."
+                )
+        scalars = {item.name.upper() for item in fields(cls)} - {
+            "ALIAS",
+            "QUEUES",
+            "CELERY",
+            "RESTATE",
+            "ENGINES",
+            "ENVIRONMENT_ROUTES",
+        }
+        for key in options:
+            if key not in scalars:
+                allowed = ["ENGINES", *sorted(scalars)]
+                raise ConfigurationError(
+                    f"{where} has an unknown key {key!r}{nearest(key, allowed)} Known keys: {', '.join(allowed)}."
+                )
+        base = _read(cls, options, where)
+        for name in ("lease_seconds", "relay_seconds", "max_arguments_bytes", "max_result_bytes", "max_lost_leases"):
+            if getattr(base, name) <= 0:
+                raise ConfigurationError(f"{where}[{name.upper()!r}] is {getattr(base, name)!r}, but must be above 0.")
+        given = {item.name: getattr(base, item.name) for item in fields(cls)}
+        given.update(
+            alias=alias,
+            queues=tuple(params.get("QUEUES", ["default"])),
+            engines=tuple(engines),
+            environment_routes=(os.environ if environment is None else environment).get("TANDEM_ROUTES", ""),
+        )
+        if "celery" in engines:
+            given["celery"] = _read(CeleryOptions, engines["celery"], f"{where}['ENGINES']['celery']")
+        if "restate" in engines:
+            given["restate"] = _read(RestateOptions, engines["restate"], f"{where}['ENGINES']['restate']")
+        return cls(**given)
+
+
+def settings_of(alias: str = "default") -> Mapping[str, Any]:
+    """Return `TASKS[alias]` of the running project; raises `ConfigurationError` where there is none."""
+    from django.conf import settings  # noqa: PLC0415  # keeps this module importable before settings are configured
+
+    try:
+        params: Mapping[str, Any] = settings.TASKS[alias]
+    except KeyError:
+        raise ConfigurationError(
+            f"TASKS has no backend {alias!r}{nearest(alias, list(settings.TASKS))} Add one with"
+            " BACKEND 'tandem.TandemBackend'."
+        ) from None
+    return params

@@ -1,0 +1,82 @@
+"""What Tandem raises, and what a task body may raise to steer its own retries."""
+
+from typing import final
+
+__all__ = [
+    "AttemptOver",
+    "BrokerUnavailable",
+    "Cancelled",
+    "ConfigurationError",
+    "LedgerNotMigrated",
+    "OrderChanged",
+    "Permanent",
+    "Retryable",
+    "RouteError",
+    "TandemError",
+    "TimeLimitExceeded",
+    "UnknownTask",
+]
+
+
+class TandemError(Exception):
+    """Base of every error that Tandem itself raises for a caller to act on."""
+
+
+class ConfigurationError(TandemError, ValueError):
+    """A setting is missing, misspelt or out of range; the message names it, its value and the way out."""
+
+
+class RouteError(TandemError, ValueError):
+    """A routing rule or a call asks for what no engine can serve, or names what does not exist."""
+
+
+class UnknownTask(TandemError, LookupError):
+    """A row names a task that this process cannot import."""
+
+
+class BrokerUnavailable(TandemError, ConnectionError):
+    """A broker or runtime did not take a reference. The rows stay, the relay sends them when it is back."""
+
+
+class LedgerNotMigrated(TandemError, RuntimeError):
+    """The ledger's tables are missing or older than the code; `manage.py migrate` is the way out."""
+
+
+class Permanent(TandemError):
+    """Raised by a body: fails the execution at once, whatever retries are left."""
+
+
+class Retryable(TandemError):
+    """Raised by a body: retried while retries are left.
+
+    `after` is the delay in seconds; without it the task's backoff decides.
+    """
+
+    def __init__(self, message: str = "", *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class OrderChanged(TandemError):
+    """On replay the body asked for another step than the one recorded at this place.
+
+    The code changed under a running execution. Its checkpoints are kept: it is parked on Celery until `retry`
+    after a fix, and retried by the runtime on Restate, where the old revision serves it.
+    """
+
+
+class TimeLimitExceeded(TandemError, TimeoutError):
+    """An attempt ran longer than its task's `time_limit`. A failure like any other: retried while retries are left."""
+
+
+class Cancelled(TandemError):
+    """Raised in a body at a context call, once its execution was cancelled. Clean-up may run; nothing else is recorded."""
+
+
+@final
+class AttemptOver(BaseException):
+    """The attempt no longer holds the lease, or suspended: the body must end here.
+
+    A `BaseException`, so that no `except Exception` keeps the attempt alive; it is raised again at every later
+    context call. What the attempt had recorded stays.
+    """
