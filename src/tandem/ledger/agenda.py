@@ -1,0 +1,113 @@
+"""The relay's statements: what is due, and whose lease ran out.
+
+They use the partial index of unfinished rows by engine, queue, due and sent times, and skip what another relay has
+locked, so any number of relays may run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from tandem.ledger.statements import Statement
+
+__all__ = ["Due", "next_due", "queues", "take_due", "take_over"]
+
+# A loose index scan: one index descent for each (engine, queue), however many rows there are.
+QUEUES: Final = """
+WITH RECURSIVE pairs AS (
+    (SELECT engine, queue FROM tandem_execution WHERE outcome IS NULL ORDER BY engine, queue LIMIT 1)
+    UNION ALL
+    SELECT following.engine, following.queue
+    FROM pairs CROSS JOIN LATERAL (
+        SELECT engine, queue FROM tandem_execution
+        WHERE outcome IS NULL AND (engine, queue) > (pairs.engine, pairs.queue)
+        ORDER BY engine, queue LIMIT 1
+    ) AS following
+)
+SELECT engine, queue FROM pairs
+"""
+
+TAKE_DUE: Final = """
+WITH due AS (
+    SELECT id FROM tandem_execution
+    WHERE engine = %(engine)s AND queue = %(queue)s AND due_at <= now() AND outcome IS NULL
+      AND phase = ANY(%(phases)s::text[])
+    ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+UPDATE tandem_execution AS execution
+SET phase = 'queued', due_at = NULL, sent_at = clock_timestamp(), epoch = %(epoch)s
+FROM due WHERE execution.id = due.id
+RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch
+"""
+
+NEXT_DUE: Final = """
+SELECT EXTRACT(EPOCH FROM due_at - now())::float8 FROM tandem_execution
+WHERE engine = %(engine)s AND queue = %(queue)s AND due_at > now() AND outcome IS NULL
+ORDER BY due_at LIMIT 1
+"""
+
+# Walks the sent rows of a queue from the oldest. An execution that was asked to cancel ends with its worker.
+TAKE_OVER: Final = """
+WITH expired AS (
+    SELECT id FROM tandem_execution
+    WHERE engine = %(engine)s AND queue = %(queue)s AND due_at IS NULL AND outcome IS NULL
+      AND sent_at < now() AND phase = 'running' AND lease_expires_at < now()
+    ORDER BY sent_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), fate AS (
+    SELECT expired.id, CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+                            WHEN lost >= %(most)s THEN 'dead' END AS outcome
+    FROM expired JOIN tandem_execution USING (id)
+)
+UPDATE tandem_execution AS execution
+SET phase = COALESCE(fate.outcome, 'queued'),
+    outcome = fate.outcome,
+    finished_at = CASE WHEN fate.outcome IS NOT NULL THEN now() END,
+    errors = CASE WHEN fate.outcome = 'dead' THEN errors || jsonb_build_array(jsonb_build_object(
+        'exception_class_path', 'builtins.RuntimeError',
+        'traceback', 'RuntimeError: ' || lost + 1 || ' leases were lost: the body kills or freezes its worker every'
+                     ' time. Retry it by hand once the cause is gone.')) ELSE errors END,
+    due_at = CASE WHEN fate.outcome IS NULL THEN now() END,
+    attempts = attempts + 1, lost = lost + 1, lease_expires_at = NULL, sent_at = NULL, epoch = NULL
+FROM fate WHERE execution.id = fate.id
+RETURNING execution.id, fate.outcome
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A row the relay took to send."""
+
+    id: UUID
+    task: str
+    queue: str
+    priority: int
+    dispatch: int
+
+
+def queues() -> Statement[list[tuple[str, str]]]:
+    """Every (engine, queue) with unfinished rows."""
+    return Statement("queues", QUEUES, {}, lambda rows: [(row[0], row[1]) for row in rows])
+
+
+def take_due(*, engine: str, queue: str, phases: Sequence[str], epoch: str | None, limit: int) -> Statement[list[Due]]:
+    """Take a batch of rows whose time has come and write them as sent; a push that then fails is `unsent`."""
+    parameters = {"engine": engine, "queue": queue, "phases": list(phases), "epoch": epoch, "limit": limit}
+    return Statement("take_due", TAKE_DUE, parameters, lambda rows: [Due(*row) for row in rows])
+
+
+def next_due(*, engine: str, queue: str) -> Statement[float | None]:
+    """Seconds until the next row of a queue is due; None where none is planned."""
+    return Statement(
+        "next_due", NEXT_DUE, {"engine": engine, "queue": queue}, lambda rows: rows[0][0] if rows else None
+    )
+
+
+def take_over(*, engine: str, queue: str, most: int, limit: int) -> Statement[list[tuple[UUID, str | None]]]:
+    """Take a batch of running rows whose lease ran out.
+
+    Each is due at once, or cancelled where that was asked for, or dead after `most` lost leases before this one.
+    Reads `(id, outcome)`; None: it is due.
+    """
+    parameters = {"engine": engine, "queue": queue, "most": most, "limit": limit}
+    return Statement("take_over", TAKE_OVER, parameters, lambda rows: [(row[0], row[1]) for row in rows])

@@ -1,0 +1,190 @@
+"""Executing the ledger's statements.
+
+Enqueue runs on Django's connection of the `default` database, so that a row commits with the caller's transaction.
+The runner has connections of its own, one per thread and one pool per event loop, so that progress and checkpoints
+are never part of the body's transaction.
+"""
+
+import asyncio
+import os
+import select
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+import psycopg
+from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
+from django.db.utils import OperationalError
+from psycopg import errors
+
+from tandem.exceptions import LedgerNotMigrated
+from tandem.ledger.statements import Statement
+
+__all__ = [
+    "LEDGER_DATABASE",
+    "aexecute",
+    "close",
+    "connection_parameters",
+    "execute",
+    "execute_in_transaction",
+    "is_postgresql",
+]
+
+LEDGER_DATABASE: Final = "default"
+
+_ASYNC_CONNECTIONS: Final = 4
+
+
+def is_postgresql() -> bool:
+    """Whether the `default` database can hold a running ledger (SQLite holds only its migrations)."""
+    return connections[LEDGER_DATABASE].vendor == "postgresql"
+
+
+def connection_parameters() -> dict[str, Any]:
+    """Libpq's parameters of the `default` database, as Django's settings have them."""
+    if not is_postgresql():
+        raise ImproperlyConfigured(
+            f"Tandem's ledger needs PostgreSQL, but DATABASES[{LEDGER_DATABASE!r}] is"
+            f" {connections[LEDGER_DATABASE].vendor}. Use PostgreSQL, or the stub or immediate engine in unit tests."
+        )
+    parameters = dict(connections[LEDGER_DATABASE].get_connection_params())
+    for name in ("cursor_factory", "context", "pool", "prepare_threshold", "assume_role", "server_side_binding"):
+        parameters.pop(name, None)
+    return parameters
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except (errors.UndefinedTable, errors.UndefinedColumn) as error:
+        raise LedgerNotMigrated(
+            f"The ledger in DATABASES[{LEDGER_DATABASE!r}] lacks what this version needs ({error.diag.message_primary})."
+            " Run `manage.py migrate`."
+        ) from error
+
+
+def execute_in_transaction[T](statement: Statement[T]) -> T:
+    """Execute on Django's connection, inside the caller's transaction where there is one.
+
+    psycopg's own cursor, prepared: measured at three quarters of the cost of Django's (`docs/speed.md`). Database
+    errors are Django's (`django.db.utils`), a missing table is `LedgerNotMigrated`.
+    """
+    connection = connections[LEDGER_DATABASE]
+    connection.ensure_connection()
+    raw: psycopg.Connection[Any] | None = connection.connection
+    if raw is None:
+        raise OperationalError(f"DATABASES[{LEDGER_DATABASE!r}] has no open connection.")
+    connection.validate_no_broken_transaction()
+    with connection.wrap_database_errors, _explained(), psycopg.Cursor(raw) as cursor:
+        # A pooler in transaction mode cannot keep prepared statements: prepare_threshold None says so.
+        prepare = None if raw.prepare_threshold is None else True
+        cursor.execute(statement.sql.encode(), statement.parameters, prepare=prepare)
+        return statement.read(cursor.fetchall())
+
+
+class _Own(threading.local):
+    connection: psycopg.Connection[Any] | None = None
+    pid: int = 0
+
+
+_own = _Own()
+
+
+def _usable(connection: psycopg.Connection[Any]) -> bool:
+    """Whether the server still holds its end: an idle connection with something to read has been ended by it."""
+    if connection.closed:
+        return False
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
+
+
+def _connection() -> psycopg.Connection[Any]:
+    current = _own.connection
+    if current is not None and _own.pid != os.getpid():
+        # Inherited through a fork: the socket is the parent's. psycopg says no goodbye on it from another process.
+        current = None
+    if current is None or not _usable(current):
+        close()
+        current = psycopg.connect(**connection_parameters(), autocommit=True, prepare_threshold=0)
+        _own.connection, _own.pid = current, os.getpid()
+    return current
+
+
+def execute[T](statement: Statement[T]) -> T:
+    """Execute and commit on this thread's own ledger connection.
+
+    Raises psycopg's errors: `psycopg.OperationalError` where the database is down. What a lost connection may have
+    committed is settled by the fence and the lease, so nothing is retried here.
+    """
+    connection = _connection()
+    with _explained(), connection.cursor() as cursor:
+        cursor.execute(statement.sql.encode(), statement.parameters)
+        return statement.read(cursor.fetchall())
+
+
+def close() -> None:
+    """Close this thread's own ledger connection; the next statement opens another."""
+    current, _own.connection = _own.connection, None
+    if current is not None and _own.pid == os.getpid():
+        current.close()
+
+
+class _LoopConnections:
+    """A few connections shared by the async bodies of one event loop, opened on demand and kept."""
+
+    def __init__(self) -> None:
+        self._idle: list[psycopg.AsyncConnection[Any]] = []
+        self._places = asyncio.Semaphore(_ASYNC_CONNECTIONS)
+
+    async def execute[T](self, statement: Statement[T]) -> T:
+        async with self._places:
+            connection = await self._take()
+            try:
+                with _explained():
+                    async with connection.cursor() as cursor:
+                        await cursor.execute(statement.sql.encode(), statement.parameters)
+                        rows = await cursor.fetchall()
+            except BaseException:
+                # Its state is unknown (a cancelled task may have left half an answer on it).
+                await connection.close()
+                raise
+            self._idle.append(connection)
+            return statement.read(rows)
+
+    async def _take(self) -> psycopg.AsyncConnection[Any]:
+        while self._idle:
+            connection = self._idle.pop()
+            poll = select.poll()
+            poll.register(connection.fileno(), select.POLLIN)
+            if not connection.closed and not poll.poll(0):
+                return connection
+            await connection.close()
+        return await psycopg.AsyncConnection.connect(**connection_parameters(), autocommit=True, prepare_threshold=0)
+
+    async def aclose(self) -> None:
+        while self._idle:
+            await self._idle.pop().close()
+
+
+_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopConnections] = WeakKeyDictionary()
+
+
+async def aexecute[T](statement: Statement[T]) -> T:
+    """As `execute`, awaited, on one of the running loop's connections."""
+    loop = asyncio.get_running_loop()
+    connections_of_loop = _loops.get(loop)
+    if connections_of_loop is None:
+        connections_of_loop = _loops[loop] = _LoopConnections()
+    return await connections_of_loop.execute(statement)
+
+
+async def aclose() -> None:
+    """Close the running loop's connections."""
+    connections_of_loop = _loops.pop(asyncio.get_running_loop(), None)
+    if connections_of_loop is not None:
+        await connections_of_loop.aclose()

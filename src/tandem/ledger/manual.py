@@ -1,0 +1,105 @@
+"""Statements for what a person asks: a retry by hand, an execution's phase, pruning."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from tandem.ledger.statements import Statement
+
+__all__ = ["Found", "Retried", "by_idempotency_key", "expire_keys", "phase_of", "prune", "retry"]
+
+PHASE_OF: Final = "SELECT task, phase, engine FROM tandem_execution WHERE id = %(id)s"
+
+BY_IDEMPOTENCY_KEY: Final = "SELECT id FROM tandem_execution WHERE task = %(task)s AND idempotency_key = %(key)s"
+
+# The fence goes up too: whatever may still run of an earlier attempt is over.
+RETRY: Final = """
+UPDATE tandem_execution
+SET phase = 'queued', outcome = NULL, result = NULL, finished_at = NULL, due_at = NULL, attempts = 0, lost = 0,
+    dispatch = dispatch + 1, invocation = NULL, fence = fence + 1, lease_expires_at = NULL,
+    cancel_requested_at = NULL, cancelled_by = NULL, worker_ids = '[]',
+    sent_at = clock_timestamp(), epoch = NULL,
+    reason = CASE WHEN %(engine)s::text IS NULL THEN reason ELSE 'retry(engine=)' END,
+    engine = COALESCE(%(engine)s::text, engine)
+WHERE id = %(id)s AND phase IN ('failed', 'dead', 'cancelled', 'parked', 'held')
+RETURNING id, task, queue, priority, dispatch, engine
+"""
+
+# By primary keys of a short batch: never a long transaction, and beside a full load it waits for nobody.
+PRUNE: Final = """
+WITH old AS (
+    SELECT id FROM tandem_execution
+    WHERE created_at < now() - %(days)s * interval '1 day' AND finished_at < now() - %(days)s * interval '1 day'
+    ORDER BY created_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), steps AS (
+    DELETE FROM tandem_step USING old WHERE execution_id = old.id
+), progress AS (
+    DELETE FROM tandem_progress USING old WHERE execution_id = old.id
+)
+DELETE FROM tandem_execution USING old WHERE tandem_execution.id = old.id
+RETURNING tandem_execution.id
+"""
+
+EXPIRE_KEYS: Final = """
+UPDATE tandem_execution SET idempotency_key = NULL
+WHERE id IN (
+    SELECT id FROM tandem_execution
+    WHERE idempotency_key IS NOT NULL AND outcome IS NOT NULL
+      AND finished_at < now() - %(days)s * interval '1 day'
+    LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+)
+RETURNING id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an execution is, in three words."""
+
+    task: str
+    phase: str
+    engine: str
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """A row that is to be sent again."""
+
+    id: UUID
+    task: str
+    queue: str
+    priority: int
+    dispatch: int
+    engine: str
+
+
+def phase_of(id: UUID) -> Statement[Found | None]:  # noqa: A002  # the column
+    """Read an execution's task, phase and engine; None where there is none."""
+    return Statement("phase_of", PHASE_OF, {"id": id}, lambda rows: Found(*rows[0]) if rows else None)
+
+
+def by_idempotency_key(*, task: str, key: str) -> Statement[UUID | None]:
+    """Find the execution that holds a task's idempotency key."""
+    return Statement(
+        "by_idempotency_key", BY_IDEMPOTENCY_KEY, {"task": task, "key": key}, lambda rows: rows[0][0] if rows else None
+    )
+
+
+def retry(*, id: UUID, engine: str | None) -> Statement[Retried | None]:  # noqa: A002  # the column
+    """Queue an ended, parked or held execution again with its steps kept; None where it is neither."""
+    return Statement("retry", RETRY, {"id": id, "engine": engine}, lambda rows: Retried(*rows[0]) if rows else None)
+
+
+def _count(rows: Sequence[tuple[Any, ...]]) -> int:
+    return len(rows)
+
+
+def prune(*, days: float, limit: int) -> Statement[int]:
+    """Delete a batch of executions that finished more than `days` ago, with their steps; answers how many."""
+    return Statement("prune", PRUNE, {"days": days, "limit": limit}, _count)
+
+
+def expire_keys(*, days: float, limit: int) -> Statement[int]:
+    """Free a batch of idempotency keys of executions that finished more than `days` ago; answers how many."""
+    return Statement("expire_keys", EXPIRE_KEYS, {"days": days, "limit": limit}, _count)

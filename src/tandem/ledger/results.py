@@ -1,0 +1,76 @@
+"""Rows of the ledger as the results that callers see."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.tasks.base import TaskError
+
+from tandem.ledger.models import Execution, Progress
+from tandem.ledger.rows import Claim
+from tandem.task import STATUS_OF_PHASE, ProgressValue, Task, TaskResult
+
+__all__ = ["result_of_claim", "result_of_row"]
+
+
+def _errors(errors: Sequence[dict[str, str]]) -> list[TaskError]:
+    return [TaskError(**error) for error in errors]
+
+
+def result_of_claim(task: Task, claim: Claim) -> TaskResult:
+    """The result as a running body sees it in `context.task_result`."""
+    return TaskResult(
+        task=task,
+        id=str(claim.id),
+        status=STATUS_OF_PHASE["running"],
+        enqueued_at=claim.created_at,
+        started_at=claim.started_at,
+        finished_at=None,
+        last_attempted_at=claim.last_attempted_at,
+        args=claim.arguments["args"],
+        kwargs=claim.arguments["kwargs"],
+        backend=task.backend,
+        errors=_errors(claim.errors),
+        worker_ids=claim.worker_ids,
+        phase="running",
+        engine=claim.engine,
+        reason=claim.reason,
+        owner=claim.owner,
+    )
+
+
+def result_of_row(task: Task, row: Execution, progress: Progress | None) -> TaskResult:
+    """The result of a row as it was read."""
+    result = TaskResult(
+        task=task,
+        id=str(row.id),
+        status=STATUS_OF_PHASE[row.phase],
+        enqueued_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        last_attempted_at=row.last_attempted_at,
+        args=row.arguments["args"],
+        kwargs=row.arguments["kwargs"],
+        backend=task.backend,
+        errors=_errors(row.errors),
+        worker_ids=row.worker_ids,
+        phase=row.phase,
+        engine=row.engine,
+        reason=row.reason,
+        owner=row.owner,
+        progress=_progress(progress),
+        cancelled_by=row.cancelled_by,
+    )
+    object.__setattr__(result, "_return_value", row.result)
+    return result
+
+
+def _progress(row: Progress | None) -> ProgressValue | None:
+    if row is None:
+        return None
+    values: dict[str, Any] = {
+        "current": row.current,
+        "total": row.total,
+        "message": row.message,
+        "updated_at": row.updated_at,
+    }
+    return ProgressValue(**values)

@@ -1,0 +1,99 @@
+"""What the ledger's statements take and answer, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from traceback import format_exception
+from typing import Any, Self
+from uuid import UUID
+
+__all__ = ["Checkpoint", "Claim", "Error", "NewExecution", "RecordedStep"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewExecution:
+    """A row about to be inserted. `arguments` is JSON text: `{"args": [...], "kwargs": {...}}`."""
+
+    id: UUID
+    task: str
+    queue: str
+    priority: int
+    arguments: str
+    engine: str
+    reason: str
+    pinned: bool
+    phase: str
+    owner: str | None = None
+    parent: UUID | None = None
+    trace: Mapping[str, str] | None = None
+    idempotency_key: str | None = None
+    due_at: datetime | None = None
+    epoch: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a claim answers: all that an attempt needs to know. Positional: its fields are the statement's columns."""
+
+    id: UUID
+    task: str
+    queue: str
+    priority: int
+    arguments: dict[str, Any]
+    engine: str
+    reason: str
+    owner: str | None
+    parent: UUID | None
+    trace: dict[str, str] | None
+    idempotency_key: str | None
+    fence: int
+    attempts: int
+    lost: int
+    dispatch: int
+    worker_ids: list[str]
+    errors: list[dict[str, str]]
+    created_at: datetime
+    started_at: datetime
+    last_attempted_at: datetime
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedStep:
+    """A step of an earlier attempt. `due_in` is the seconds until it ends: above 0 only for a sleep."""
+
+    name: str
+    occurrence: int
+    position: int
+    kind: str
+    result: Any
+    due_in: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """What a guarded write answered: whether the lease is held, the row was written, and a cancel was asked for."""
+
+    held: bool
+    written: bool
+    cancel_requested: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Error:
+    """One failure of an attempt, as it is kept on the row."""
+
+    exception_class_path: str
+    traceback: str
+
+    @classmethod
+    def of(cls, error: BaseException) -> Self:
+        """Keep `error` with its traceback, at most 20,000 characters of it (the end says what happened)."""
+        kind = type(error)
+        # PostgreSQL's JSON holds no NUL.
+        text = "".join(format_exception(error))[-20_000:].replace("\0", "\\0")
+        return cls(exception_class_path=f"{kind.__module__}.{kind.__qualname__}", traceback=text)
+
+    def as_json(self) -> dict[str, str]:
+        """The form in the row's `errors`."""
+        return {"exception_class_path": self.exception_class_path, "traceback": self.traceback}

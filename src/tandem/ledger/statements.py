@@ -1,0 +1,492 @@
+"""Every statement of the hot path, by name.
+
+A `Statement` is SQL with its parameters and the reader of its rows; `tandem.ledger.connection` executes it, on the
+runner's own connection or, at enqueue, on Django's. Times are the database's: no process's clock takes part in a
+lease. Guards: each write of an attempt names its fence, so an attempt that is over changes nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from tandem.ledger.rows import Checkpoint, Claim, Error, NewExecution, RecordedStep
+
+__all__ = [
+    "Statement",
+    "cancel_running",
+    "cancel_waiting",
+    "checkpoint",
+    "claim",
+    "claim_invocation",
+    "finish",
+    "heartbeat",
+    "insert_many",
+    "insert_one",
+    "park",
+    "progress",
+    "recorded_steps",
+    "release",
+    "resume",
+    "retry_later",
+    "sent",
+    "suspend",
+    "unsent",
+]
+
+type Rows = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement[T]:
+    """One named statement: what is sent, and how its rows are read."""
+
+    name: str
+    sql: str
+    parameters: Mapping[str, Any]
+    read: Callable[[Rows], T]
+
+
+def _count(rows: Rows) -> int:
+    return len(rows)
+
+
+def _any(rows: Rows) -> bool:
+    return bool(rows)
+
+
+# --- enqueue -----------------------------------------------------------------------------------------------------
+
+_INSERT_COLUMNS: Final = (
+    "id, task, queue, priority, arguments, engine, reason, pinned, owner, parent, trace, idempotency_key,"
+    " phase, due_at, sent_at, epoch, created_at"
+)
+
+INSERT_ONE: Final = f"""
+INSERT INTO tandem_execution ({_INSERT_COLUMNS})
+VALUES (%(id)s, %(task)s, %(queue)s, %(priority)s, %(arguments)s, %(engine)s, %(reason)s, %(pinned)s, %(owner)s,
+        %(parent)s, %(trace)s, %(idempotency_key)s, %(phase)s::text, %(due_at)s,
+        CASE WHEN %(phase)s::text = 'queued' THEN clock_timestamp() END, %(epoch)s, clock_timestamp())
+ON CONFLICT DO NOTHING
+RETURNING created_at
+"""
+
+INSERT_MANY: Final = f"""
+INSERT INTO tandem_execution ({_INSERT_COLUMNS})
+SELECT new.id, %(task)s, %(queue)s, %(priority)s, new.arguments, new.engine, new.reason, %(pinned)s, %(owner)s,
+       %(parent)s, %(trace)s, NULL, new.phase, %(due_at)s,
+       CASE WHEN new.phase = 'queued' THEN clock_timestamp() END, new.epoch, clock_timestamp()
+FROM unnest(%(ids)s::uuid[], %(arguments)s::jsonb[], %(engines)s::text[], %(reasons)s::text[], %(phases)s::text[],
+            %(epochs)s::text[]) AS new(id, arguments, engine, reason, phase, epoch)
+RETURNING created_at
+"""
+
+UNSENT: Final = """
+UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now()
+WHERE id = ANY(%(ids)s) AND phase = 'queued' AND outcome IS NULL
+RETURNING id
+"""
+
+SENT: Final = """
+UPDATE tandem_execution SET sent_at = now(), epoch = %(epoch)s
+WHERE id = ANY(%(ids)s) AND phase = 'queued' AND outcome IS NULL
+RETURNING id
+"""
+
+
+def insert_one(new: NewExecution) -> Statement[datetime | None]:
+    """Insert one row; reads its `created_at`, or None where the idempotency key is taken."""
+    parameters = {
+        "id": new.id,
+        "task": new.task,
+        "queue": new.queue,
+        "priority": new.priority,
+        "arguments": new.arguments,
+        "engine": new.engine,
+        "reason": new.reason,
+        "pinned": new.pinned,
+        "owner": new.owner,
+        "parent": new.parent,
+        "trace": None if new.trace is None else Jsonb(new.trace),
+        "idempotency_key": new.idempotency_key,
+        "phase": new.phase,
+        "due_at": new.due_at,
+        "epoch": new.epoch,
+    }
+    return Statement("insert_one", INSERT_ONE, parameters, lambda rows: rows[0][0] if rows else None)
+
+
+def insert_many(rows: Sequence[NewExecution]) -> Statement[datetime]:
+    """Insert rows of one task with the same options in one statement; reads the first row's `created_at`."""
+    first = rows[0]
+    parameters = {
+        "task": first.task,
+        "queue": first.queue,
+        "priority": first.priority,
+        "pinned": first.pinned,
+        "owner": first.owner,
+        "parent": first.parent,
+        "trace": None if first.trace is None else Jsonb(first.trace),
+        "due_at": first.due_at,
+        "ids": [row.id for row in rows],
+        "arguments": [row.arguments for row in rows],
+        "engines": [row.engine for row in rows],
+        "reasons": [row.reason for row in rows],
+        "phases": [row.phase for row in rows],
+        "epochs": [row.epoch for row in rows],
+    }
+    return Statement("insert_many", INSERT_MANY, parameters, lambda created: created[0][0])
+
+
+def unsent(ids: Sequence[UUID]) -> Statement[int]:
+    """Say that a push failed: the relay sends these rows as soon as the broker is back."""
+    return Statement("unsent", UNSENT, {"ids": list(ids)}, _count)
+
+
+def sent(ids: Sequence[UUID], epoch: str | None) -> Statement[int]:
+    """Say that a push met another epoch of the broker than the rows were written with."""
+    return Statement("sent", SENT, {"ids": list(ids), "epoch": epoch}, _count)
+
+
+# --- an attempt --------------------------------------------------------------------------------------------------
+
+_CLAIM_SET: Final = """
+    phase = 'running',
+    fence = fence + 1,
+    worker = %(worker)s::text,
+    started_at = COALESCE(started_at, now()),
+    last_attempted_at = now(),
+    lease_expires_at = now() + %(lease)s * interval '1 second'
+"""
+
+_CLAIM_RETURNING: Final = """
+    id, task, queue, priority, arguments, engine, reason, owner, parent, trace, idempotency_key,
+    fence, attempts, lost, dispatch, worker_ids, errors, created_at, started_at, last_attempted_at,
+    cancel_requested_at IS NOT NULL
+"""
+
+# The phases alone say that there is no outcome: with `outcome IS NULL` beside `engine` the planner was seen to walk
+# the relay's partial index instead of the primary key, at five times the cost.
+CLAIM: Final = f"""
+UPDATE tandem_execution SET {_CLAIM_SET},
+    worker_ids = CASE WHEN jsonb_array_length(worker_ids) <= attempts
+                      THEN worker_ids || to_jsonb(%(worker)s::text) ELSE worker_ids END
+WHERE id = %(id)s AND phase = 'queued' AND engine = %(engine)s
+RETURNING {_CLAIM_RETURNING}
+"""
+
+_SILENT: Final = "(phase = 'running' AND lease_expires_at IS NOT NULL)::int"
+
+CLAIM_INVOCATION: Final = f"""
+UPDATE tandem_execution SET {_CLAIM_SET},
+    invocation = %(invocation)s::text,
+    attempts = attempts + {_SILENT},
+    lost = lost + {_SILENT},
+    worker_ids = CASE WHEN jsonb_array_length(worker_ids) <= attempts + {_SILENT}
+                      THEN worker_ids || to_jsonb(%(worker)s::text) ELSE worker_ids END
+WHERE id = %(id)s AND engine = %(engine)s AND dispatch = %(dispatch)s
+  AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
+  AND (invocation IS NULL OR invocation = %(invocation)s::text)
+RETURNING {_CLAIM_RETURNING}
+"""
+
+RECORDED_STEPS: Final = """
+SELECT name, occurrence, position, kind, result, EXTRACT(EPOCH FROM finished_at - now())::float8
+FROM tandem_step WHERE execution_id = %(id)s ORDER BY position
+"""
+
+CHECKPOINT: Final = """
+WITH holder AS (
+    SELECT id, cancel_requested_at FROM tandem_execution
+    WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+), written AS (
+    INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
+                             worker)
+    SELECT id, %(name)s, %(occurrence)s, %(position)s, 'step', %(result)s,
+           now() - %(seconds)s * interval '1 second', now(), %(fence)s, %(worker)s::text
+    FROM holder
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
+       (SELECT cancel_requested_at IS NOT NULL FROM holder)
+"""
+
+PROGRESS: Final = """
+WITH holder AS (
+    SELECT id, cancel_requested_at FROM tandem_execution
+    WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+), written AS (
+    INSERT INTO tandem_progress (execution_id, current, total, message, updated_at)
+    SELECT id, %(current)s, %(total)s, %(message)s, now() FROM holder
+    ON CONFLICT (execution_id) DO UPDATE
+    SET current = EXCLUDED.current, total = EXCLUDED.total, message = EXCLUDED.message, updated_at = now()
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
+       (SELECT cancel_requested_at IS NOT NULL FROM holder)
+"""
+
+SUSPEND: Final = """
+WITH holder AS (
+    UPDATE tandem_execution
+    SET phase = 'sleeping', lease_expires_at = NULL, due_at = now() + %(seconds)s * interval '1 second'
+    WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL AND phase = 'running'
+      AND cancel_requested_at IS NULL
+    RETURNING id
+), written AS (
+    INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
+                             worker)
+    SELECT id, %(name)s, %(occurrence)s, %(position)s, 'sleep', NULL, now(),
+           now() + %(seconds)s * interval '1 second', %(fence)s, %(worker)s::text
+    FROM holder
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT count(*) FROM holder
+"""
+
+RESUME: Final = """
+UPDATE tandem_execution
+SET phase = 'running', lease_expires_at = now() + %(lease)s * interval '1 second'
+WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL AND phase IN ('sleeping', 'running')
+RETURNING cancel_requested_at IS NOT NULL
+"""
+
+RELEASE: Final = """
+UPDATE tandem_execution SET lease_expires_at = NULL
+WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL AND phase = 'running'
+RETURNING id
+"""
+
+FINISH: Final = """
+UPDATE tandem_execution
+SET phase = %(outcome)s::text, outcome = %(outcome)s::text, result = %(result)s, finished_at = now(), lease_expires_at = NULL,
+    due_at = NULL, attempts = attempts + %(failed)s,
+    errors = CASE WHEN %(error)s::jsonb IS NULL THEN errors ELSE errors || %(error)s::jsonb END
+WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+RETURNING finished_at
+"""
+
+# The last ten errors are kept: a task that is retried for a week must not grow its row without bound.
+_ERRORS_KEPT: Final = """
+    (SELECT jsonb_agg(item ORDER BY place) FROM (
+        SELECT item, place FROM jsonb_array_elements(errors || %(error)s::jsonb) WITH ORDINALITY AS list(item, place)
+        ORDER BY place DESC LIMIT 10) AS latest)
+"""
+
+RETRY_LATER: Final = f"""
+UPDATE tandem_execution
+SET phase = 'retrying', attempts = attempts + %(counted)s, lease_expires_at = NULL, sent_at = NULL, epoch = NULL,
+    due_at = now() + %(seconds)s * interval '1 second', errors = {_ERRORS_KEPT}
+WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+RETURNING due_at
+"""
+
+PARK: Final = f"""
+UPDATE tandem_execution
+SET phase = 'parked', lease_expires_at = NULL, due_at = NULL, errors = {_ERRORS_KEPT}
+WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+RETURNING id
+"""
+
+
+def claim(*, id: UUID, engine: str, worker: str, lease: float) -> Statement[Claim | None]:  # noqa: A002  # the column
+    """Take the lease of a queued row; None where another holds it, or it is over, cancelled or elsewhere."""
+    parameters = {"id": id, "engine": engine, "worker": worker, "lease": lease}
+    return Statement("claim", CLAIM, parameters, _read_claim)
+
+
+def claim_invocation(
+    *,
+    id: UUID,  # noqa: A002  # the column
+    engine: str,
+    worker: str,
+    lease: float,
+    dispatch: int,
+    invocation: str,
+) -> Statement[Claim | None]:
+    """Take, or take again, the lease for one Restate invocation of one dispatch; any other is refused.
+
+    A row still `running` with a lease was left by an attempt that died, and counts one lost lease.
+    """
+    parameters = {
+        "id": id,
+        "engine": engine,
+        "worker": worker,
+        "lease": lease,
+        "dispatch": dispatch,
+        "invocation": invocation,
+    }
+    return Statement("claim_invocation", CLAIM_INVOCATION, parameters, _read_claim)
+
+
+def _read_claim(rows: Rows) -> Claim | None:
+    return Claim(*rows[0]) if rows else None
+
+
+def recorded_steps(id: UUID) -> Statement[tuple[RecordedStep, ...]]:  # noqa: A002  # the column
+    """Load what earlier attempts recorded, in the order the body asked for it."""
+    return Statement(
+        "recorded_steps", RECORDED_STEPS, {"id": id}, lambda rows: tuple(RecordedStep(*row) for row in rows)
+    )
+
+
+def checkpoint(
+    claim: Claim, *, name: str, occurrence: int, position: int, result: str, seconds: float, worker: str
+) -> Statement[Checkpoint]:
+    """Record a finished step, unless the fence moved or an earlier attempt's checkpoint is there. `result` is JSON."""
+    parameters = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "name": name,
+        "occurrence": occurrence,
+        "position": position,
+        "result": result,
+        "seconds": seconds,
+        "worker": worker,
+    }
+    return Statement("checkpoint", CHECKPOINT, parameters, _read_checkpoint)
+
+
+def _read_checkpoint(rows: Rows) -> Checkpoint:
+    held, written, cancelled = rows[0]
+    return Checkpoint(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))
+
+
+def progress(claim: Claim, *, current: float, total: float | None, message: str) -> Statement[Checkpoint]:
+    """Overwrite the execution's progress; answers too whether the lease is held and a cancel was asked for."""
+    parameters = {"id": claim.id, "fence": claim.fence, "current": current, "total": total, "message": message}
+    return Statement("progress", PROGRESS, parameters, _read_checkpoint)
+
+
+def suspend(claim: Claim, *, name: str, occurrence: int, position: int, seconds: float, worker: str) -> Statement[bool]:
+    """Give up the lease until a time, recording the sleep; False where the lease is lost or a cancel was asked for."""
+    parameters = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "name": name,
+        "occurrence": occurrence,
+        "position": position,
+        "seconds": seconds,
+        "worker": worker,
+    }
+    return Statement("suspend", SUSPEND, parameters, lambda rows: bool(rows[0][0]))
+
+
+def resume(claim: Claim, *, lease: float) -> Statement[Checkpoint]:
+    """Take the lease back after a sleep that this same attempt waited out."""
+    parameters = {"id": claim.id, "fence": claim.fence, "lease": lease}
+    return Statement(
+        "resume",
+        RESUME,
+        parameters,
+        lambda rows: Checkpoint(held=bool(rows), written=bool(rows), cancel_requested=bool(rows and rows[0][0])),
+    )
+
+
+def release(claim: Claim) -> Statement[bool]:
+    """Say that a Restate attempt ended without an outcome (suspended, disconnected): no lost lease is to be counted."""
+    return Statement("release", RELEASE, {"id": claim.id, "fence": claim.fence}, _any)
+
+
+def finish(claim: Claim, *, outcome: str, result: str | None, error: Error | None) -> Statement[datetime | None]:
+    """Write the outcome once; None where this attempt no longer holds the row. `result` is JSON."""
+    parameters = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "outcome": outcome,
+        "result": result,
+        "error": None if error is None else Jsonb([error.as_json()]),
+        "failed": int(outcome in {"failed", "dead"}),
+    }
+    return Statement("finish", FINISH, parameters, lambda rows: rows[0][0] if rows else None)
+
+
+def retry_later(claim: Claim, *, seconds: float, counted: bool, error: Error) -> Statement[datetime | None]:
+    """Set when the next attempt is due, counting a failure or not; None where the lease is lost."""
+    parameters = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "seconds": seconds,
+        "counted": int(counted),
+        "error": Jsonb([error.as_json()]),
+    }
+    return Statement("retry_later", RETRY_LATER, parameters, lambda rows: rows[0][0] if rows else None)
+
+
+def park(claim: Claim, *, error: Error) -> Statement[bool]:
+    """Set an execution aside whose code changed; checkpoints stay, and a retry resumes it."""
+    parameters = {"id": claim.id, "fence": claim.fence, "error": Jsonb([error.as_json()])}
+    return Statement("park", PARK, parameters, _any)
+
+
+# --- a process ---------------------------------------------------------------------------------------------------
+
+HEARTBEAT: Final = """
+WITH seen AS (
+    INSERT INTO tandem_worker (id, kind, engine, queues, concurrency, running, stuck, started_at, seen_at)
+    VALUES (%(worker)s::text, %(kind)s, %(engine)s, %(queues)s, %(concurrency)s, cardinality(%(ids)s::uuid[]), %(stuck)s,
+            now(), now())
+    ON CONFLICT (id) DO UPDATE
+    SET running = EXCLUDED.running, stuck = EXCLUDED.stuck, seen_at = now()
+)
+UPDATE tandem_execution SET lease_expires_at = now() + %(lease)s * interval '1 second'
+WHERE id = ANY(%(ids)s) AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+  AND lease_expires_at IS NOT NULL
+RETURNING id, fence, cancel_requested_at IS NOT NULL
+"""
+
+
+def heartbeat(
+    *,
+    worker: str,
+    kind: str,
+    engine: str,
+    queues: Sequence[str],
+    concurrency: int,
+    stuck: int,
+    ids: Sequence[UUID],
+    lease: float,
+) -> Statement[dict[UUID, tuple[int, bool]]]:
+    """Renew every lease of one process and its own row; reads `{id: (fence, cancel asked for)}` of those still held."""
+    parameters = {
+        "worker": worker,
+        "kind": kind,
+        "engine": engine,
+        "queues": Jsonb(list(queues)),
+        "concurrency": concurrency,
+        "stuck": stuck,
+        "ids": list(ids),
+        "lease": lease,
+    }
+    return Statement("heartbeat", HEARTBEAT, parameters, lambda rows: {row[0]: (row[1], row[2]) for row in rows})
+
+
+# --- cancel ------------------------------------------------------------------------------------------------------
+
+CANCEL_WAITING: Final = """
+UPDATE tandem_execution
+SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL,
+    cancel_requested_at = now(), cancelled_by = %(by)s
+WHERE id = %(id)s AND outcome IS NULL AND phase <> 'running'
+RETURNING id
+"""
+
+CANCEL_RUNNING: Final = """
+UPDATE tandem_execution
+SET cancel_requested_at = COALESCE(cancel_requested_at, now()), cancelled_by = COALESCE(cancelled_by, %(by)s)
+WHERE id = %(id)s AND outcome IS NULL
+RETURNING id
+"""
+
+
+def cancel_waiting(*, id: UUID, by: str | None) -> Statement[bool]:  # noqa: A002  # the column
+    """End an execution that no worker holds; False where one does, or it is over."""
+    return Statement("cancel_waiting", CANCEL_WAITING, {"id": id, "by": by}, _any)
+
+
+def cancel_running(*, id: UUID, by: str | None) -> Statement[bool]:  # noqa: A002  # the column
+    """Ask a running execution to stop; False where it is over."""
+    return Statement("cancel_running", CANCEL_RUNNING, {"id": id, "by": by}, _any)

@@ -1,0 +1,212 @@
+"""Tandem's Task and TaskResult: Django's own, with what durable work needs.
+
+`@task(retries=, backoff=, ...)` sets a task's options; `.using(engine=, idempotency_key=, ...)` sets a call's.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
+
+from django.tasks import Task as DjangoTask
+from django.tasks import TaskResult as DjangoTaskResult
+from django.tasks import TaskResultStatus
+from django.utils import timezone
+
+from tandem.configuration import nearest
+from tandem.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from tandem.backend import TandemBackend
+
+    # Generic in the stubs alone.
+    _TaskBase = DjangoTask[..., Any]
+    _TaskResultBase = DjangoTaskResult[..., Any]
+else:
+    _TaskBase, _TaskResultBase = DjangoTask, DjangoTaskResult
+
+__all__ = ["STATUS_OF_PHASE", "ProgressValue", "Task", "TaskResult"]
+
+STATUS_OF_PHASE: Final[Mapping[str, TaskResultStatus]] = {
+    "queued": TaskResultStatus.READY,
+    "deferred": TaskResultStatus.READY,
+    "retrying": TaskResultStatus.READY,
+    "held": TaskResultStatus.READY,
+    "sleeping": TaskResultStatus.READY,
+    "waiting": TaskResultStatus.READY,
+    "parked": TaskResultStatus.READY,
+    "running": TaskResultStatus.RUNNING,
+    "succeeded": TaskResultStatus.SUCCESSFUL,
+    "failed": TaskResultStatus.FAILED,
+    "dead": TaskResultStatus.FAILED,
+    "cancelled": TaskResultStatus.FAILED,
+}
+
+_CALL_OPTIONS: Final = ("priority", "queue_name", "run_after", "backend", "engine", "idempotency_key", "owner")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task(_TaskBase):
+    """A Django task with Tandem's options.
+
+    Set with `@task(...)`: `retries` after a failure (0: none), `backoff` seconds before the first of them, doubled
+    each time up to `max_backoff`, with up to half of it taken off at random unless `jitter` is False; `time_limit`
+    seconds for one attempt; `workflow` (True or a name) makes it a Restate Workflow of its own; `external` lets it
+    be called through Restate's ingress; `requires` names capabilities that the engine must have.
+
+    Set with `.using(...)`: `engine` pins the call, `idempotency_key` makes a second call answer the first one's
+    result, `owner` says whose it is.
+    """
+
+    known: ClassVar[dict[str, "Task"]] = {}
+
+    retries: int = 0
+    backoff: float = 1.0
+    max_backoff: float = 600.0
+    jitter: bool = True
+    time_limit: float | None = None
+    workflow: bool | str = False
+    external: bool = False
+    requires: Sequence[str] = ()
+
+    engine: str | None = None
+    idempotency_key: str | None = None
+    owner: str | None = None
+
+    def __post_init__(self) -> None:
+        super(Task, self).__post_init__()
+        where = f"@task on {self.func.__module__}.{self.func.__qualname__}"
+        retries: object = self.retries  # What a caller wrote, whatever the annotation says.
+        if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
+            raise ConfigurationError(f"{where}: retries is {self.retries!r}, but must be a whole number from 0.")
+        for name in ("backoff", "max_backoff"):
+            if not isinstance(getattr(self, name), int | float) or getattr(self, name) < 0:
+                raise ConfigurationError(f"{where}: {name} is {getattr(self, name)!r}, but must be seconds from 0.")
+        limit: object = self.time_limit
+        if limit is not None and (not isinstance(limit, int | float) or limit <= 0):
+            raise ConfigurationError(f"{where}: time_limit is {self.time_limit!r}, but must be seconds above 0.")
+        if self.idempotency_key is not None and not 0 < len(self.idempotency_key) <= 255:  # noqa: PLR2004  # the column
+            raise ConfigurationError(f"{where}: idempotency_key must have 1 to 255 characters.")
+        # The decorated task comes first; copies made by using() have its name.
+        Task.known.setdefault(self.module_path, self)
+
+    def using(self, **changes: Any) -> Self:
+        """Return a copy for one call: priority, queue_name, run_after, backend, engine, idempotency_key, owner."""
+        for name in changes:
+            if name not in _CALL_OPTIONS:
+                raise TypeError(
+                    f"using() got an unexpected keyword argument {name!r}{nearest(name, _CALL_OPTIONS)}"
+                    f" It takes {', '.join(_CALL_OPTIONS)}."
+                )
+        return replace(self, **{name: value for name, value in changes.items() if value is not None})
+
+    def get_backend(self) -> "TandemBackend":
+        """The backend, whose class made this task."""
+        return cast("TandemBackend", super(Task, self).get_backend())
+
+    def enqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> list["TaskResult"]:
+        """Enqueue many calls, each `(args, kwargs)`: one INSERT and one push for each 1,000, in one transaction."""
+        return self.get_backend().enqueue_many(self, calls)
+
+    async def aenqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> list["TaskResult"]:
+        """As `enqueue_many`, awaited."""
+        return await self.get_backend().aenqueue_many(self, calls)
+
+    def delay(self, *args: Any, **kwargs: Any) -> "TaskResult":
+        """Celery's name for `enqueue`."""
+        return cast("TaskResult", self.enqueue(*args, **kwargs))
+
+    def apply_async(
+        self,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        countdown: float | None = None,
+        eta: datetime | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        **unknown: Any,
+    ) -> "TaskResult":
+        """Celery's call, for hands that know it. `countdown` is seconds; `priority` is Django's, -100 to 100."""
+        if unknown:
+            name = next(iter(unknown))
+            known = ("args", "kwargs", "countdown", "eta", "queue", "priority")
+            raise TypeError(
+                f"apply_async() got {name!r}, which Tandem does not take{nearest(name, known)} It takes"
+                f" {', '.join(known)}; retries and time limits are the task's own: @task(retries=, time_limit=)."
+            )
+        if countdown is not None and eta is not None:
+            raise TypeError("apply_async() takes countdown or eta, not both.")
+        run_after = eta if countdown is None else timezone.now() + timedelta(seconds=countdown)
+        call = self.using(run_after=run_after, queue_name=queue, priority=priority)
+        return cast("TaskResult", call.enqueue(*args, **(kwargs or {})))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProgressValue:
+    """What a body last said of its progress."""
+
+    current: float
+    total: float | None
+    message: str
+    updated_at: datetime
+
+    @property
+    def percent(self) -> float | None:
+        """0 to 100, or None where no total is known."""
+        return None if not self.total else min(100.0, max(0.0, 100.0 * self.current / self.total))
+
+
+_REFRESHED: Final = (
+    "errors",
+    "_return_value",
+    "finished_at",
+    "started_at",
+    "last_attempted_at",
+    "status",
+    "enqueued_at",
+    "worker_ids",
+    "phase",
+    "engine",
+    "reason",
+    "progress",
+    "cancelled_by",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskResult(_TaskResultBase):  # type: ignore[misc]  # frozen in Django, not so in the stubs
+    """Django's result, with the phase, the engine and why, progress, cancel and retry."""
+
+    task: Task
+    phase: str
+    engine: str
+    reason: str = ""
+    owner: str | None = None
+    progress: ProgressValue | None = None
+    cancelled_by: str | None = None
+    # Redeclared so that `refresh` of this class can set it under slots.
+    _return_value: Any | None = field(init=False, default=None)
+
+    def refresh(self) -> None:
+        """Read the row again; raises `TaskResultDoesNotExist` where it was pruned."""
+        self._copy(self.task.get_backend().get_result(self.id))
+
+    async def arefresh(self) -> None:
+        """As `refresh`, awaited."""
+        self._copy(cast("TaskResult", await self.task.get_backend().aget_result(self.id)))
+
+    def _copy(self, fresh: "TaskResult") -> None:
+        for name in _REFRESHED:
+            object.__setattr__(self, name, getattr(fresh, name))
+
+    def cancel(self, *, by: str | None = None) -> str:
+        """Stop it. Answers what happened: `cancelled` (none held it), `requested` (it is told) or `finished`."""
+        return self.task.get_backend().cancel(self.id, by=by)
+
+    def retry(self, *, engine: str | None = None) -> None:
+        """Run a failed, dead, cancelled or parked execution again from its last finished step.
+
+        Raises `ValueError` where it is not over, `RouteError` where `engine` cannot serve it.
+        """
+        self.task.get_backend().retry(self.id, engine=engine)
