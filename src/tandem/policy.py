@@ -1,0 +1,35 @@
+"""What follows a failure: another attempt after a delay, or the end. Pure."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from tandem.exceptions import Permanent, Retryable
+from tandem.task import Task
+
+__all__ = ["Verdict", "after_failure"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`delay` is the seconds to the next attempt, with `outcome` None; or the outcome that ends it."""
+
+    outcome: Literal["failed", "dead"] | None
+    delay: float = 0.0
+
+
+def after_failure(error: BaseException, *, task: Task, attempts: int, random: Callable[[], float]) -> Verdict:
+    """Judge a failure after `attempts` earlier failures and lost leases.
+
+    `Permanent` fails at once. A task without retries fails; one whose retries are used up is dead. The delay is
+    `Retryable.after` where given, else the task's backoff doubled for each earlier attempt, with jitter (`random`
+    gives 0 to 1).
+    """
+    if isinstance(error, Permanent):
+        return Verdict(outcome="failed")
+    if attempts >= task.retries:
+        return Verdict(outcome="dead" if task.retries else "failed")
+    if isinstance(error, Retryable) and error.after is not None:
+        return Verdict(outcome=None, delay=max(0.0, float(error.after)))
+    delay = min(task.max_backoff, task.backoff * 2.0 ** min(attempts, 60))
+    return Verdict(outcome=None, delay=delay * (1 - random() / 2) if task.jitter else delay)

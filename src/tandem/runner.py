@@ -1,0 +1,278 @@
+"""The one place where a body runs, whatever the engine: claim, run, record, tidy.
+
+An engine brings the claiming statement and a journal, and acts on the `Outcome`. A plain task costs two statements:
+claim and finish.
+"""
+
+import asyncio
+import json
+import logging
+import random
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from django.db import connections
+from django.tasks.signals import task_finished, task_started
+
+from tandem import registry
+from tandem.context import AsyncContext, AsyncJournal, Attempt, Context, Journal, as_json
+from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, TimeLimitExceeded, UnknownTask
+from tandem.heartbeat import Running
+from tandem.ledger import connection as ledger
+from tandem.ledger import statements
+from tandem.ledger.results import result_of_claim
+from tandem.ledger.rows import Claim, Error
+from tandem.ledger.statements import Statement
+from tandem.policy import after_failure
+from tandem.task import STATUS_OF_PHASE, Task, TaskResult
+
+__all__ = ["Outcome", "Runner"]
+
+logger = logging.getLogger("tandem.runner")
+
+type Kind = Literal["succeeded", "failed", "dead", "cancelled", "retrying", "parked", "over", "refused"]
+
+_UNKNOWN_TASK_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How an attempt ended.
+
+    `refused`: there was nothing to claim. `over`: it suspended or lost its lease, and recorded nothing more.
+    `retrying` has the `delay` in seconds. `result` is JSON text, `error` what went wrong in a line.
+    """
+
+    kind: Kind
+    claim: Claim | None = None
+    result: str | None = None
+    error: str = ""
+    delay: float = 0.0
+
+
+REFUSED: Final = Outcome(kind="refused")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Runs attempts in this process. `worker` names it on rows and in `tandem_worker`."""
+
+    worker: str
+    lease: float
+    max_result_bytes: int
+    max_lost_leases: int
+    running: Running = field(default_factory=Running)
+    random: Callable[[], float] = random.random
+
+    def run(self, claiming: Statement[Claim | None], journal: Journal) -> Outcome:
+        """Run one attempt of a sync body on this thread.
+
+        Raises psycopg's errors where the ledger cannot be reached: the reference is then still to be delivered, or
+        the lease runs out and the relay takes over.
+        """
+        attempt, ended = self._open(claiming)
+        if attempt is None or ended is not None:
+            return ended or REFUSED
+        try:
+            task = registry.resolve(attempt.claim.task)
+        except UnknownTask as error:
+            return self._record(attempt, None, error)
+        result = result_of_claim(task, attempt.claim)
+        context = Context(task_result=result, _attempt=attempt, _journal=journal)
+        attempt.limit(task.time_limit)
+        value: Any = None
+        failure: BaseException | None = None
+        self.running.add(attempt)
+        try:
+            task_started.send_robust(type(task.get_backend()), task_result=result)
+            value = _call(task, context, attempt.claim)
+            context._flush()  # noqa: SLF001  # the runner and the context are two halves of one thing
+        except BaseException as error:  # noqa: BLE001  # sys.exit() in a body is a failure like any other
+            failure = error
+        finally:
+            self.running.remove(attempt)
+            tidy_connections()
+        return self._record(attempt, task, failure, value, result)
+
+    async def arun(self, claiming: Statement[Claim | None], journal: AsyncJournal) -> Outcome:
+        """As `run`, for an async body, on the running loop."""
+        attempt, ended = await _in_thread(self._open, claiming)
+        if attempt is None or ended is not None:
+            return ended or REFUSED
+        try:
+            task = registry.resolve(attempt.claim.task)
+        except UnknownTask as error:
+            return await _in_thread(self._record, attempt, None, error)
+        result = result_of_claim(task, attempt.claim)
+        context = AsyncContext(task_result=result, _attempt=attempt, _journal=journal)
+        attempt.limit(task.time_limit)
+        value: Any = None
+        failure: BaseException | None = None
+        self.running.add(attempt)
+        try:
+            await task_started.asend_robust(type(task.get_backend()), task_result=result)
+            value = await _call(task, context, attempt.claim)
+            await context._flush()  # noqa: SLF001  # as in run()
+        except BaseException as error:  # noqa: BLE001  # as in run()
+            failure = error
+        finally:
+            self.running.remove(attempt)
+        return await _in_thread(self._record, attempt, task, failure, value, result)
+
+    def expire(self, attempt: Attempt) -> Outcome:
+        """End an attempt that is past its task's time limit, from another thread than its body's.
+
+        Fences it off (its next context call raises `AttemptOver`) and records the failure. The body's thread runs on
+        until then: Python cannot stop a thread; only a prefork child can be killed.
+        """
+        task = registry.resolve(attempt.claim.task)
+        attempt.end("the time limit is over")
+        limit = TimeLimitExceeded(f"{attempt.claim.task} ran longer than its time limit of {task.time_limit} s.")
+        return self._fail(attempt, task, limit)
+
+    def expire_overdue(self) -> int:
+        """Expire what runs past its limit; for a heartbeat's rounds where the pool cannot kill (threads)."""
+        now = time.monotonic()
+        overdue = [
+            attempt
+            for attempt in self.running.attempts()
+            if attempt.over is None and attempt.deadline is not None and attempt.deadline <= now
+        ]
+        for attempt in overdue:
+            self.expire(attempt)
+        return len(overdue)
+
+    def _open(self, claiming: Statement[Claim | None]) -> tuple[Attempt | None, Outcome | None]:
+        claim = ledger.execute(claiming)
+        if claim is None:
+            return None, None
+        attempt = Attempt(claim=claim, worker=self.worker, lease=self.lease, max_result_bytes=self.max_result_bytes)
+        if claim.cancel_requested:
+            return attempt, self._finish(attempt, "cancelled", None, None)
+        if claim.lost > self.max_lost_leases:
+            poison = RuntimeError(
+                f"{claim.lost} leases were lost: the body kills or freezes its worker every time. Retry it by hand"
+                " once the cause is gone."
+            )
+            return attempt, self._finish(attempt, "dead", None, Error.of(poison))
+        if claim.fence > 1:
+            attempt.load(ledger.execute(statements.recorded_steps(claim.id)))
+        return attempt, None
+
+    def _record(
+        self,
+        attempt: Attempt,
+        task: Task | None,
+        failure: BaseException | None,
+        value: Any = None,
+        result: TaskResult | None = None,
+    ) -> Outcome:
+        """Write what the body's end means, once, guarded by the fence."""
+        claim = attempt.claim
+        if attempt.over is not None or isinstance(failure, AttemptOver):
+            return Outcome(kind="over", claim=claim, error=attempt.over or str(failure))
+        text: str | None = None
+        if failure is None:
+            try:
+                text = as_json(value, what=f"The result of {claim.task}", limit=self.max_result_bytes)
+            except Exception as error:  # noqa: BLE001  # a result's own __str__ or the encoder may raise anything
+                failure = error
+        if attempt.cancel_raised and (failure is None or isinstance(failure, Cancelled)):
+            outcome = self._finish(attempt, "cancelled", None, None)
+        elif failure is None:
+            outcome = self._finish(attempt, "succeeded", text, None)
+        elif task is None or isinstance(failure, OrderChanged):
+            outcome = self._set_aside(attempt, failure)
+        else:
+            outcome = self._fail(attempt, task, failure)
+        if result is not None:
+            _send_finished(result, outcome, failure)
+        return outcome
+
+    def _finish(
+        self,
+        attempt: Attempt,
+        kind: Literal["succeeded", "failed", "dead", "cancelled"],
+        text: str | None,
+        error: Error | None,
+    ) -> Outcome:
+        finished = ledger.execute(statements.finish(attempt.claim, outcome=kind, result=text, error=error))
+        if finished is None:
+            attempt.end("the lease went to a newer attempt, or the execution is over")
+            return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
+        line = "" if error is None else error.traceback.rstrip().rpartition("\n")[2]
+        return Outcome(kind=kind, claim=attempt.claim, result=text, error=line)
+
+    def _fail(self, attempt: Attempt, task: Task, failure: BaseException) -> Outcome:
+        verdict = after_failure(failure, task=task, attempts=attempt.claim.attempts, random=self.random)
+        if verdict.outcome is not None:
+            return self._finish(attempt, verdict.outcome, None, Error.of(failure))
+        return self._retry(attempt, failure, delay=verdict.delay, counted=True)
+
+    def _set_aside(self, attempt: Attempt, failure: BaseException) -> Outcome:
+        """A process that lacks the task tries later, or elsewhere; changed code waits for a person."""
+        if isinstance(failure, UnknownTask):
+            logger.error("%s", failure)
+            return self._retry(attempt, failure, delay=_UNKNOWN_TASK_SECONDS, counted=False)
+        if ledger.execute(statements.park(attempt.claim, error=Error.of(failure))):
+            logger.error("%s", failure)
+            return Outcome(kind="parked", claim=attempt.claim, error=str(failure))
+        return Outcome(kind="over", claim=attempt.claim, error="the lease went to a newer attempt")
+
+    def _retry(self, attempt: Attempt, failure: BaseException, *, delay: float, counted: bool) -> Outcome:
+        statement = statements.retry_later(attempt.claim, seconds=delay, counted=counted, error=Error.of(failure))
+        if ledger.execute(statement) is None:
+            attempt.end("the lease went to a newer attempt, or the execution is over")
+            return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
+        return Outcome(kind="retrying", claim=attempt.claim, error=repr(failure), delay=delay)
+
+
+def _call(task: Task, context: Context | AsyncContext, claim: Claim) -> Any:
+    arguments = claim.arguments
+    if task.takes_context:
+        return task.func(context, *arguments["args"], **arguments["kwargs"])
+    return task.func(*arguments["args"], **arguments["kwargs"])
+
+
+def _send_finished(result: TaskResult, outcome: Outcome, failure: BaseException | None) -> None:
+    if outcome.kind not in {"succeeded", "failed", "dead", "cancelled"}:
+        return
+    object.__setattr__(result, "status", STATUS_OF_PHASE[outcome.kind])
+    object.__setattr__(result, "phase", outcome.kind)
+    if outcome.result is not None:
+        object.__setattr__(result, "_return_value", json.loads(outcome.result))
+    sender = type(result.task.get_backend())
+    if failure is None:
+        task_finished.send_robust(sender, task_result=result)
+        return
+    # Django's receiver logs sys.exc_info(), which is there only while the exception is being handled.
+    with suppress(type(failure)):
+        try:
+            raise failure
+        finally:
+            task_finished.send_robust(sender, task_result=result)
+
+
+def tidy_connections() -> None:
+    """Leave Django's connections of this thread as the next body needs them: open where sound, else closed.
+
+    Open connections are kept whatever CONN_MAX_AGE says (a new one costs more than a task); one that the body left
+    in a transaction, or that an error or the server ended, is closed.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        unsound = connection.in_atomic_block or connection.errors_occurred or not connection.get_autocommit()
+        if unsound or getattr(connection.connection, "closed", False):
+            connection.in_atomic_block = False
+            connection.savepoint_ids = []
+            connection.needs_rollback = False
+            connection.close()
+
+
+async def _in_thread[**P, T](function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run blocking ledger work off the loop."""
+    return await asyncio.to_thread(function, *args, **kwargs)
