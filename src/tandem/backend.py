@@ -1,0 +1,352 @@
+"""The Django Tasks backend: routing, the ledger's row, and, once that committed, the engine.
+
+`enqueue` outside a transaction costs one INSERT and one round trip to the broker or runtime. A broker that is down
+fails no caller: the row waits, and the relay sends it.
+"""
+
+import json
+import logging
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from uuid import UUID
+
+from asgiref.sync import sync_to_async
+from django.core.checks import CheckMessage
+from django.db import connections, transaction
+from django.tasks.backends.base import BaseTaskBackend
+from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
+from django.tasks.signals import task_enqueued
+from django.utils import timezone
+from django.utils.json import normalize_json
+
+from tandem.configuration import Configuration
+from tandem.engines.base import CAPABILITIES, Engine, Reference
+from tandem.engines.factory import engines_of
+from tandem.engines.memory import MemoryEngine
+from tandem.exceptions import BrokerUnavailable
+from tandem.ledger import connection as ledger
+from tandem.ledger import manual, statements
+from tandem.ledger.identity import new_id
+from tandem.ledger.rows import NewExecution
+from tandem.router import Router
+from tandem.task import STATUS_OF_PHASE, Task, TaskResult
+from tandem.telemetry import current_trace
+
+__all__ = ["TandemBackend", "requirements"]
+
+logger = logging.getLogger("tandem.backend")
+
+BATCH: Final = 1_000
+
+if TYPE_CHECKING:
+    from django.tasks.base import Task as DjangoTask
+
+type Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+class TandemBackend(BaseTaskBackend):
+    """`TASKS = {"default": {"BACKEND": "tandem.TandemBackend", ...}}`; see `Configuration` for `OPTIONS`."""
+
+    task_class = Task
+    supports_defer = True
+    supports_async_task = True
+    supports_get_result = True
+    supports_priority = True
+
+    def __init__(self, alias: str, params: dict[str, Any]) -> None:
+        super().__init__(alias, params)
+        self.configuration = Configuration.read(alias, params)
+
+    @cached_property
+    def engines(self) -> Mapping[str, Engine]:
+        """The configured engines by name, shared by all threads of the process."""
+        return engines_of(self.configuration)
+
+    @cached_property
+    def router(self) -> Router:
+        """The rules in force; building it raises `RouteError` for a rule with a typo."""
+        return Router(self.configuration, {name: engine.supports for name, engine in self.engines.items()})
+
+    def validate_task(self, task: "DjangoTask[..., Any]") -> None:
+        """As Django's, and what Tandem's own options must be; raises `InvalidTask`."""
+        super().validate_task(task)
+        if isinstance(task, Task):
+            for name in task.requires:
+                if name not in CAPABILITIES:
+                    raise InvalidTask(
+                        f"{task.module_path} requires {name!r}, which no engine has; known: {sorted(CAPABILITIES)}."
+                    )
+
+    def enqueue(  # type: ignore[override]  # our result is the task's own class, which the stubs' generics cannot say
+        self, task: "DjangoTask[..., Any]", args: Sequence[Any], kwargs: Mapping[str, Any]
+    ) -> TaskResult:
+        """Write the row and, once it committed, send it.
+
+        Raises `InvalidTask` for arguments that are not JSON or too large, `RouteError` where no engine can serve.
+        An idempotency key that is taken answers the first call's result.
+        """
+        task = self._own(task)
+        self.validate_task(task)
+        new = self._row(task, new_id(), *self._arguments(task, args, kwargs))
+        memory = self.engines[new.engine]
+        if isinstance(memory, MemoryEngine):
+            return memory.accept(self._result(task, new, args, kwargs, timezone.now()))
+        self._warn_of_other_transactions()
+        created = ledger.execute_in_transaction(statements.insert_one(new))
+        if created is None:
+            return self._existing(task)
+        if new.phase == "queued":
+            self._after_commit(new.engine, [_reference(new)])
+        result = self._result(task, new, args, kwargs, created)
+        task_enqueued.send(type(self), task_result=result)
+        return result
+
+    def enqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> list[TaskResult]:
+        """Write and send many calls of one task, 1,000 rows to an INSERT, all in one transaction.
+
+        Raises as `enqueue` does, before anything is written. An idempotency key cannot name many calls.
+        """
+        task = self._own(task)
+        self.validate_task(task)
+        if task.idempotency_key is not None:
+            raise InvalidTask("enqueue_many() takes no idempotency_key: it would name all its calls. Use enqueue().")
+        prepared = [(args, kwargs, *self._arguments(task, args, kwargs)) for args, kwargs in calls]
+        rows = [self._row(task, new_id(), text, value) for _, _, text, value in prepared]
+        self._warn_of_other_transactions()
+        results: list[TaskResult] = []
+        ledger_rows = [row for row in rows if not isinstance(self.engines[row.engine], MemoryEngine)]
+        created = timezone.now()
+        with transaction.atomic(using=ledger.LEDGER_DATABASE) if ledger_rows else _nothing():
+            for start in range(0, len(ledger_rows), BATCH):
+                created = ledger.execute_in_transaction(statements.insert_many(ledger_rows[start : start + BATCH]))
+            for engine in self.engines:
+                references = [_reference(row) for row in ledger_rows if row.engine == engine and row.phase == "queued"]
+                for start in range(0, len(references), BATCH):
+                    self._after_commit(engine, references[start : start + BATCH])
+        for (args, kwargs, _, _), row in zip(prepared, rows, strict=True):
+            result = self._result(task, row, args, kwargs, created)
+            memory = self.engines[row.engine]
+            results.append(memory.accept(result) if isinstance(memory, MemoryEngine) else result)
+            if not isinstance(memory, MemoryEngine):
+                task_enqueued.send(type(self), task_result=result)
+        return results
+
+    async def aenqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> list[TaskResult]:
+        """As `enqueue_many`, awaited."""
+        return await sync_to_async(self.enqueue_many, thread_sensitive=True)(task, list(calls))
+
+    def get_result(self, result_id: str) -> TaskResult:
+        """Read an execution from any process; raises `TaskResultDoesNotExist`."""
+        from tandem import registry  # noqa: PLC0415  # the registry imports tasks, which need the apps loaded
+        from tandem.ledger.models import Execution  # noqa: PLC0415  # models need the apps loaded
+        from tandem.ledger.results import result_of_row  # noqa: PLC0415  # as above
+
+        for engine in self.engines.values():
+            if isinstance(engine, MemoryEngine) and (found := engine.result(result_id)) is not None:
+                return found
+        id_ = _uuid(result_id)
+        if id_ is None or not ledger.is_postgresql():
+            raise TaskResultDoesNotExist(result_id)
+        try:
+            row = Execution.objects.using(ledger.LEDGER_DATABASE).select_related("progress_row").get(pk=id_)
+        except Execution.DoesNotExist:
+            raise TaskResultDoesNotExist(result_id) from None
+        return result_of_row(registry.resolve(row.task), row, getattr(row, "progress_row", None))
+
+    def cancel(self, result_id: str, *, by: str | None = None) -> Literal["cancelled", "requested", "finished"]:
+        """Stop an execution: at once where no worker holds it, else its body sees `Cancelled` at its next call.
+
+        Answers which; `finished` where it was over. Raises `TaskResultDoesNotExist`.
+        """
+        id_ = _uuid(result_id)
+        if id_ is None:
+            raise TaskResultDoesNotExist(result_id)
+        if ledger.execute_in_transaction(statements.cancel_waiting(id=id_, by=by)):
+            return "cancelled"
+        if ledger.execute_in_transaction(statements.cancel_running(id=id_, by=by)):
+            return "requested"
+        if ledger.execute_in_transaction(manual.phase_of(id_)) is None:
+            raise TaskResultDoesNotExist(result_id)
+        return "finished"
+
+    def retry(self, result_id: str, *, engine: str | None = None) -> None:
+        """Run a failed, dead, cancelled, parked or held execution again, from its last finished step.
+
+        It stays on its engine unless `engine` names another. Raises `RouteError` where that one cannot serve it,
+        `ValueError` where there is nothing to retry, `TaskResultDoesNotExist`.
+        """
+        from tandem import registry  # noqa: PLC0415  # as in get_result
+
+        id_ = _uuid(result_id)
+        found = None if id_ is None else ledger.execute_in_transaction(manual.phase_of(id_))
+        if id_ is None or found is None:
+            raise TaskResultDoesNotExist(result_id)
+        task = registry.resolve(found.task)
+        if engine is not None:
+            self.router.decide(
+                self.router.facts(task=found.task, key=result_id, requires=requirements(task), pinned=engine)
+            )
+        row = ledger.execute_in_transaction(manual.retry(id=id_, engine=engine))
+        if row is None:
+            raise ValueError(
+                f"{found.task} {result_id} is {found.phase}: only failed, dead, cancelled, parked or held executions"
+                " can be retried."
+            )
+        self._after_commit(
+            row.engine,
+            [Reference(id=row.id, task=row.task, queue=row.queue, priority=row.priority, dispatch=row.dispatch)],
+        )
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """Django's system check of this backend."""
+        from tandem.checks import check_backend  # noqa: PLC0415  # checks import the registry
+
+        return check_backend(self)
+
+    def _own(self, task: "DjangoTask[..., Any]") -> Task:
+        if not isinstance(task, Task):
+            raise InvalidTask(f"{task.module_path} was made for another backend; @task(backend={self.alias!r}).")
+        return task
+
+    def _arguments(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        try:
+            value = {"args": normalize_json(list(args)), "kwargs": normalize_json(dict(kwargs))}
+            text = json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InvalidTask(
+                f"{task.module_path}: arguments must be JSON ({error}). Pass strings, numbers, lists, dictionaries,"
+                " and the keys of rows instead of the rows."
+            ) from error
+        limit = self.configuration.max_arguments_bytes
+        if len(text) > limit:
+            raise InvalidTask(
+                f"{task.module_path}: arguments are {len(text):,} bytes of JSON, above the limit of {limit:,}"
+                " (OPTIONS['MAX_ARGUMENTS_BYTES']). Store them elsewhere and pass where they are."
+            )
+        if "\\u0000" in text:
+            raise InvalidTask(f"{task.module_path}: arguments hold a NUL character, which PostgreSQL cannot store.")
+        return text, value
+
+    def _row(self, task: Task, id_: UUID, arguments: str, _value: object = None) -> NewExecution:
+        requires = requirements(task)
+        key = task.idempotency_key or str(id_)
+        decision = self.router.decide(
+            self.router.facts(
+                task=task.module_path,
+                key=key,
+                requires=requires,
+                pinned=task.engine,
+                queue=task.queue_name,
+                priority=task.priority,
+            )
+        )
+        due_at = task.run_after
+        deferred = due_at is not None and due_at > timezone.now()
+        phase = "held" if decision.held else "deferred" if deferred else "queued"
+        return NewExecution(
+            id=id_,
+            task=task.module_path,
+            queue=task.queue_name,
+            priority=task.priority,
+            arguments=arguments,
+            engine=decision.engine,
+            reason=decision.reason[:255],
+            pinned=task.engine is not None,
+            phase=phase,
+            owner=task.owner,
+            trace=current_trace(),
+            idempotency_key=task.idempotency_key,
+            due_at=due_at if deferred else None,
+            epoch=self.engines[decision.engine].epoch() if phase == "queued" else None,
+        )
+
+    def _existing(self, task: Task) -> TaskResult:
+        key = cast("str", task.idempotency_key)
+        found = ledger.execute_in_transaction(manual.by_idempotency_key(task=task.module_path, key=key))
+        if found is None:
+            raise TaskResultDoesNotExist(f"The execution with idempotency key {key!r} was just pruned; enqueue again.")
+        return self.get_result(str(found))
+
+    def _result(
+        self, task: Task, row: NewExecution, args: Sequence[Any], kwargs: Mapping[str, Any], created: datetime
+    ) -> TaskResult:
+        return TaskResult(
+            task=task if task.idempotency_key is None else replace(task, idempotency_key=None),
+            id=str(row.id),
+            status=STATUS_OF_PHASE[row.phase],
+            enqueued_at=created,
+            started_at=None,
+            finished_at=None,
+            last_attempted_at=None,
+            args=list(args),
+            kwargs=dict(kwargs),
+            backend=self.alias,
+            errors=[],
+            worker_ids=[],
+            phase=row.phase,
+            engine=row.engine,
+            reason=row.reason,
+            owner=row.owner,
+        )
+
+    def _after_commit(self, engine: str, references: Sequence[Reference]) -> None:
+        def send() -> None:
+            self._send(engine, references)
+
+        connection = connections[ledger.LEDGER_DATABASE]
+        if connection.in_atomic_block:
+            transaction.on_commit(send, using=ledger.LEDGER_DATABASE)
+        else:
+            send()
+
+    def _send(self, engine: str, references: Sequence[Reference]) -> None:
+        """Push what committed. A failure is written on the rows, for the relay, and is no error of the caller's."""
+        try:
+            epoch = self.engines[engine].submit(references)
+        except BrokerUnavailable as error:
+            logger.warning("%s The relay sends %d execution(s) when it is back.", error, len(references))
+            ledger.execute_in_transaction(statements.unsent([reference.id for reference in references]))
+            return
+        if epoch is not None and any(reference.epoch != epoch for reference in references):
+            ledger.execute_in_transaction(statements.sent([reference.id for reference in references], epoch))
+
+    def _warn_of_other_transactions(self) -> None:
+        for alias in connections:
+            if alias != ledger.LEDGER_DATABASE and connections[alias].in_atomic_block:
+                warnings.warn(
+                    f"enqueue() inside a transaction of database {alias!r}: Tandem's row is written to"
+                    f" {ledger.LEDGER_DATABASE!r}, so it commits whether that transaction does or not.",
+                    RuntimeWarning,
+                    stacklevel=4,
+                )
+
+
+class _nothing:  # noqa: N801  # stands beside transaction.atomic
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *exc: object) -> None: ...
+
+
+def _reference(row: NewExecution) -> Reference:
+    return Reference(id=row.id, task=row.task, queue=row.queue, priority=row.priority, epoch=row.epoch)
+
+
+def requirements(task: Task) -> frozenset[str]:
+    """What the call asks of an engine, by its options."""
+    needs = set(task.requires)
+    if task.run_after is not None:
+        needs.add("defer")
+    if task.workflow:
+        needs.add("workflow")
+    return frozenset(needs)
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

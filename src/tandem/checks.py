@@ -1,0 +1,114 @@
+"""What is misconfigured or unreachable, in plain words, each with the way out.
+
+`check_backend` is Django's system check: it touches no server but the ledger's schema. `live_problems` is
+`manage.py tandem check`: it asks every server.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import psycopg
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004  # Django's name
+from django.db import DatabaseError, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from tandem import registry
+from tandem.engines.memory import MemoryEngine
+from tandem.exceptions import TandemError
+from tandem.ledger import connection as ledger
+from tandem.ledger.statements import Statement
+from tandem.routing import problems
+
+if TYPE_CHECKING:
+    from tandem.backend import TandemBackend
+
+__all__ = ["check_backend", "live_problems"]
+
+SILENT_WORKERS: Final = """
+SELECT kind, engine, count(*) FILTER (WHERE seen_at > now() - %(lease)s * interval '1 second')
+FROM tandem_worker GROUP BY kind, engine
+"""
+
+
+def check_backend(backend: "TandemBackend") -> list[CheckMessage]:
+    """Check the configuration: apps, database, engines' options, routes, and the services' names."""
+    found: list[CheckMessage] = []
+    found += [
+        Error(f"{app!r} is not installed.", hint=f"Add {app!r} to INSTALLED_APPS.", id="tandem.E001")
+        for app in ("tandem", "tandem.ledger")
+        if not apps.is_installed(app)
+    ]
+    try:
+        engines = backend.engines
+        rules = backend.router.rules_written()
+    except TandemError as error:
+        return [*found, Error(str(error), id="tandem.E002")]
+    except ImportError as error:
+        hint = "Install the engine's extra: django-tandem[celery] or django-tandem[restate]."
+        return [*found, Error(f"An engine cannot be imported: {error}.", hint=hint, id="tandem.E003")]
+    runs = any(not isinstance(engine, MemoryEngine) for engine in engines.values())
+    if runs and not ledger.is_postgresql():
+        vendor = connections[ledger.LEDGER_DATABASE].vendor
+        found.append(
+            Error(
+                f"Tandem's ledger needs PostgreSQL, but DATABASES['default'] is {vendor}.",
+                hint="Use PostgreSQL; SQLite serves unit tests with the stub or immediate engine only.",
+                id="tandem.E004",
+            )
+        )
+    names = list(registry.registered_tasks())
+    found += [Warning(text, id="tandem.W001") for text in problems(rules, names, list(engines))]
+    found += [Error(text, id="tandem.E005") for engine in engines.values() for text in engine.problems()]
+    return found
+
+
+def live_problems(backend: "TandemBackend") -> Iterator[str]:
+    """Ask every server, and say what is wrong: ledger, migrations, engines, rules, and who is there to work."""
+    for message in check_backend(backend):
+        yield f"{message.msg} {message.hint or ''}".strip()
+    if all(isinstance(engine, MemoryEngine) for engine in backend.engines.values()):
+        return
+    if not ledger.is_postgresql():
+        return
+    try:
+        unapplied = _unapplied()
+        if unapplied:
+            yield f"The ledger is not migrated ({', '.join(unapplied)}). Run `manage.py migrate`."
+            return
+        yield from _nobody(backend)
+        yield from problems(
+            backend.router.rules(fresh=True).written, list(registry.registered_tasks()), list(backend.engines)
+        )
+    except (DatabaseError, psycopg.Error) as error:
+        database = connections[ledger.LEDGER_DATABASE].settings_dict
+        where = f"{database.get('HOST') or 'local socket'}:{database.get('PORT') or 5432}/{database.get('NAME')}"
+        yield f"PostgreSQL at {where} cannot be used: {str(error).strip()}. Start it, or correct DATABASES['default']."
+    for engine in backend.engines.values():
+        yield from engine.check()
+
+
+def _unapplied() -> list[str]:
+    executor = MigrationExecutor(connections[ledger.LEDGER_DATABASE])
+    targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "tandem_ledger"]
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in executor.migration_plan(targets)]
+
+
+def _nobody(backend: "TandemBackend") -> Iterator[str]:
+    lease = backend.configuration.lease_seconds
+
+    def read(rows: Any) -> dict[tuple[str, str], int]:
+        return {(kind, engine): count for kind, engine, count in rows}
+
+    alive = ledger.execute_in_transaction(Statement("silent_workers", SILENT_WORKERS, {"lease": lease}, read))
+    if not alive.get(("relay", "")):
+        yield (
+            "No relay is running: deferred, retried and lost executions are not sent. Start one with"
+            " `manage.py tandem relay`."
+        )
+    commands = {"celery": ("worker", "manage.py tandem worker"), "restate": ("service", "manage.py tandem service")}
+    for name in backend.engines:
+        if name in commands:
+            kind, command = commands[name]
+            if not alive.get((kind, name)):
+                yield f"No {name} {kind} is running: what is routed to {name} waits. Start one with `{command}`."

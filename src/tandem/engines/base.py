@@ -1,0 +1,79 @@
+"""What an engine is to the backend and the relay."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+__all__ = ["CAPABILITIES", "Engine", "Reference", "State"]
+
+CAPABILITIES: Final = frozenset(
+    {"defer", "steps", "sleep", "workflow", "external", "hard_time_limit", "priority", "queues"}
+)
+"""Everything a task may require: by its options, by a call's, or named in `@task(requires=[...])`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a broker or runtime carries of a row."""
+
+    id: UUID
+    task: str
+    queue: str
+    priority: int
+    dispatch: int = 1
+    epoch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What an engine says of a reference: `alive` (on its way or running), `absent`, or `ended`."""
+
+    kind: str
+    detail: str = ""
+
+
+class Engine(Protocol):
+    """Gets references to where they run.
+
+    Every method may be called from any thread, before and after a fork. None raises for a broker that is down but
+    with `BrokerUnavailable`, and within its configured timeout.
+    """
+
+    name: str
+    supports: frozenset[str]
+
+    def epoch(self) -> str | None:
+        """The broker's life as this process last saw it; None where it has none, or was never seen."""
+        ...
+
+    def submit(self, batch: Sequence[Reference]) -> str | None:
+        """Send a batch, and answer the epoch that the round trip itself saw.
+
+        Raises `BrokerUnavailable` where nothing, or not all of it, may have arrived; to send again is harmless.
+        """
+        ...
+
+    def cancel(self, batch: Sequence[Reference]) -> None:
+        """Tell the engine of executions that were cancelled, where it can do something about it."""
+        ...
+
+    def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
+        """Ask the engine what it knows of these references."""
+        ...
+
+    def sweep(self, *, lease: float) -> int:
+        """Mark due every row that should be on its way and is not, and answer how many; the relay sends them."""
+        ...
+
+    def problems(self) -> list[str]:
+        """Say what is wrong with the configuration or the tasks' names, without touching a server."""
+        ...
+
+    def check(self) -> list[str]:
+        """Say in plain words what is misconfigured or unreachable, and what to do; an empty list is well."""
+        ...
+
+    def close(self) -> None:
+        """Close connections; the next call opens others."""
+        ...

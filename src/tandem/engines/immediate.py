@@ -1,0 +1,167 @@
+"""The immediate engine: runs a body in place, as Django's ImmediateBackend does; for unit tests and scripts."""
+
+import json
+from collections.abc import Awaitable, Callable
+from inspect import isawaitable, iscoroutinefunction
+from typing import Any, Final
+from uuid import UUID
+
+from asgiref.sync import async_to_sync
+from django.tasks.base import TaskError
+from django.tasks.signals import task_finished, task_started
+from django.utils import timezone
+
+from tandem.context import AsyncContext, Attempt, Context, Place, as_json
+from tandem.engines.base import CAPABILITIES
+from tandem.engines.memory import MemoryEngine
+from tandem.ledger.rows import Claim, Error
+from tandem.task import STATUS_OF_PHASE, ProgressValue, TaskResult
+
+__all__ = ["ImmediateEngine"]
+
+_WORKER: Final = "immediate"
+
+
+class _InPlace:
+    """A context's calls without a ledger: a step runs, a sleep is over at once, progress goes to the result."""
+
+    def __init__(self, result: TaskResult) -> None:
+        self._result = result
+
+    def step(self, place: Place, action: Callable[[], Any]) -> Any:
+        return action()
+
+    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+        """Tests do not wait."""
+
+    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
+        value = ProgressValue(current=current, total=total, message=message, updated_at=timezone.now())
+        object.__setattr__(self._result, "progress", value)
+
+
+class _AsyncInPlace:
+    def __init__(self, result: TaskResult) -> None:
+        self._in_place = _InPlace(result)
+
+    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
+        return await action()
+
+    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
+        self._in_place.progressed(attempt, current, total, message)
+
+    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+        """Tests do not wait."""
+
+
+class _MemoryContext(Context):
+    __slots__ = ()
+
+    def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
+        limit = self._attempt.max_result_bytes
+        return json.loads(as_json(action(), what=f"The result of step {place.name!r}", limit=limit))
+
+    def _flush(self) -> None:
+        pending = self._attempt.progress_statement()
+        if pending is not None:
+            self._journal.progressed(self._attempt, *_progress_of(pending.parameters))
+
+
+class _MemoryAsyncContext(AsyncContext):
+    __slots__ = ()
+
+    async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
+        value = action()
+        if isawaitable(value):
+            value = await value
+        limit = self._attempt.max_result_bytes
+        return json.loads(as_json(value, what=f"The result of step {place.name!r}", limit=limit))
+
+    async def _flush(self) -> None:
+        pending = self._attempt.progress_statement()
+        if pending is not None:
+            self._journal.progressed(self._attempt, *_progress_of(pending.parameters))
+
+
+def _progress_of(parameters: Any) -> tuple[float, float | None, str]:
+    return parameters["current"], parameters["total"], parameters["message"]
+
+
+class ImmediateEngine(MemoryEngine):
+    """Runs each call once, in the caller's thread, before `enqueue` returns; nothing is retried."""
+
+    name = "immediate"
+    supports = CAPABILITIES - {"defer", "external", "hard_time_limit"}
+
+    def run(self, result: TaskResult) -> None:
+        """Run the body and write its end into the result; only KeyboardInterrupt comes out."""
+        task, now = result.task, timezone.now()
+        sender = type(task.get_backend())
+        _set(result, phase="running", status=STATUS_OF_PHASE["running"], started_at=now, last_attempted_at=now)
+        result.worker_ids.append(_WORKER)
+        task_started.send(sender, task_result=result)
+        try:
+            value = self._call(result)
+            text = as_json(value, what=f"The result of {task.module_path}", limit=self.configuration.max_result_bytes)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as Django's ImmediateBackend: whatever a body raises is its end
+            result.errors.append(TaskError(**Error.of(error).as_json()))
+            _set(result, phase="failed", status=STATUS_OF_PHASE["failed"], finished_at=timezone.now())
+            task_finished.send(sender, task_result=result)
+        else:
+            _set(result, phase="succeeded", status=STATUS_OF_PHASE["succeeded"], finished_at=timezone.now())
+            _set(result, _return_value=json.loads(text))
+            task_finished.send(sender, task_result=result)
+
+    def _call(self, result: TaskResult) -> Any:
+        task = result.task
+        arguments: list[Any] = list(result.args)
+        is_async = iscoroutinefunction(task.func)
+        if task.takes_context:
+            attempt = Attempt(
+                claim=_claim(result),
+                worker=_WORKER,
+                lease=self.configuration.lease_seconds,
+                max_result_bytes=self.configuration.max_result_bytes,
+            )
+            arguments.insert(
+                0,
+                _MemoryAsyncContext(task_result=result, _attempt=attempt, _journal=_AsyncInPlace(result))
+                if is_async
+                else _MemoryContext(task_result=result, _attempt=attempt, _journal=_InPlace(result)),
+            )
+        if is_async:
+            return async_to_sync(task.func)(*arguments, **result.kwargs)
+        return task.func(*arguments, **result.kwargs)
+
+
+def _set(result: TaskResult, **values: Any) -> None:
+    for name, value in values.items():
+        object.__setattr__(result, name, value)
+
+
+def _claim(result: TaskResult) -> Claim:
+    now = timezone.now()
+    return Claim(
+        id=UUID(result.id),
+        task=result.task.module_path,
+        queue=result.task.queue_name,
+        priority=result.task.priority,
+        arguments={"args": result.args, "kwargs": result.kwargs},
+        engine=result.engine,
+        reason=result.reason,
+        owner=result.owner,
+        parent=None,
+        trace=None,
+        idempotency_key=result.task.idempotency_key,
+        fence=1,
+        attempts=0,
+        lost=0,
+        dispatch=1,
+        worker_ids=result.worker_ids,
+        errors=[],
+        created_at=result.enqueued_at or now,
+        started_at=now,
+        last_attempted_at=now,
+        cancel_requested=False,
+    )

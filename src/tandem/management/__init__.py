@@ -1,0 +1,1 @@
+"""`manage.py tandem`: one module for each command."""

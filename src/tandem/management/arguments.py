@@ -1,0 +1,90 @@
+"""What several commands share: the backend, finding executions, printing tables."""
+
+import argparse
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import CommandError
+from django.tasks import task_backends
+from django.utils import timezone
+
+from tandem.backend import TandemBackend
+from tandem.configuration import nearest, settings_of
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
+    from tandem.ledger.models import Execution
+
+__all__ = ["add_backend", "add_filters", "backend_of", "duration", "filtered", "print_table", "when"]
+
+
+def add_backend(parser: argparse.ArgumentParser) -> None:
+    """Take `--backend`, the alias in `TASKS`."""
+    parser.add_argument("--backend", default="default", metavar="ALIAS", help="the backend in TASKS (default: default)")
+
+
+def backend_of(options: dict[str, Any]) -> TandemBackend:
+    """Return the backend that `--backend` names; a clear error where it is missing or not Tandem's."""
+    alias = options.get("backend") or "default"
+    settings_of(alias)
+    backend = task_backends[alias]
+    if not isinstance(backend, TandemBackend):
+        raise CommandError(f"TASKS[{alias!r}] is {type(backend).__name__}; set BACKEND to 'tandem.TandemBackend'.")
+    return backend
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Take the filters that choose executions."""
+    parser.add_argument("--task", metavar="NAME", help="dotted name; a trailing * matches its beginning")
+    parser.add_argument("--phase", metavar="PHASE", help="such as queued, running, failed, dead; several with commas")
+    parser.add_argument("--engine", metavar="ENGINE", help="celery or restate")
+    parser.add_argument("--queue", metavar="QUEUE")
+    parser.add_argument("--owner", metavar="OWNER")
+    parser.add_argument("--since", metavar="AGE", help="enqueued at most so long ago: 90s, 15m, 12h, 7d")
+
+
+def filtered(options: dict[str, Any]) -> "QuerySet[Execution]":
+    """Return the executions that the filters choose, newest first."""
+    from tandem.ledger.models import Execution, Phase  # noqa: PLC0415  # models need the apps loaded
+
+    rows = Execution.objects.using("default").order_by("-created_at", "-id")
+    if task := options.get("task"):
+        rows = rows.filter(task__startswith=task[:-1]) if task.endswith("*") else rows.filter(task=task)
+    if phases := options.get("phase"):
+        wanted = [name.strip() for name in phases.split(",")]
+        for name in wanted:
+            if name not in Phase.values:
+                raise CommandError(
+                    f"--phase {name!r} does not exist{nearest(name, Phase.values)} Phases: {', '.join(Phase.values)}."
+                )
+        rows = rows.filter(phase__in=wanted)
+    for name in ("engine", "queue", "owner"):
+        if options.get(name):
+            rows = rows.filter(**{name: options[name]})
+    if options.get("since"):
+        rows = rows.filter(created_at__gte=timezone.now() - duration(options["since"]))
+    return rows
+
+
+def duration(text: str) -> timedelta:
+    """Read `90s`, `15m`, `12h` or `7d`."""
+    units = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+    try:
+        return timedelta(**{units[text[-1:]]: float(text[:-1])})
+    except (KeyError, ValueError):
+        raise CommandError(f"{text!r} is no age; write a number and s, m, h or d, such as 15m.") from None
+
+
+def when(time: datetime | None) -> str:
+    """Show a time of the ledger, in UTC to the second."""
+    return "-" if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print columns as wide as what is in them."""
+    cells = [[str(cell) for cell in row] for row in rows]
+    widths = [max(len(row[column]) for row in [list(headings), *cells]) for column in range(len(headings))]
+    for row in [list(headings), ["-" * width for width in widths], *cells]:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
