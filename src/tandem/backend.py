@@ -36,7 +36,7 @@ from tandem.router import Router
 from tandem.task import STATUS_OF_PHASE, Task, TaskResult
 from tandem.telemetry import current_trace
 
-__all__ = ["TandemBackend", "requirements"]
+__all__ = ["InvalidArguments", "TandemBackend", "requirements"]
 
 logger = logging.getLogger("tandem.backend")
 
@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     from django.tasks.base import Task as DjangoTask
 
 type Call = tuple[Sequence[Any], Mapping[str, Any]]
+
+
+class InvalidArguments(InvalidTask, TypeError):
+    """Arguments that the ledger cannot keep. A `TypeError` too, which is what Django's own backends raise."""
 
 
 class TandemBackend(BaseTaskBackend):
@@ -217,18 +221,18 @@ class TandemBackend(BaseTaskBackend):
             value = {"args": normalize_json(list(args)), "kwargs": normalize_json(dict(kwargs))}
             text = json.dumps(value, allow_nan=False)
         except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidTask(
+            raise InvalidArguments(
                 f"{task.module_path}: arguments must be JSON ({error}). Pass strings, numbers, lists, dictionaries,"
                 " and the keys of rows instead of the rows."
             ) from error
         limit = self.configuration.max_arguments_bytes
         if len(text) > limit:
-            raise InvalidTask(
+            raise InvalidArguments(
                 f"{task.module_path}: arguments are {len(text):,} bytes of JSON, above the limit of {limit:,}"
                 " (OPTIONS['MAX_ARGUMENTS_BYTES']). Store them elsewhere and pass where they are."
             )
         if "\\u0000" in text:
-            raise InvalidTask(f"{task.module_path}: arguments hold a NUL character, which PostgreSQL cannot store.")
+            raise InvalidArguments(f"{task.module_path}: arguments hold a NUL character, which PostgreSQL cannot store.")
         return text, value
 
     def _row(self, task: Task, id_: UUID, arguments: str, _value: object = None) -> NewExecution:

@@ -49,13 +49,19 @@ def _fits(value: object, default: object) -> bool:
 class CeleryOptions:
     """How to reach the broker.
 
-    `connect_timeout` and `breaker_seconds` are seconds: a broker that is down costs one caller at most the first,
-    then none until the second is over.
+    `app` is the dotted path of a Celery app of the project's own, such as `"proj.celery.app"`: its broker, key prefix
+    and transport options are then used, and `broker_url` and `key_prefix` are not.
+
+    `connect_timeout`, `socket_timeout` and `breaker_seconds` are seconds: a broker that is down costs one caller at
+    most the first two, then none until the third is over. A body that is past its `time_limit`, or was cancelled,
+    has `grace_seconds` to end by itself before its prefork child is killed.
     """
 
     broker_url: str = "redis://127.0.0.1:6379/0"
     key_prefix: str = ""
+    app: str = ""
     connect_timeout: float = 0.4
+    socket_timeout: float = 0.5
     breaker_seconds: float = 2.0
     grace_seconds: float = 10.0
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.tasks import TaskContext
+from django.utils.json import normalize_json
 
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent
 from tandem.ledger import connection as ledger
@@ -36,9 +36,13 @@ _SLEEP = "sleep"
 
 
 def as_json(value: Any, *, what: str, limit: int) -> str:
-    """Encode `value` as the ledger keeps it; raises `Permanent` naming `what` where that cannot be done."""
+    """Encode `value` as the ledger keeps it.
+
+    Raises `Permanent` naming `what` where that cannot be done: from the `TypeError` of Django's own rule for what is
+    not JSON, or for what is too large or cannot be stored.
+    """
     try:
-        text = json.dumps(value, cls=_Encoder, allow_nan=False)
+        text = json.dumps(normalize_json(value), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise Permanent(f"{what} is not JSON ({error}); return strings, numbers, lists and dictionaries.") from error
     if len(text) > limit:
@@ -49,10 +53,6 @@ def as_json(value: Any, *, what: str, limit: int) -> str:
     if "\\u0000" in text:
         raise Permanent(f"{what} holds a NUL character, which PostgreSQL's JSON cannot keep; remove or encode it.")
     return text
-
-
-class _Encoder(DjangoJSONEncoder):
-    """Dates, decimals, UUIDs as strings, as Django's serializers have them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

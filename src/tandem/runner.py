@@ -19,7 +19,7 @@ from django.tasks.signals import task_finished, task_started
 
 from tandem import registry
 from tandem.context import AsyncContext, AsyncJournal, Attempt, Context, Journal, as_json
-from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, TimeLimitExceeded, UnknownTask
+from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded, UnknownTask
 from tandem.heartbeat import Running
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
@@ -175,11 +175,16 @@ class Runner:
         if attempt.over is not None or isinstance(failure, AttemptOver):
             return Outcome(kind="over", claim=claim, error=attempt.over or str(failure))
         text: str | None = None
-        if failure is None:
+        if failure is None and not attempt.cancel_raised:
             try:
                 text = as_json(value, what=f"The result of {claim.task}", limit=self.max_result_bytes)
-            except Exception as error:  # noqa: BLE001  # a result's own __str__ or the encoder may raise anything
-                failure = error
+            except Permanent as error:
+                # Django's backends report the TypeError itself; to run the body again would not change it.
+                failure = error.__cause__ if isinstance(error.__cause__, TypeError) else error
+                outcome = self._finish(attempt, "failed", None, Error.of(failure))
+                if result is not None:
+                    _send_finished(result, outcome, failure)
+                return outcome
         if attempt.cancel_raised and (failure is None or isinstance(failure, Cancelled)):
             outcome = self._finish(attempt, "cancelled", None, None)
         elif failure is None:

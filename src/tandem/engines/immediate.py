@@ -14,6 +14,7 @@ from django.utils import timezone
 from tandem.context import AsyncContext, Attempt, Context, Place, as_json
 from tandem.engines.base import CAPABILITIES
 from tandem.engines.memory import MemoryEngine
+from tandem.exceptions import Permanent
 from tandem.ledger.rows import Claim, Error
 from tandem.task import STATUS_OF_PHASE, ProgressValue, TaskResult
 
@@ -105,6 +106,8 @@ class ImmediateEngine(MemoryEngine):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # as Django's ImmediateBackend: whatever a body raises is its end
+            if isinstance(error, Permanent) and isinstance(error.__cause__, TypeError):
+                error = error.__cause__  # noqa: PLW2901  # a result that is not JSON: Django reports the TypeError
             result.errors.append(TaskError(**Error.of(error).as_json()))
             _set(result, phase="failed", status=STATUS_OF_PHASE["failed"], finished_at=timezone.now())
             task_finished.send(sender, task_result=result)
@@ -117,6 +120,7 @@ class ImmediateEngine(MemoryEngine):
         task = result.task
         arguments: list[Any] = list(result.args)
         is_async = iscoroutinefunction(task.func)
+        attempt: Attempt | None = None
         if task.takes_context:
             attempt = Attempt(
                 claim=_claim(result),
@@ -130,9 +134,10 @@ class ImmediateEngine(MemoryEngine):
                 if is_async
                 else _MemoryContext(task_result=result, _attempt=attempt, _journal=_InPlace(result)),
             )
-        if is_async:
-            return async_to_sync(task.func)(*arguments, **result.kwargs)
-        return task.func(*arguments, **result.kwargs)
+        value = (async_to_sync(task.func) if is_async else task.func)(*arguments, **result.kwargs)
+        if attempt is not None and (pending := attempt.progress_statement()) is not None:
+            _InPlace(result).progressed(attempt, *_progress_of(pending.parameters))
+        return value
 
 
 def _set(result: TaskResult, **values: Any) -> None:

@@ -1,0 +1,146 @@
+"""The statements of the Celery engine: what was lost on the way, and what a worker's parent settles for its children."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from tandem.ledger.rows import Claim
+from tandem.ledger.statements import Rows, Statement, claim_columns, read_claim
+
+__all__ = ["Stretch", "cancel_killed", "held_by", "lost_in_line", "lost_with_epoch", "release_of_dead", "sent_times"]
+
+# Both walk a stretch of a queue's sent rows, in the order of the index, so that no statement grows with a backlog.
+_MARKED: Final = """
+), marked AS (
+    UPDATE tandem_execution AS execution SET due_at = now()
+    FROM (
+        SELECT candidate.id FROM tandem_execution AS candidate JOIN lost USING (id)
+        WHERE candidate.phase = 'queued' AND candidate.due_at IS NULL AND candidate.outcome IS NULL
+        FOR UPDATE OF candidate SKIP LOCKED
+    ) AS locked
+    WHERE execution.id = locked.id
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch), (SELECT count(*) FROM marked)
+"""
+
+LOST_WITH_EPOCH: Final = f"""
+WITH stretch AS MATERIALIZED (
+    SELECT id, sent_at, epoch, phase FROM tandem_execution
+    WHERE engine = 'celery' AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
+      AND sent_at >= COALESCE(%(after)s::timestamptz, '-infinity')
+    ORDER BY sent_at LIMIT %(limit)s
+), lost AS (
+    SELECT id FROM stretch
+    WHERE phase = 'queued'
+      AND (epoch <> %(epoch)s OR (epoch IS NULL AND sent_at < now() - %(lease)s * interval '1 second'))
+{_MARKED}
+"""
+
+LOST_IN_LINE: Final = f"""
+WITH stretch AS MATERIALIZED (
+    SELECT id, sent_at, priority, phase FROM tandem_execution
+    WHERE engine = 'celery' AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
+      AND sent_at >= COALESCE(%(after)s::timestamptz, '-infinity')
+      AND sent_at < LEAST(%(before)s::timestamptz, now() - %(lease)s * interval '1 second')
+    ORDER BY sent_at LIMIT %(limit)s
+), lost AS (
+    SELECT id FROM stretch
+    JOIN unnest(%(lowest)s::int[], %(highest)s::int[], %(heads)s::timestamptz[]) AS band(lowest, highest, head)
+      ON priority BETWEEN band.lowest AND band.highest AND (band.head IS NULL OR sent_at < band.head)
+    WHERE phase = 'queued'
+{_MARKED}
+"""
+
+SENT_TIMES: Final = """
+SELECT id, sent_at FROM tandem_execution
+WHERE id = ANY(%(ids)s::uuid[]) AND engine = 'celery' AND phase = 'queued' AND outcome IS NULL AND due_at IS NULL
+  AND sent_at IS NOT NULL
+"""
+
+HELD_BY: Final = f"""
+SELECT {claim_columns} FROM tandem_execution
+WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+"""
+
+RELEASE_OF_DEAD: Final = """
+UPDATE tandem_execution SET lease_expires_at = now()
+WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+RETURNING id
+"""
+
+CANCEL_KILLED: Final = """
+UPDATE tandem_execution
+SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL
+WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+  AND cancel_requested_at IS NOT NULL
+RETURNING id
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stretch:
+    """What a walk saw: how many rows, the `sent_at` of the last, and how many of them it marked due."""
+
+    rows: int
+    last: datetime | None
+    marked: int
+
+
+def _read_stretch(rows: Rows) -> Stretch:
+    count, last, marked = rows[0]
+    return Stretch(rows=count, last=last, marked=marked)
+
+
+def lost_with_epoch(*, queue: str, epoch: str, lease: float, after: datetime | None, limit: int) -> Statement[Stretch]:
+    """Mark due, among the next `limit` sent rows, those that another life of the broker took with it."""
+    parameters = {"queue": queue, "epoch": epoch, "lease": lease, "after": after, "limit": limit}
+    return Statement("lost_with_epoch", LOST_WITH_EPOCH, parameters, _read_stretch)
+
+
+def lost_in_line(
+    *,
+    queue: str,
+    heads: Sequence[tuple[int, int, datetime | None]],
+    lease: float,
+    after: datetime | None,
+    limit: int,
+) -> Statement[Stretch]:
+    """Mark due, among the next `limit` rows unclaimed for a lease, those sent before the head of their list.
+
+    `heads` are `(lowest priority, highest, sent_at of the head)`, with None for a list that is empty.
+    """
+    times = [head for _, _, head in heads]
+    parameters = {
+        "queue": queue,
+        "lowest": [lowest for lowest, _, _ in heads],
+        "highest": [highest for _, highest, _ in heads],
+        "heads": times,
+        "before": None if None in times else max(time for time in times if time is not None),
+        "lease": lease,
+        "after": after,
+        "limit": limit,
+    }
+    return Statement("lost_in_line", LOST_IN_LINE, parameters, _read_stretch)
+
+
+def sent_times(ids: Sequence[UUID]) -> Statement[Mapping[UUID, datetime]]:
+    """Read when those of `ids` that are still queued were last sent."""
+    return Statement("sent_times", SENT_TIMES, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
+
+
+def held_by(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noqa: A002  # the column
+    """Read the claim that a worker holds; None where it holds it no more."""
+    return Statement("held_by", HELD_BY, {"id": id, "worker": worker}, read_claim)
+
+
+def release_of_dead(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002  # the column
+    """End the lease of an attempt whose process died, so that the relay takes over at once."""
+    return Statement("release_of_dead", RELEASE_OF_DEAD, {"id": id, "worker": worker}, bool)
+
+
+def cancel_killed(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002  # the column
+    """End an execution whose body was told to stop, did not, and was killed."""
+    return Statement("cancel_killed", CANCEL_KILLED, {"id": id, "worker": worker}, bool)

@@ -1,0 +1,54 @@
+"""Settings of the tests: SQLite and the stub engine for units; real servers by environment for integration."""
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+SECRET_KEY = "tests"
+USE_TZ = True
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "tandem",
+    "tandem.ledger",
+    "tests.work",
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+def _database() -> dict[str, Any]:
+    url = os.environ.get("DATABASE_URL")
+    if url is None:
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}
+    parts = urlsplit(url)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.path.removeprefix("/"),
+        "USER": parts.username,
+        "HOST": parts.hostname,
+        "PORT": str(parts.port),
+    }
+
+
+DATABASES = {"default": _database()}
+
+_ENGINES: dict[str, Any] = {"stub": {}}
+if "TANDEM_BROKER_URL" in os.environ:
+    _ENGINES = {
+        "celery": {"BROKER_URL": os.environ["TANDEM_BROKER_URL"], "GRACE_SECONDS": 2.0},
+        "restate": {
+            "INGRESS_URL": os.environ["TANDEM_RESTATE_INGRESS_URL"],
+            "ADMIN_URL": os.environ["TANDEM_RESTATE_ADMIN_URL"],
+            "SERVICE_URL": os.environ["TANDEM_RESTATE_SERVICE_URL"],
+            "IDENTITY_KEYS": [key for key in os.environ.get("TANDEM_RESTATE_IDENTITY_KEYS", "").split(",") if key],
+            "CONCURRENCY": 4,
+        },
+    }
+
+TASKS = {
+    "default": {
+        "BACKEND": "tandem.TandemBackend",
+        "QUEUES": ["default", "other", "emails"],
+        "OPTIONS": {"ENGINES": _ENGINES, "LEASE_SECONDS": float(os.environ.get("TANDEM_TEST_LEASE", "3"))},
+    }
+}

@@ -1,0 +1,48 @@
+from typing import Any
+
+import pytest
+
+from tandem.configuration import Configuration
+from tandem.exceptions import ConfigurationError
+
+
+def read(environment: dict[str, str] | None = None, **options: Any) -> Configuration:
+    return Configuration.read("default", {"OPTIONS": options}, environment or {})
+
+
+def test_defaults() -> None:
+    configuration = read()
+    assert configuration.engines == ("celery",)
+    assert configuration.queues == ("default",)
+    assert configuration.lease_seconds == 15.0
+    assert configuration.restate is None
+
+
+def test_values_are_read() -> None:
+    configuration = read(
+        {"TANDEM_ROUTES": "default=restate"},
+        ENGINES={"restate": {"INGRESS_URL": "http://restate:8080"}},
+        LEASE_SECONDS=5,
+    )
+    assert configuration.restate is not None
+    assert configuration.restate.ingress_url == "http://restate:8080"
+    assert configuration.environment_routes == "default=restate"
+    assert configuration.lease_seconds == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"LEASE_SECOND": 5}, r"unknown key 'LEASE_SECOND'; did you mean 'LEASE_SECONDS'\?"),
+        ({"ENGINES": {"celary": {}}}, r"engine 'celary', which does not exist; did you mean 'celery'\?"),
+        ({"ENGINES": {}}, r"must name at least one of celery, restate"),
+        ({"ENGINES": {"celery": {"BROKER": "x"}}}, r"\['celery'\] has an unknown key 'BROKER'"),
+        ({"ENGINES": {"celery": {"CONNECT_TIMEOUT": "1"}}}, r"'CONNECT_TIMEOUT'\] is '1', but must be a float"),
+        ({"LEASE_SECONDS": True}, r"'LEASE_SECONDS'\] is True, but must be a float"),
+        ({"LEASE_SECONDS": 0}, r"'LEASE_SECONDS'\] is 0, but must be above 0"),
+        ({"MAX_LOST_LEASES": 1.5}, r"'MAX_LOST_LEASES'\] is 1.5, but must be a int"),
+    ],
+)
+def test_a_mistake_is_named_with_the_way_out(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        read(**options)

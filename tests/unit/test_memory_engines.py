@@ -1,0 +1,172 @@
+"""The engines for users' own unit tests, held to what Django's tests of its own backends check."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.tasks import TaskResultStatus, default_task_backend
+from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
+from django.test import override_settings
+from django.utils import timezone
+
+from tandem import RouteError, TandemBackend
+from tandem.engines.memory import MemoryEngine
+from tandem.task import TaskResult
+from tests.work import tasks
+
+
+def backend() -> TandemBackend:
+    found = tasks.noop.get_backend()
+    assert isinstance(found, TandemBackend)
+    return found
+
+
+def engine(name: str) -> MemoryEngine:
+    found = backend().engines[name]
+    assert isinstance(found, MemoryEngine)
+    return found
+
+
+@pytest.fixture
+def immediate() -> Iterator[MemoryEngine]:
+    options = {"ENGINES": {"immediate": {}}}
+    with override_settings(TASKS={"default": {"BACKEND": "tandem.TandemBackend", "QUEUES": [], "OPTIONS": options}}):
+        yield engine("immediate")
+        engine("immediate").clear()
+
+
+@pytest.fixture
+def stub() -> Iterator[MemoryEngine]:
+    engine("stub").clear()
+    yield engine("stub")
+    engine("stub").clear()
+
+
+@pytest.mark.parametrize("task", [tasks.noop, tasks.noop_async])
+def test_the_stub_runs_nothing_and_records_all(stub: MemoryEngine, task: Any) -> None:
+    result = task.enqueue(1, two=3)
+    assert result.status == TaskResultStatus.READY
+    assert (result.phase, result.engine, result.reason) == ("queued", "stub", "default")
+    assert (result.args, result.kwargs) == ([1], {"two": 3})
+    assert result.started_at is None
+    with pytest.raises(ValueError, match="Task has not finished yet"):
+        _ = result.return_value
+    assert stub.results == [result]
+    assert task.get_result(result.id) == result
+
+
+async def aenqueue(task: Any, *args: Any) -> TaskResult:
+    result: TaskResult = await task.aenqueue(*args)
+    return result
+
+
+def test_enqueue_many(stub: MemoryEngine) -> None:
+    results = tasks.add.enqueue_many([((number,), {"right": 2}) for number in range(3)])
+    assert [result.args for result in results] == [[0], [1], [2]]
+    assert stub.results == results
+    with pytest.raises(InvalidTask, match="idempotency_key"):
+        tasks.add.using(idempotency_key="k").enqueue_many([((1,), {})])
+
+
+@pytest.mark.parametrize("task", [tasks.noop, tasks.noop_async])
+def test_immediate_runs_in_place(immediate: MemoryEngine, task: Any) -> None:
+    result = task.enqueue(1, two=3)
+    assert result.status == TaskResultStatus.SUCCESSFUL
+    assert result.is_finished
+    assert result.enqueued_at <= result.started_at == result.last_attempted_at <= result.finished_at
+    assert result.return_value is None
+    assert result.task == task
+    assert result.attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("task", "exception", "message"),
+    [(tasks.fail, ValueError, "This task failed"), (tasks.leave, SystemExit, "This task exits")],
+)
+def test_immediate_keeps_what_a_body_raised(
+    immediate: MemoryEngine, caplog: pytest.LogCaptureFixture, task: Any, exception: type, message: str
+) -> None:
+    with caplog.at_level(logging.ERROR, "django.tasks"):
+        result = task.enqueue()
+    assert message in caplog.text
+    assert result.status == TaskResultStatus.FAILED
+    with pytest.raises(ValueError, match="Task failed"):
+        _ = result.return_value
+    assert result.errors[0].exception_class is exception
+    assert result.errors[0].traceback.endswith(f"{exception.__name__}: {message}\n")
+
+
+def test_immediate_reports_a_result_that_is_not_json(immediate: MemoryEngine) -> None:
+    result = tasks.complex_result.enqueue()
+    assert result.status == TaskResultStatus.FAILED
+    assert result.errors[0].exception_class is TypeError
+    assert "Unsupported type" in result.errors[0].traceback
+
+
+def test_immediate_gives_a_context(immediate: MemoryEngine) -> None:
+    result = tasks.who.using(owner="anna").enqueue()
+    value = result.return_value
+    assert value["id"] == result.id
+    assert (value["attempt"], value["attempts"], value["engine"], value["owner"]) == (1, 1, "immediate", "anna")
+
+
+def test_immediate_runs_steps_sleeps_and_progress(
+    immediate: MemoryEngine, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TANDEM_TEST_EFFECTS", str(tmp_path / "effects"))
+    result = tasks.steps.enqueue("mark")
+    assert result.return_value == ["step-1", "step-2", "step-3"]
+    assert result.progress is not None
+    assert result.progress.percent == 100.0
+    assert tasks.steps_async.enqueue("mark").return_value == ["step-1", "step-2", "step-3"]
+    assert tasks.sleeper.enqueue("mark", 3600).return_value == "after"
+    assert tasks.sleeper_async.enqueue("mark", 3600).return_value == "after"
+
+
+def test_immediate_cannot_defer(immediate: MemoryEngine) -> None:
+    with pytest.raises(RouteError, match=r"lacks defer"):
+        tasks.noop.using(run_after=timezone.now()).enqueue()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        (object(), "Unsupported type"),
+        ({1, 2}, "Unsupported type"),
+        ("x" * 1_048_576, "above the limit of 1,048,576"),
+        ("a\0b", "NUL"),
+        (float("nan"), "must be JSON"),
+    ],
+)
+def test_arguments_that_cannot_be_kept_are_refused(stub: MemoryEngine, argument: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message) as caught:
+        tasks.noop.enqueue(argument)
+    assert isinstance(caught.value, InvalidTask)
+    assert "tests.work.tasks.noop" in str(caught.value)
+    assert stub.results == []
+
+
+def test_an_engine_that_is_not_configured_is_an_error_at_enqueue(stub: MemoryEngine) -> None:
+    with pytest.raises(RouteError, match=r"engine 'stubb' is not configured; did you mean 'stub'\?"):
+        tasks.noop.using(engine="stubb").enqueue()
+
+
+def test_results_of_another_task_or_none(stub: MemoryEngine) -> None:
+    result = tasks.noop.enqueue()
+    with pytest.raises(TaskResultMismatch):
+        tasks.add.get_result(result.id)
+    for unknown in ("123", "01a20599-e93a-7a45-8ecb-50db52cf5435"):
+        with pytest.raises(TaskResultDoesNotExist):
+            default_task_backend.get_result(unknown)
+
+
+def test_signals_are_logged_as_djangos(immediate: MemoryEngine, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "django.tasks"):
+        result = tasks.noop.enqueue()
+    messages = [record.getMessage() for record in caplog.records]
+    assert [result.id in message for message in messages] == [True, True, True]
+    assert "enqueued" in messages[0]
+    assert "state=RUNNING" in messages[1]
+    assert "state=SUCCESSFUL" in messages[2]
+    assert "NoneType" not in caplog.text

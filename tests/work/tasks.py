@@ -1,0 +1,206 @@
+"""Tasks that the tests run, on either engine."""
+
+import sys
+import time
+from typing import Any
+
+from django.tasks import task
+
+from tandem import AsyncContext, Cancelled, Context, Permanent, Retryable
+from tests.work.effects import record
+
+
+@task
+def noop(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+@task
+async def noop_async(*args: Any, **kwargs: Any) -> None:
+    return None
+
+
+@task
+def add(left: int, right: int = 1) -> int:
+    return left + right
+
+
+@task(takes_context=True)
+def who(context: Context) -> dict[str, Any]:
+    return {
+        "id": context.task_result.id,
+        "attempt": context.attempt,
+        "engine": context.engine,
+        "owner": context.owner,
+        "key": context.idempotency_key("send"),
+        "attempts": context.task_result.attempts,
+    }
+
+
+@task
+def fail(message: str = "This task failed") -> None:
+    raise ValueError(message)
+
+
+@task
+def leave() -> None:
+    sys.exit("This task exits")
+
+
+@task
+def complex_exception() -> None:
+    raise ValueError(ValueError("This task failed"))
+
+
+@task
+def complex_result() -> Any:
+    return {1: object()}
+
+
+@task(retries=2, backoff=0.05)
+def fail_always(mark: str) -> None:
+    record(mark)
+    raise ValueError(mark)
+
+
+@task(takes_context=True, retries=3, backoff=0.05)
+def fail_twice(context: Context, mark: str) -> int:
+    record(mark, context.attempt)
+    if context.attempt < 3:
+        raise RuntimeError(f"attempt {context.attempt}")
+    return context.attempt
+
+
+@task(retries=5)
+def refuse(mark: str) -> None:
+    record(mark)
+    raise Permanent("the address does not exist")
+
+
+@task(takes_context=True, retries=5, backoff=60)
+def ask_again(context: Context, mark: str) -> int:
+    record(mark)
+    if context.attempt == 1:
+        raise Retryable("not yet", after=0.1)
+    return context.attempt
+
+
+def _effect(mark: str, name: str) -> str:
+    record(mark, name)
+    return name
+
+
+@task(takes_context=True, retries=3, backoff=0.05)
+def steps(context: Context, mark: str, fail_after: int = 0) -> list[str]:
+    """Three steps; the first attempt fails after so many of them."""
+    done = []
+    for number in range(1, 4):
+        done.append(context.step("same name", _effect, mark, f"step-{number}"))
+        context.progress(number, total=3, message=f"step {number}")
+        if context.attempt == 1 and number == fail_after:
+            raise RuntimeError("in the middle")
+    return done
+
+
+async def _async_effect(mark: str, name: str) -> str:
+    record(mark, name)
+    return name
+
+
+@task(takes_context=True, retries=3, backoff=0.05)
+async def steps_async(context: AsyncContext, mark: str, fail_after: int = 0) -> list[str]:
+    done = []
+    for number in range(1, 4):
+        done.append(await context.step(f"step-{number}", _async_effect, mark, f"step-{number}"))
+        await context.progress(number, total=3, message=f"step {number}")
+        if context.attempt == 1 and number == fail_after:
+            raise RuntimeError("in the middle")
+    return done
+
+
+@task(takes_context=True)
+def sleeper(context: Context, mark: str, seconds: float) -> str:
+    context.step("before", _effect, mark, "before")
+    context.sleep(seconds)
+    return context.step("after", _effect, mark, "after")
+
+
+@task(takes_context=True)
+async def sleeper_async(context: AsyncContext, mark: str, seconds: float) -> str:
+    await context.step("before", _async_effect, mark, "before")
+    await context.sleep(seconds)
+    return await context.step("after", _async_effect, mark, "after")
+
+
+@task(takes_context=True, workflow="WorkWorkflow")
+def workflow(context: Context, mark: str) -> list[str]:
+    return [context.step(name, _effect, mark, name) for name in ("first", "second")]
+
+
+def _unreliable(mark: str) -> str:
+    record(mark, "unreliable")
+    raise ValueError("the step failed")
+
+
+@task(takes_context=True)
+def catches(context: Context, mark: str) -> str:
+    """A body may catch what a step raises, and go on."""
+    try:
+        context.step("unreliable", _unreliable, mark)
+    except ValueError as error:
+        return context.step("instead", _effect, mark, f"caught {error}".replace(" ", "-"))
+    raise AssertionError("the step's error did not come out")
+
+
+@task(takes_context=True, retries=2)
+def step_not_json(context: Context, mark: str) -> None:
+    record(mark)
+    context.step("set", set)
+
+
+@task(takes_context=True)
+def slow_steps(context: Context, mark: str, count: int, seconds: float) -> int:
+    """Records each step; long enough to be killed or cancelled in the middle."""
+    for number in range(count):
+        context.step(f"slow-{number}", _slow, mark, number, seconds)
+    return count
+
+
+def _slow(mark: str, number: int, seconds: float) -> int:
+    record(mark, f"start-{number}")
+    time.sleep(seconds)
+    record(mark, f"end-{number}")
+    return number
+
+
+@task(takes_context=True)
+def cancellable(context: Context, mark: str) -> str:
+    """Steps until cancelled; cleans up in a step."""
+    try:
+        for number in range(600):
+            context.step(f"wait-{number}", time.sleep, 0.05)
+            if number == 0:
+                record(mark, "started")
+    except Cancelled:
+        record(mark, "cancelled")
+        raise
+    return "ran to its end"
+
+
+@task(time_limit=0.5)
+def too_long(mark: str) -> None:
+    record(mark, "started")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        time.sleep(0.05)
+    record(mark, "ended")
+
+
+@task(takes_context=True, external=True)
+def greet(context: Context, name: str, polite: bool = False) -> str:  # noqa: FBT001, FBT002  # JSON keyword arguments
+    return context.step("greet", "Good day, {}".format if polite else "Hello {}".format, name)
+
+
+@task(queue_name="other", priority=50)
+def elsewhere() -> str:
+    return "other"
