@@ -4,6 +4,29 @@ import os
 from typing import Any
 from urllib.parse import urlsplit
 
+# The showcase's pages and tasks are tested too; what they need comes from its own settings.
+from showcase.settings import (
+    DEFAULT_FROM_EMAIL,
+    MAILERS,
+    MIDDLEWARE,
+    ROOT_URLCONF,
+    SECURE_CSP,
+    TANDEM_INBOX_URL,
+    TANDEM_RESTATE_UI_URL,
+    TEMPLATES,
+)
+
+__all__ = [
+    "DEFAULT_FROM_EMAIL",
+    "MAILERS",
+    "MIDDLEWARE",
+    "ROOT_URLCONF",
+    "SECURE_CSP",
+    "TANDEM_INBOX_URL",
+    "TANDEM_RESTATE_UI_URL",
+    "TEMPLATES",
+]
+
 SECRET_KEY = "tests"
 USE_TZ = True
 INSTALLED_APPS = [
@@ -11,6 +34,8 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "tandem",
     "tandem.ledger",
+    "showcase",
+    "showcase.emails",
     "tests.work",
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

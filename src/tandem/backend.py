@@ -7,16 +7,18 @@ fails no caller: the row waits, and the relay sends it.
 import json
 import logging
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from itertools import batched
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.core.checks import CheckMessage
 from django.db import connections, transaction
+from django.dispatch import Signal
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
@@ -30,9 +32,10 @@ from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import BrokerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
-from tandem.ledger.identity import new_id
+from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.rows import NewExecution
 from tandem.router import Router
+from tandem.routing import Decision
 from tandem.task import STATUS_OF_PHASE, Task, TaskResult
 from tandem.telemetry import current_trace
 
@@ -95,51 +98,71 @@ class TandemBackend(BaseTaskBackend):
         """
         task = self._own(task)
         self.validate_task(task)
-        new = self._row(task, new_id(), *self._arguments(task, args, kwargs))
+        arguments = self._arguments(task, args, kwargs)
+        id_ = new_id()
+        new = self._row(task, self._decide(task, id_), id_, arguments)
         memory = self.engines[new.engine]
         if isinstance(memory, MemoryEngine):
-            return memory.accept(self._result(task, new, args, kwargs, timezone.now()))
+            return memory.accept(self._result(task, new, id_, (args, kwargs), timezone.now()))
         self._warn_of_other_transactions()
         created = ledger.execute_in_transaction(statements.insert_one(new))
         if created is None:
             return self._existing(task)
         if new.phase == "queued":
-            self._after_commit(new.engine, [_reference(new)])
-        result = self._result(task, new, args, kwargs, created)
+            self._after_commit(new.engine, [_reference(new, id_)])
+        result = self._result(task, new, id_, (args, kwargs), created)
         task_enqueued.send(type(self), task_result=result)
         return result
 
-    def enqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> list[TaskResult]:
+    def enqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> Sequence[TaskResult]:
         """Write and send many calls of one task, 1,000 rows to an INSERT, all in one transaction.
 
-        Raises as `enqueue` does, before anything is written. An idempotency key cannot name many calls.
+        Raises as `enqueue` does, before anything is written. An idempotency key cannot name many calls. The results
+        come in the order of the calls, and each is made when it is looked at.
         """
         task = self._own(task)
         self.validate_task(task)
         if task.idempotency_key is not None:
             raise InvalidTask("enqueue_many() takes no idempotency_key: it would name all its calls. Use enqueue().")
-        prepared = [(args, kwargs, *self._arguments(task, args, kwargs)) for args, kwargs in calls]
-        rows = [self._row(task, new_id(), text, value) for _, _, text, value in prepared]
-        self._warn_of_other_transactions()
-        results: list[TaskResult] = []
-        ledger_rows = [row for row in rows if not isinstance(self.engines[row.engine], MemoryEngine)]
+        pending = [(args, kwargs) for args, kwargs in calls]
+        texts = [self._arguments(task, args, kwargs) for args, kwargs in pending]
+        ids = new_ids(len(pending))
+        groups: dict[Decision, list[int]] = {}
+        if ids and self.router.is_uniform(task.module_path):
+            groups[self._decide(task, ids[0])] = list(range(len(ids)))
+        else:
+            for place, id_ in enumerate(ids):
+                groups.setdefault(self._decide(task, id_), []).append(place)
+        rows = {decision: self._row(task, decision, ids[places[0]], "") for decision, places in groups.items()}
+        memory = any(isinstance(self.engines[row.engine], MemoryEngine) for row in rows.values())
         created = timezone.now()
-        with transaction.atomic(using=ledger.LEDGER_DATABASE) if ledger_rows else _nothing():
-            for start in range(0, len(ledger_rows), BATCH):
-                created = ledger.execute_in_transaction(statements.insert_many(ledger_rows[start : start + BATCH]))
-            for engine in self.engines:
-                references = [_reference(row) for row in ledger_rows if row.engine == engine and row.phase == "queued"]
-                for start in range(0, len(references), BATCH):
-                    self._after_commit(engine, references[start : start + BATCH])
-        for (args, kwargs, _, _), row in zip(prepared, rows, strict=True):
-            result = self._result(task, row, args, kwargs, created)
-            memory = self.engines[row.engine]
-            results.append(memory.accept(result) if isinstance(memory, MemoryEngine) else result)
-            if not isinstance(memory, MemoryEngine):
-                task_enqueued.send(type(self), task_result=result)
+        if not memory:
+            self._warn_of_other_transactions()
+            with transaction.atomic(using=ledger.LEDGER_DATABASE):
+                for decision, places in groups.items():
+                    for part in batched(places, BATCH):
+                        created = self._insert_part(
+                            rows[decision], [ids[at] for at in part], [texts[at] for at in part]
+                        )
+        row_at = {place: rows[decision] for decision, places in groups.items() for place in places}
+        results = LazyResults(
+            lambda at: self._result(task, row_at[at], ids[at], pending[at], created), count=len(pending)
+        )
+        for at in range(len(pending)) if memory or _heard(task_enqueued) else ():
+            engine = self.engines[row_at[at].engine]
+            if isinstance(engine, MemoryEngine):
+                engine.accept(results[at])
+            else:
+                task_enqueued.send(type(self), task_result=results[at])
         return results
 
-    async def aenqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> list[TaskResult]:
+    def _insert_part(self, row: NewExecution, ids: list[UUID], texts: list[str]) -> datetime:
+        created = ledger.execute_in_transaction(statements.insert_many(row, ids=ids, arguments=texts))
+        if row.phase == "queued":
+            self._after_commit(row.engine, [_reference(row, id_) for id_ in ids])
+        return created
+
+    async def aenqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> Sequence[TaskResult]:
         """As `enqueue_many`, awaited."""
         return await sync_to_async(self.enqueue_many, thread_sensitive=True)(task, list(calls))
 
@@ -216,10 +239,9 @@ class TandemBackend(BaseTaskBackend):
             raise InvalidTask(f"{task.module_path} was made for another backend; @task(backend={self.alias!r}).")
         return task
 
-    def _arguments(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    def _arguments(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         try:
-            value = {"args": normalize_json(list(args)), "kwargs": normalize_json(dict(kwargs))}
-            text = json.dumps(value, allow_nan=False)
+            text = _JSON.encode({"args": args, "kwargs": kwargs})
         except (TypeError, ValueError, RecursionError) as error:
             raise InvalidArguments(
                 f"{task.module_path}: arguments must be JSON ({error}). Pass strings, numbers, lists, dictionaries,"
@@ -232,22 +254,24 @@ class TandemBackend(BaseTaskBackend):
                 " (OPTIONS['MAX_ARGUMENTS_BYTES']). Store them elsewhere and pass where they are."
             )
         if "\\u0000" in text:
-            raise InvalidArguments(f"{task.module_path}: arguments hold a NUL character, which PostgreSQL cannot store.")
-        return text, value
+            raise InvalidArguments(
+                f"{task.module_path}: arguments hold a NUL character, which PostgreSQL cannot store."
+            )
+        return text
 
-    def _row(self, task: Task, id_: UUID, arguments: str, _value: object = None) -> NewExecution:
-        requires = requirements(task)
-        key = task.idempotency_key or str(id_)
-        decision = self.router.decide(
+    def _decide(self, task: Task, id_: UUID) -> Decision:
+        return self.router.decide(
             self.router.facts(
                 task=task.module_path,
-                key=key,
-                requires=requires,
+                key=task.idempotency_key or str(id_),
+                requires=requirements(task),
                 pinned=task.engine,
                 queue=task.queue_name,
                 priority=task.priority,
             )
         )
+
+    def _row(self, task: Task, decision: Decision, id_: UUID, arguments: str) -> NewExecution:
         due_at = task.run_after
         deferred = due_at is not None and due_at > timezone.now()
         phase = "held" if decision.held else "deferred" if deferred else "queued"
@@ -275,19 +299,17 @@ class TandemBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(f"The execution with idempotency key {key!r} was just pruned; enqueue again.")
         return self.get_result(str(found))
 
-    def _result(
-        self, task: Task, row: NewExecution, args: Sequence[Any], kwargs: Mapping[str, Any], created: datetime
-    ) -> TaskResult:
+    def _result(self, task: Task, row: NewExecution, id_: UUID, call: Call, created: datetime) -> TaskResult:
         return TaskResult(
             task=task if task.idempotency_key is None else replace(task, idempotency_key=None),
-            id=str(row.id),
+            id=str(id_),
             status=STATUS_OF_PHASE[row.phase],
             enqueued_at=created,
             started_at=None,
             finished_at=None,
             last_attempted_at=None,
-            args=list(args),
-            kwargs=dict(kwargs),
+            args=list(call[0]),
+            kwargs=dict(call[1]),
             backend=self.alias,
             errors=[],
             worker_ids=[],
@@ -329,14 +351,45 @@ class TandemBackend(BaseTaskBackend):
                 )
 
 
-class _nothing:  # noqa: N801  # stands beside transaction.atomic
-    def __enter__(self) -> None: ...
+class LazyResults(Sequence[TaskResult]):
+    """The results of many calls; each is made when it is first looked at, since few callers look at 10,000."""
 
-    def __exit__(self, *exc: object) -> None: ...
+    def __init__(self, make: Callable[[int], TaskResult], *, count: int) -> None:
+        self._make = make
+        self._made: list[TaskResult | None] = [None] * count
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    @overload
+    def __getitem__(self, index: int) -> TaskResult: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[TaskResult]: ...
+    def __getitem__(self, index: int | slice) -> TaskResult | list[TaskResult]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        at = range(len(self._made))[index]
+        made = self._made[at]
+        if made is None:
+            made = self._made[at] = self._make(at)
+        return made
 
 
-def _reference(row: NewExecution) -> Reference:
-    return Reference(id=row.id, task=row.task, queue=row.queue, priority=row.priority, epoch=row.epoch)
+def _heard(signal: Signal) -> bool:
+    """Whether anybody but Django's own debug log would hear a signal: 10,000 of them cost as much as their rows."""
+    return len(signal.receivers) > 1 or logging.getLogger("django.tasks").isEnabledFor(logging.DEBUG)
+
+
+def _plain(value: object) -> object:
+    """What `django.utils.json.normalize_json` makes of what the encoder does not know."""
+    return normalize_json(value)
+
+
+_JSON: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)
+
+
+def _reference(row: NewExecution, id_: UUID) -> Reference:
+    return Reference(id=id_, task=row.task, queue=row.queue, priority=row.priority, epoch=row.epoch)
 
 
 def requirements(task: Task) -> frozenset[str]:

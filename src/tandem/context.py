@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 from django.tasks import TaskContext
 from django.utils.json import normalize_json
@@ -327,13 +327,16 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
 
     _journal: AsyncJournal
 
+    @overload
     async def step[**P, T](
-        self, name: str, function: Callable[P, Awaitable[T] | T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> T:
+        self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> T: ...
+    @overload
+    async def step[**P, T](self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """As `Context.step`; `function` may be async or plain (a plain one blocks the loop: keep it short)."""
         place = self._attempt.place(name)
-        result = await self._journal.step(place, lambda: self._perform(place, lambda: function(*args, **kwargs)))
-        return cast("T", result)
+        return await self._journal.step(place, lambda: self._perform(place, lambda: function(*args, **kwargs)))
 
     async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         attempt = self._attempt

@@ -72,8 +72,14 @@ class Heartbeat:
     _thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Beat once, so that the worker is known before it takes work, then go on in the background."""
-        self.beat()
+        """Beat once, so that the worker is known before it takes work, then go on in the background.
+
+        A database that is down now is logged, like at any later beat.
+        """
+        try:
+            self.beat()
+        except psycopg.Error:
+            logger.warning("The first heartbeat of %s failed; the next follows in %.1f s.", self.worker, self.lease / 3)
         self._thread = threading.Thread(target=self._loop, name="tandem-heartbeat", daemon=True)
         self._thread.start()
 

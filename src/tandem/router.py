@@ -95,6 +95,10 @@ class Router:
             priority=priority,
         )
 
+    def is_uniform(self, task: str) -> bool:
+        """Whether every call of a task gets the same decision: no percentage divides them."""
+        return self.rules().plan(task).share is None
+
     def decide(self, facts: Facts) -> Decision:
         """Choose the engine; raises `RouteError` where none can serve."""
         return decide(facts, self.rules())

@@ -104,17 +104,33 @@ class Task(_TaskBase):
         """The backend, whose class made this task."""
         return cast("TandemBackend", super(Task, self).get_backend())
 
-    def enqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> list["TaskResult"]:
+    def enqueue(self, *args: Any, **kwargs: Any) -> "TaskResult":
+        """Write the row and, once it committed, send it; see `TandemBackend.enqueue`."""
+        return self.get_backend().enqueue(self, args, kwargs)
+
+    async def aenqueue(self, *args: Any, **kwargs: Any) -> "TaskResult":
+        """As `enqueue`, awaited."""
+        return cast("TaskResult", await self.get_backend().aenqueue(self, list(args), kwargs))
+
+    def get_result(self, result_id: str) -> "TaskResult":
+        """Read an execution of this task; raises `TaskResultDoesNotExist`, or `TaskResultMismatch` for another's."""
+        return cast("TaskResult", super(Task, self).get_result(result_id))
+
+    async def aget_result(self, result_id: str) -> "TaskResult":
+        """As `get_result`, awaited."""
+        return cast("TaskResult", await super(Task, self).aget_result(result_id))
+
+    def enqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Sequence["TaskResult"]:
         """Enqueue many calls, each `(args, kwargs)`: one INSERT and one push for each 1,000, in one transaction."""
         return self.get_backend().enqueue_many(self, calls)
 
-    async def aenqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> list["TaskResult"]:
+    async def aenqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Sequence["TaskResult"]:
         """As `enqueue_many`, awaited."""
         return await self.get_backend().aenqueue_many(self, calls)
 
     def delay(self, *args: Any, **kwargs: Any) -> "TaskResult":
         """Celery's name for `enqueue`."""
-        return cast("TaskResult", self.enqueue(*args, **kwargs))
+        return self.enqueue(*args, **kwargs)
 
     def apply_async(
         self,
@@ -139,7 +155,7 @@ class Task(_TaskBase):
             raise TypeError("apply_async() takes countdown or eta, not both.")
         run_after = eta if countdown is None else timezone.now() + timedelta(seconds=countdown)
         call = self.using(run_after=run_after, queue_name=queue, priority=priority)
-        return cast("TaskResult", call.enqueue(*args, **(kwargs or {})))
+        return call.enqueue(*args, **(kwargs or {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

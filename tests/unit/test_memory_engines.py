@@ -30,7 +30,7 @@ def engine(name: str) -> MemoryEngine:
 
 @pytest.fixture
 def immediate() -> Iterator[MemoryEngine]:
-    options = {"ENGINES": {"immediate": {}}}
+    options: dict[str, Any] = {"ENGINES": {"immediate": {}}}
     with override_settings(TASKS={"default": {"BACKEND": "tandem.TandemBackend", "QUEUES": [], "OPTIONS": options}}):
         yield engine("immediate")
         engine("immediate").clear()
@@ -64,7 +64,7 @@ async def aenqueue(task: Any, *args: Any) -> TaskResult:
 def test_enqueue_many(stub: MemoryEngine) -> None:
     results = tasks.add.enqueue_many([((number,), {"right": 2}) for number in range(3)])
     assert [result.args for result in results] == [[0], [1], [2]]
-    assert stub.results == results
+    assert stub.results == list(results)
     with pytest.raises(InvalidTask, match="idempotency_key"):
         tasks.add.using(idempotency_key="k").enqueue_many([((1,), {})])
 

@@ -4,9 +4,8 @@ import sys
 import time
 from typing import Any
 
-from django.tasks import task
-
 from tandem import AsyncContext, Cancelled, Context, Permanent, Retryable
+from tandem.decorators import task
 from tests.work.effects import record
 
 

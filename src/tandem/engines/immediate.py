@@ -107,7 +107,7 @@ class ImmediateEngine(MemoryEngine):
             raise
         except BaseException as error:  # noqa: BLE001  # as Django's ImmediateBackend: whatever a body raises is its end
             if isinstance(error, Permanent) and isinstance(error.__cause__, TypeError):
-                error = error.__cause__  # noqa: PLW2901  # a result that is not JSON: Django reports the TypeError
+                error = error.__cause__  # a result that is not JSON: Django reports the TypeError
             result.errors.append(TaskError(**Error.of(error).as_json()))
             _set(result, phase="failed", status=STATUS_OF_PHASE["failed"], finished_at=timezone.now())
             task_finished.send(sender, task_result=result)

@@ -7,9 +7,18 @@ from typing import Final
 from uuid import UUID
 
 from tandem.ledger.rows import Claim
-from tandem.ledger.statements import Rows, Statement, claim_columns, read_claim
+from tandem.ledger.statements import CLAIM_COLUMNS, Rows, Statement, read_claim
 
-__all__ = ["Stretch", "cancel_killed", "held_by", "lost_in_line", "lost_with_epoch", "release_of_dead", "sent_times"]
+__all__ = [
+    "Stretch",
+    "cancel_killed",
+    "consumed_queues",
+    "held_by",
+    "lost_in_line",
+    "lost_with_epoch",
+    "release_of_dead",
+    "sent_times",
+]
 
 # Both walk a stretch of a queue's sent rows, in the order of the index, so that no statement grows with a backlog.
 _MARKED: Final = """
@@ -61,7 +70,7 @@ WHERE id = ANY(%(ids)s::uuid[]) AND engine = 'celery' AND phase = 'queued' AND o
 """
 
 HELD_BY: Final = f"""
-SELECT {claim_columns} FROM tandem_execution
+SELECT {CLAIM_COLUMNS} FROM tandem_execution
 WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
 """
 
@@ -77,6 +86,11 @@ SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NU
 WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
   AND cancel_requested_at IS NOT NULL
 RETURNING id
+"""
+
+CONSUMED_QUEUES: Final = """
+SELECT queues FROM tandem_worker
+WHERE kind = 'worker' AND engine = 'celery' AND seen_at > now() - %(seconds)s * interval '1 second'
 """
 
 
@@ -144,3 +158,12 @@ def release_of_dead(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002 
 def cancel_killed(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002  # the column
     """End an execution whose body was told to stop, did not, and was killed."""
     return Statement("cancel_killed", CANCEL_KILLED, {"id": id, "worker": worker}, bool)
+
+
+def consumed_queues(*, seconds: float) -> Statement[list[str] | None]:
+    """Read the queues of the workers seen in the last `seconds`; None where there is no worker."""
+    return Statement("consumed_queues", CONSUMED_QUEUES, {"seconds": seconds}, _read_queues)
+
+
+def _read_queues(rows: Rows) -> list[str] | None:
+    return sorted({queue for row in rows for queue in row[0]}) if rows else None

@@ -5,15 +5,22 @@ import time
 import uuid
 from typing import Final
 
-__all__ = ["derived_id", "new_id"]
+__all__ = ["derived_id", "new_id", "new_ids"]
 
 _NAMESPACE: Final = uuid.UUID("6f0d1f6e-4d0e-5a0c-9c55-7d2a1f0b7a11")
 
 
 def new_id() -> uuid.UUID:
     """Mint a UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 random bits. Python has one from 3.14 on."""
-    value = time.time_ns() // 1_000_000 << 80 | int.from_bytes(os.urandom(10))
-    return uuid.UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62)
+    return new_ids(1)[0]
+
+
+def new_ids(count: int) -> list[uuid.UUID]:
+    """Mint many at once."""
+    stamp = time.time_ns() // 1_000_000 << 80
+    entropy = os.urandom(10 * count)
+    values = (stamp | int.from_bytes(entropy[start : start + 10]) for start in range(0, 10 * count, 10))
+    return [uuid.UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62) for value in values]
 
 
 def derived_id(*parts: str) -> uuid.UUID:
