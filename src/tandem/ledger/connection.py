@@ -70,7 +70,7 @@ def _explained() -> Iterator[None]:
 def execute_in_transaction[T](statement: Statement[T]) -> T:
     """Execute on Django's connection, inside the caller's transaction where there is one.
 
-    psycopg's own cursor, prepared: measured at three quarters of the cost of Django's (`docs/speed.md`). Database
+    psycopg's own cursor, prepared: measured at three quarters of the cost of Django's cursor. Database
     errors are Django's (`django.db.utils`), a missing table is `LedgerNotMigrated`.
     """
     connection = connections[LEDGER_DATABASE]

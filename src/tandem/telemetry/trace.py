@@ -1,19 +1,28 @@
 """The caller's trace context, stored with the row so that a later attempt, on any engine, can continue it."""
 
-from collections.abc import Mapping
-
-try:
-    from opentelemetry.propagate import inject
-except ImportError:  # Tracing is optional: without the API there is no context to carry.
-    inject = None  # type: ignore[assignment]  # its absence is checked at each use
+from collections.abc import Callable, Mapping
 
 __all__ = ["current_trace"]
 
 
+def _find_inject() -> Callable[[dict[str, str]], None] | None:
+    try:
+        from opentelemetry.propagate import inject  # noqa: PLC0415  # the extra `django-tandem[telemetry]`
+    except ImportError:
+        return None
+    return inject
+
+
+_inject = _find_inject()
+
+
 def current_trace() -> Mapping[str, str] | None:
-    """Return the W3C headers (`traceparent`, `tracestate`, `baggage`) of the current span, or None outside one."""
-    if inject is None:
+    """Return the W3C headers (`traceparent`, `tracestate`, `baggage`) of the current span.
+
+    None outside a span, or where OpenTelemetry's API is not installed.
+    """
+    if _inject is None:
         return None
     carrier: dict[str, str] = {}
-    inject(carrier)
+    _inject(carrier)
     return carrier or None
