@@ -38,11 +38,18 @@ class Command(BaseCommand):
         subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
         for name, text in COMMANDS.items():
             subparser = subparsers.add_parser(name, help=text, description=text)
-            # Django's own options are taken after the command's name too.
-            _module(name).add_arguments(subparser)
+            try:
+                _module(name).add_arguments(subparser)
+            except ImportError as error:
+                subparser.set_defaults(missing=str(error))
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the command; what a person can act on comes out as a message, not a traceback."""
+        if options.get("missing"):
+            raise CommandError(
+                f"`tandem {options['command']}` needs a package that is not here ({options['missing']}). Install"
+                " django-tandem[celery], [restate] or [embedded]."
+            )
         try:
             _module(options["command"]).handle(options)
         except TandemError as error:
