@@ -1,0 +1,59 @@
+"""The servers of the integration tests, and the processes that run tasks on them."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from tandem.embedded.stack import Stack
+from tests.servers import addresses, database, django_db_setup, servers
+
+__all__ = ["addresses", "database", "django_db_setup", "servers"]
+
+ROOT = Path(__file__).resolve().parents[2]
+RUNNING = ("worker", "service", "relay")
+
+
+@pytest.fixture(scope="session")
+def effects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The log of side effects, for this process and its children."""
+    path = tmp_path_factory.mktemp("effects") / "effects"
+    with patch.dict(os.environ, {"TANDEM_TEST_EFFECTS": str(path)}):
+        yield path
+
+
+@pytest.fixture(scope="session")
+def running(
+    servers: Stack, django_db_setup: None, effects: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    """A Celery worker with two children, a Restate service with four slots, and a relay: real processes."""
+    environment = {
+        **servers.addresses,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))),
+        "TANDEM_TEST_EFFECTS": str(effects),
+    }
+    stack = Stack(
+        data=tmp_path_factory.mktemp("running"),
+        ports=servers.ports,
+        only=RUNNING,
+        directory=ROOT,
+        environment=environment,
+    )
+    with stack:
+        yield stack
+
+
+@pytest.fixture
+def workers(running: Stack, database: None) -> Stack:
+    """Let a test enqueue and wait for results."""
+    return running
+
+
+@pytest.fixture(params=["celery", "restate"])
+def engine(request: pytest.FixtureRequest) -> str:
+    """Each engine in turn."""
+    name: str = request.param
+    return name
