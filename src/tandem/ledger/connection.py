@@ -31,6 +31,7 @@ __all__ = [
     "execute",
     "execute_in_transaction",
     "is_postgresql",
+    "own_connection",
 ]
 
 LEDGER_DATABASE: Final = "default"
@@ -103,7 +104,8 @@ def _usable(connection: psycopg.Connection[Any]) -> bool:
     return not poll.poll(0)
 
 
-def _connection() -> psycopg.Connection[Any]:
+def own_connection() -> psycopg.Connection[Any]:
+    """The thread's own connection, opened where there is none that works."""
     current = _own.connection
     if current is not None and _own.pid != os.getpid():
         # Inherited through a fork: the socket is the parent's. psycopg says no goodbye on it from another process.
@@ -121,7 +123,7 @@ def execute[T](statement: Statement[T]) -> T:
     Raises psycopg's errors: `psycopg.OperationalError` where the database is down. What a lost connection may have
     committed is settled by the fence and the lease, so nothing is retried here.
     """
-    connection = _connection()
+    connection = own_connection()
     with _explained(), connection.cursor() as cursor:
         cursor.execute(statement.sql.encode(), statement.parameters)
         return statement.read(cursor.fetchall())
