@@ -1,5 +1,7 @@
 """`manage.py tandem COMMAND`: one entry point, a module for each command."""
 
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
 
@@ -26,6 +28,34 @@ COMMANDS: Final = {
 _MODULES: Final = {"list": "listing"}
 
 
+class _Lazy(ArgumentParser):
+    """The parser of one command; imports its module when it is used, since some bring a whole engine with them."""
+
+    command: str | None = None
+
+    def _fill(self) -> None:
+        if self.command is None:
+            return
+        name, self.command = self.command, None
+        try:
+            _module(name).add_arguments(self)
+        except ImportError as error:
+            raise CommandError(
+                f"`tandem {name}` needs a package that is not here ({error}). Install django-tandem[celery],"
+                " [restate] or [embedded]."
+            ) from error
+
+    def parse_known_args(  # type: ignore[override]  # argparse's overloads say no more than this
+        self, args: Sequence[str] | None = None, namespace: Namespace | None = None
+    ) -> tuple[Namespace, list[str]]:
+        self._fill()
+        return super().parse_known_args(args, namespace)
+
+    def format_help(self) -> str:
+        self._fill()
+        return super().format_help()
+
+
 class Command(BaseCommand):
     """Dispatches to `tandem.management.<command>`: `add_arguments(parser)` and `handle(options)`."""
 
@@ -35,21 +65,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Give each command a parser of its own."""
-        subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Lazy)
         for name, text in COMMANDS.items():
-            subparser = subparsers.add_parser(name, help=text, description=text)
-            try:
-                _module(name).add_arguments(subparser)
-            except ImportError as error:
-                subparser.set_defaults(missing=str(error))
+            subparsers.add_parser(name, help=text, description=text).command = name
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the command; what a person can act on comes out as a message, not a traceback."""
-        if options.get("missing"):
-            raise CommandError(
-                f"`tandem {options['command']}` needs a package that is not here ({options['missing']}). Install"
-                " django-tandem[celery], [restate] or [embedded]."
-            )
         try:
             _module(options["command"]).handle(options)
         except TandemError as error:
