@@ -38,7 +38,7 @@ def owner() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _no_overrides() -> Iterator[None]:
+def _no_overrides(database: None) -> Iterator[None]:
     Override.objects.all().delete()
     tasks.noop.get_backend().router.rules(fresh=True)
     yield
