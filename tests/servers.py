@@ -79,9 +79,8 @@ def using(values: Mapping[str, str]) -> Iterator[None]:
 
 def _connect(databases: dict[str, Any]) -> None:
     connections.close_all()
+    # They are made anew, with the engine that is now named, when they are next asked for.
+    for connection in connections.all(initialized_only=True):
+        del connections[connection.alias]
     settings.DATABASES = databases
     connections.settings = connections.configure_settings(databases)
-    for alias in connections:
-        # Made anew, with the engine that is now named, when it is next asked for.
-        if hasattr(connections._connections, alias):
-            del connections[alias]

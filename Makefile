@@ -1,0 +1,46 @@
+# Each target sets up what it needs, uv included: a Python and make are enough.
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench clean-data sync sync-bench
+
+DATA := $(or $(TANDEM_DATA),.tandem)
+BIN := .venv/bin
+export UV_PROJECT_ENVIRONMENT := .venv
+unexport VIRTUAL_ENV
+
+# Prints only when the command fails.
+define quietly
+	@output=$$($(1) 2>&1) || { printf '%s\n' "$$output"; echo "Failed: $(1)"; exit 1; }
+endef
+
+help: ## show the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+demo: sync ## start the whole stack and show it at work (ARGS=--once stops after that)
+	@$(BIN)/python manage.py demo $(ARGS)
+
+test: lint ## lint, then unit and integration tests on real servers, with branch coverage
+	@rm -f .coverage .coverage.*
+	@$(BIN)/coverage run -m pytest --quiet tests/unit tests/integration $(ARGS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+lint: sync ## ruff, import contracts, mypy
+	$(call quietly,$(BIN)/ruff check)
+	$(call quietly,$(BIN)/ruff format --check)
+	$(call quietly,$(BIN)/lint-imports)
+	$(call quietly,$(BIN)/mypy)
+
+bench: sync-bench ## measure Tandem beside Celery, procrastinate and the Restate SDK
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean-data: ## remove the data of the local stack
+	@! command -v flock >/dev/null || test ! -e "$(DATA)/lock" || flock --nonblock "$(DATA)/lock" true \
+		|| { echo "A stack runs on $(DATA): stop it first."; exit 1; }
+	@cd "$(DATA)" 2>/dev/null && rm -rf postgres postgres.new redis restate inbox logs run lock || true
+	@rmdir "$(DATA)" 2>/dev/null || test ! -e "$(DATA)" || echo "$(DATA) has other files, which stay."
+
+sync:
+	@uv=$$(sh .ci/uv) && "$$uv" sync --quiet --locked --inexact
+
+sync-bench:
+	@uv=$$(sh .ci/uv) && "$$uv" sync --quiet --locked --inexact --group bench
