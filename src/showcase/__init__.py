@@ -1,0 +1,1 @@
+"""The demo site: one Django project whose tasks run on Celery or on Restate. Never part of the wheel."""

@@ -1,0 +1,1 @@
+"""The demonstration: a scenario on the running stack whose every line is checked."""

@@ -1,0 +1,47 @@
+"""The scenario, run by `manage.py demo` in a process that has the stack's environment."""
+
+import os
+import sys
+import time
+
+import django
+
+__all__ = ["main"]
+
+INTERRUPTED = 130
+
+
+def main() -> int:
+    """Run the scenario and print what it found; 0 only if every line is right."""
+    django.setup()
+    # These import models, which need the apps loaded.
+    from showcase.demo import crash, emails, pages, rollout  # noqa: PLC0415
+    from showcase.demo.observe import ScenarioError  # noqa: PLC0415
+    from showcase.demo.report import Report  # noqa: PLC0415
+
+    report = Report()
+    started_at = float(os.environ.get("TANDEM_DEMO_STARTED_AT") or time.time())
+    try:
+        rollout.set_percentage(0)
+        emails.run(report)
+        crash.run(report)
+        rollout.run(report)
+        pages.run(report)
+    except (ScenarioError, OSError) as error:
+        report.note("the scenario ran to its end", wrong=[str(error)])
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    print()
+    print(report.table())
+    print()
+    print("\n".join(report.notes))
+    print(f"\n{time.time() - started_at:.1f} s from the start to this table.")
+    if report.wrong:
+        print(f"\nNot as expected ({len(report.wrong)}):")
+        print("\n".join(f"  - {words}" for words in report.wrong))
+    sys.stdout.flush()
+    return 1 if report.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,12 @@
+"""Where the pages are."""
+
+from django.urls import include, path
+
+from showcase import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("health", views.health, name="health"),
+    path("assets/<str:name>", views.asset, name="asset"),
+    path("emails/", include("showcase.emails.urls")),
+]

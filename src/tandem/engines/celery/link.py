@@ -1,0 +1,143 @@
+"""The link to the broker: a few commands in one round trip, within a bounded time, with errors in plain words."""
+
+import os
+import threading
+from collections.abc import Sequence
+from typing import Any, Final, NoReturn
+from urllib.parse import urlsplit, urlunsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import AbstractConnection
+from redis.retry import Retry
+
+from tandem.engines.breaker import Breaker
+from tandem.exceptions import BrokerUnavailable
+
+__all__ = ["SCHEMES", "Link", "public_url"]
+
+type Command = Sequence[str | bytes | int]
+
+# As Celery writes them, and as the client does.
+SCHEMES: Final = {"redis": "redis", "rediss": "rediss", "redis+socket": "unix", "unix": "unix"}
+
+
+def public_url(url: str) -> str:
+    """The URL as it may be shown: without user and password."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+
+class _Kept(threading.local):
+    connection: AbstractConnection | None = None
+    pid: int = 0
+
+
+class Link:
+    """One connection per thread, kept open and made anew after a fork.
+
+    A command is sent once: what a lost connection may have left is settled by sending the reference again. A broker
+    that is down costs `connect_timeout` and `socket_timeout` seconds at most, then nothing while the breaker is open.
+    """
+
+    def __init__(self, *, url: str, connect_timeout: float, socket_timeout: float, breaker: Breaker) -> None:
+        scheme, _, rest = url.partition("://")
+        self._pool = redis.ConnectionPool.from_url(
+            f"{SCHEMES[scheme]}://{rest}",
+            socket_connect_timeout=connect_timeout,
+            socket_timeout=socket_timeout,
+            socket_keepalive=True,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
+        )
+        self._kept = _Kept()
+        self._breaker = breaker
+        self.public_url = public_url(url)
+
+    def exchange(self, *commands: Command) -> list[Any]:
+        """Send `commands` in one round trip and answer their replies; raises `BrokerUnavailable` if any fails."""
+        replies = self.exchange_leniently(*commands)
+        for reply in replies:
+            if isinstance(reply, redis.RedisError):
+                self.refuse(reply)
+        return replies
+
+    def exchange_leniently(self, *commands: Command) -> list[Any]:
+        """As `exchange`, but a command that the server refuses has its error among the replies."""
+        self._breaker.check()
+        try:
+            replies = self._send(commands)
+        except (redis.RedisError, OSError) as error:
+            raise self._unavailable(error) from error
+        self._breaker.succeeded()
+        return replies
+
+    def refuse(self, error: Exception) -> NoReturn:
+        """Raise `BrokerUnavailable` for an error among the replies."""
+        raise self._unavailable(error) from error
+
+    def close(self) -> None:
+        """Close this thread's connection; the next command opens another."""
+        kept, self._kept.connection = self._kept.connection, None
+        if kept is not None and self._kept.pid == os.getpid():
+            kept.disconnect()
+
+    def _send(self, commands: Sequence[Command]) -> list[Any]:
+        connection = self._connection()
+        replies: list[Any] = []
+        try:
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    replies.append(connection.read_response())
+                except redis.ResponseError as error:
+                    replies.append(error)
+        except BaseException:
+            # Half an answer may be left on it.
+            self.close()
+            raise
+        return replies
+
+    def _connection(self) -> AbstractConnection:
+        kept = self._kept.connection
+        if kept is not None and self._kept.pid == os.getpid() and _sound(kept):
+            return kept
+        self.close()
+        fresh: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
+        fresh.connect()
+        self._kept.connection, self._kept.pid = fresh, os.getpid()
+        return fresh
+
+    def _unavailable(self, error: Exception) -> BrokerUnavailable:
+        text = f"The Celery broker {self.public_url} {_in_plain_words(error)}"
+        self._breaker.failed(text)
+        return BrokerUnavailable(text)
+
+
+def _sound(connection: AbstractConnection) -> bool:
+    """Whether the server still holds its end: nothing is owed to us, so what can be read is its goodbye."""
+    try:
+        return not connection.can_read()
+    except redis.RedisError:
+        return False
+
+
+def _in_plain_words(error: Exception) -> str:
+    message = str(error)
+    match error:
+        case redis.AuthenticationError() | redis.exceptions.NoPermissionError():
+            return f"refuses this user or password ({message}). Correct BROKER_URL or the server's ACL."
+        case redis.exceptions.OutOfMemoryError():
+            return f"is full ({message}). Raise its maxmemory, or let workers drain the queues."
+        case redis.ReadOnlyError():
+            return f"is a read-only replica ({message}). Point BROKER_URL at the primary."
+        case redis.BusyLoadingError():
+            return "is still loading its data."
+        case redis.ResponseError():
+            if message.startswith(("NOAUTH", "WRONGPASS")):
+                return f"refuses this user or password ({message}). Correct BROKER_URL or the server's ACL."
+            return f"refuses the command ({message})."
+        case redis.TimeoutError():
+            return f"does not answer in time ({message})."
+        case _:
+            return f"cannot be reached ({message})."
