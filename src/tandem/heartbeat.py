@@ -39,6 +39,10 @@ class Running:
             if self._attempts.get(attempt.claim.id) is attempt:
                 del self._attempts[attempt.claim.id]
 
+    def get(self, id_: UUID) -> Attempt | None:
+        """The attempt of an execution that runs here."""
+        return self._attempts.get(id_)
+
     def attempts(self) -> list[Attempt]:
         """A copy of what runs now."""
         with self._lock:

@@ -135,15 +135,19 @@ class Runner:
 
     def expire_overdue(self) -> int:
         """Expire what runs past its limit; for a heartbeat's rounds where the pool cannot kill (threads)."""
+        overdue = self.overdue()
+        for attempt in overdue:
+            self.expire(attempt)
+        return len(overdue)
+
+    def overdue(self) -> list[Attempt]:
+        """The attempts that run past their limit and were not expired yet."""
         now = time.monotonic()
-        overdue = [
+        return [
             attempt
             for attempt in self.running.attempts()
             if attempt.over is None and attempt.deadline is not None and attempt.deadline <= now
         ]
-        for attempt in overdue:
-            self.expire(attempt)
-        return len(overdue)
 
     def _open(self, claiming: Statement[Claim | None]) -> tuple[Attempt | None, Outcome | None]:
         claim = ledger.execute(claiming)

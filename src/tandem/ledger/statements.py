@@ -177,7 +177,7 @@ UPDATE tandem_execution SET {_CLAIM_SET},
     lost = lost + {_SILENT},
     worker_ids = CASE WHEN jsonb_array_length(worker_ids) <= attempts + {_SILENT}
                       THEN worker_ids || to_jsonb(%(worker)s::text) ELSE worker_ids END
-WHERE id = %(id)s AND engine = %(engine)s AND dispatch = %(dispatch)s
+WHERE id = %(id)s AND task = %(task)s AND engine = %(engine)s AND dispatch = %(dispatch)s
   AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
   AND (invocation IS NULL OR invocation = %(invocation)s::text)
 RETURNING {CLAIM_COLUMNS}
@@ -291,6 +291,7 @@ def claim(*, id: UUID, engine: str, worker: str, lease: float) -> Statement[Clai
 def claim_invocation(
     *,
     id: UUID,  # noqa: A002  # the column
+    task: str,
     engine: str,
     worker: str,
     lease: float,
@@ -299,10 +300,13 @@ def claim_invocation(
 ) -> Statement[Claim | None]:
     """Take, or take again, the lease for one Restate invocation of one dispatch; any other is refused.
 
+    So is one that came through another task's handler.
+
     A row still `running` with a lease was left by an attempt that died, and counts one lost lease.
     """
     parameters = {
         "id": id,
+        "task": task,
         "engine": engine,
         "worker": worker,
         "lease": lease,

@@ -1,0 +1,19 @@
+"""Tasks on Celery over Redis: the broker's lists carry ids, the ledger has the rest.
+
+`install` adds Tandem to a Celery app of your own; without one, Tandem makes its own.
+"""
+
+from typing import Any
+
+__all__ = ["install"]
+
+
+def install(app: Any, *, alias: str = "default") -> None:
+    """Add the tasks of `TASKS[alias]` and Tandem's worker parts to the Celery app `app`, and leave its own alone.
+
+    Name the app in `TASKS[alias]["OPTIONS"]["ENGINES"]["celery"]["APP"]`, so that enqueueing uses its broker too.
+    """
+    from tandem.configuration import Configuration, settings_of  # noqa: PLC0415  # a web process needs no Celery yet
+    from tandem.engines.celery.app import install as install_into  # noqa: PLC0415  # as above
+
+    install_into(app, Configuration.read(alias, settings_of(alias)))

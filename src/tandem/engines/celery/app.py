@@ -1,0 +1,160 @@
+"""The Celery app: Tandem's own, or the project's with Tandem's tasks added."""
+
+import inspect
+from functools import cache
+from typing import Any, Final, NoReturn
+from uuid import UUID
+
+from celery import Celery
+from celery import Task as CeleryTask
+from celery.exceptions import Ignore, Retry
+from django.utils.module_loading import import_string
+from kombu.entity import Exchange, Queue
+
+from tandem.configuration import CeleryOptions, Configuration
+from tandem.engines.celery.lists import SEPARATOR, STEPS, Lists
+from tandem.exceptions import ConfigurationError
+from tandem.registry import registered_tasks
+
+__all__ = ["ExecutionFailed", "ExecutionTask", "app_of", "install", "lists_of", "options_of"]
+
+# Read by Celery's Django fixup, which protects connections across forks but closes them around each task.
+_DATABASE_REUSE: Final = 2**62
+
+
+class ExecutionFailed(Exception):
+    """What Celery (its log, its events, Flower) hears of an execution that failed; the ledger has the whole of it."""
+
+
+class ExecutionTask(CeleryTask):  # type: ignore[misc]  # Celery ships no types
+    """A Tandem task under its own dotted name; runs the execution whose id the message has."""
+
+    typing = False
+    ignore_result = True
+    store_errors_even_if_ignored = False
+    acks_late = False
+    max_retries = None
+    throws = (ExecutionFailed,)
+    asynchronous = False
+
+    def run(self) -> str:
+        """Run the execution and tell Celery how the attempt ended, in its own terms."""
+        from tandem.engines.celery.worker import process_of  # noqa: PLC0415  # a producer has no worker parts
+
+        request_id = self.request.id
+        try:
+            id_ = UUID(request_id)
+        except (ValueError, TypeError, AttributeError):
+            raise ExecutionFailed(
+                f"{self.name} was sent with the id {request_id!r}. Use its enqueue() or delay(): Tandem's tasks run"
+                " from a row of the ledger."
+            ) from None
+        outcome = process_of(self.app).execute(id_, asynchronous=self.asynchronous)
+        match outcome.kind:
+            case "refused":
+                raise Ignore("There was nothing to claim.")
+            case "retrying":
+                raise Retry(message=outcome.error, when=outcome.delay)
+            case "over":
+                raise Retry(message=outcome.error)
+            case "failed" | "dead" | "cancelled" | "parked":
+                raise ExecutionFailed(f"{outcome.kind}: {outcome.error}")
+            case _:
+                return outcome.kind
+
+    def apply_async(self, *_args: Any, **_options: Any) -> NoReturn:
+        """Refuse: without a row there is nothing to run."""
+        raise TypeError(f"{self.name} is a Tandem task: call enqueue() or delay() on the decorated function.")
+
+
+def options_of(configuration: Configuration) -> CeleryOptions:
+    """The engine's options; raises `ConfigurationError` where Celery is not among the engines."""
+    if configuration.celery is None:
+        raise ConfigurationError(
+            f"TASKS[{configuration.alias!r}]['OPTIONS']['ENGINES'] has no 'celery'; add it with a BROKER_URL."
+        )
+    return configuration.celery
+
+
+@cache
+def app_of(options: CeleryOptions, queues: tuple[str, ...], *, worker: bool = False) -> Any:
+    """The Celery app of a configuration: the project's where `APP` names one, else Tandem's.
+
+    A worker's has Celery's Django fixup; a producer's has not, so that it never becomes the project's current app.
+    """
+    if options.app:
+        try:
+            app = import_string(options.app)
+        except ImportError as error:
+            raise ConfigurationError(f"ENGINES['celery']['APP'] is {options.app!r}: {error}.") from error
+        if not isinstance(app, Celery):
+            raise ConfigurationError(f"ENGINES['celery']['APP'] is {options.app!r}, which is no Celery app.")
+        return app
+    app = Celery("tandem", set_as_current=worker, autofinalize=True, **({} if worker else {"fixups": []}))
+    app.conf.update(
+        broker_url=options.broker_url,
+        broker_connection_retry_on_startup=True,
+        broker_transport_options={
+            # Readable names (default, default:3), and nothing shared with another app's messages in this database.
+            "sep": SEPARATOR,
+            "priority_steps": list(STEPS),
+            "queue_order_strategy": "round_robin",
+            "global_keyprefix": options.key_prefix,
+            "unacked_key": "tandem:unacked",
+            "unacked_index_key": "tandem:unacked_index",
+            "unacked_mutex_key": "tandem:unacked_mutex",
+            "socket_keepalive": True,
+            "socket_connect_timeout": 5,
+        },
+        control_exchange="tandem",
+        task_default_queue=queues[0],
+        task_default_exchange="tandem",
+        task_queues=[Queue(name, Exchange("tandem", type="direct"), routing_key=name) for name in queues],
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_redirect_stdouts=False,
+        # A loaded machine may take longer than Celery's 4 s to bring up a child.
+        worker_proc_alive_timeout=30.0,
+        enable_utc=True,
+        timezone="UTC",
+    )
+    return app
+
+
+def lists_of(options: CeleryOptions, queues: tuple[str, ...]) -> Lists:
+    """How the app's transport names a queue's lists."""
+    if not options.app:
+        return Lists(prefix=options.key_prefix)
+    transport = app_of(options, queues).conf.broker_transport_options or {}
+    return Lists(
+        prefix=transport.get("global_keyprefix", ""),
+        separator=transport.get("sep", "\x06\x16"),
+        steps=tuple(transport.get("priority_steps", STEPS)),
+    )
+
+
+def broker_url_of(options: CeleryOptions, queues: tuple[str, ...]) -> str:
+    """The URL that messages are sent to."""
+    if not options.app:
+        return options.broker_url
+    conf = app_of(options, queues).conf
+    return str(conf.broker_write_url or conf.broker_url or CeleryOptions.broker_url)
+
+
+def install(app: Any, configuration: Configuration) -> None:
+    """Register Tandem's tasks in `app`, and its worker parts for when `app` runs a worker."""
+    from tandem.engines.celery import worker  # noqa: PLC0415  # a producer has no worker parts
+
+    app.conf.CELERY_DB_REUSE_MAX = _DATABASE_REUSE
+    for name, task in registered_tasks().items():
+        if task.backend != configuration.alias or isinstance(app.tasks.get(name), ExecutionTask):
+            continue
+        body = ExecutionTask()
+        body.name = name
+        body.asynchronous = inspect.iscoroutinefunction(task.func)
+        app.register_task(body)
+    worker.connect(app, configuration)

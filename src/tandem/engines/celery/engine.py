@@ -1,0 +1,126 @@
+"""The Celery engine: puts references on the broker's lists, and finds those that got lost."""
+
+import secrets
+import threading
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+from uuid import UUID
+
+from tandem.configuration import Configuration
+from tandem.engines.base import CAPABILITIES, Reference, State
+from tandem.engines.breaker import Breaker
+from tandem.engines.celery.app import app_of, broker_url_of, lists_of, options_of
+from tandem.engines.celery.check import live_problems, problems
+from tandem.engines.celery.link import SCHEMES, Link
+from tandem.engines.celery.lists import Lists, step_of
+from tandem.engines.celery.message import Messages
+from tandem.engines.celery.sweep import EPOCH_KEY, Sweep
+from tandem.exceptions import ConfigurationError
+
+__all__ = ["CeleryEngine"]
+
+
+class CeleryEngine:
+    """Sends by LPUSH, one round trip for a batch, and learns the broker's epoch in the same one.
+
+    The epoch is read before the push takes effect: a reference written with it is lost only with it.
+    """
+
+    name = "celery"
+    supports = CAPABILITIES - {"external"}
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.options = options_of(configuration)
+        scheme = self.options.broker_url.partition("://")[0]
+        if not self.options.app and scheme not in SCHEMES:
+            raise ConfigurationError(
+                f"ENGINES['celery']['BROKER_URL'] is a {scheme!r} URL; Tandem's Celery engine needs Redis or Valkey:"
+                f" {', '.join(SCHEMES)}."
+            )
+        self._epoch: str | None = None
+        self._messages = Messages(self._app, grace=self.options.grace_seconds)
+        self._sweeping = threading.Lock()
+
+    @cached_property
+    def lists(self) -> Lists:
+        """How the broker's lists are named."""
+        return lists_of(self.options, self.configuration.queues)
+
+    @cached_property
+    def link(self) -> Link:
+        """The connection to the broker."""
+        return Link(
+            url=broker_url_of(self.options, self.configuration.queues),
+            connect_timeout=self.options.connect_timeout,
+            socket_timeout=self.options.socket_timeout,
+            breaker=Breaker(seconds=self.options.breaker_seconds),
+        )
+
+    @cached_property
+    def _sweep(self) -> Sweep:
+        return Sweep(link=self.link, lists=self.lists, queues=self.configuration.queues)
+
+    @cached_property
+    def _epoch_key(self) -> str:
+        return self.lists.prefix + EPOCH_KEY
+
+    def _app(self) -> Any:
+        return app_of(self.options, self.configuration.queues)
+
+    def epoch(self) -> str | None:
+        """The broker's epoch as this process last saw it; None before its first send or sweep."""
+        return self._epoch
+
+    def submit(self, batch: Sequence[Reference]) -> str | None:
+        """Put a batch on its lists and answer the broker's epoch.
+
+        Raises `BrokerUnavailable` within `connect_timeout` + `socket_timeout`, or at once while the breaker is open;
+        some of the batch may then have arrived, and may be sent again.
+        """
+        values: dict[str, list[str]] = {}
+        for reference in batch:
+            key = self.lists.key(reference.queue, step_of(reference.priority))
+            values.setdefault(key, []).append(self._messages.message(reference))
+        _, epoch, *_ = self.link.exchange(
+            ("SET", self._epoch_key, secrets.token_hex(8), "NX"),
+            ("GET", self._epoch_key),
+            *[("LPUSH", key, *messages) for key, messages in values.items()],
+        )
+        self._epoch = epoch.decode()
+        return self._epoch
+
+    def cancel(self, batch: Sequence[Reference]) -> None:
+        """Nothing to revoke: the claim refuses what is cancelled, and the heartbeat tells what runs.
+
+        Celery's workers would keep revoked ids in memory, and swallow a later retry of the same execution.
+        """
+
+    def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
+        """Always empty: a list does not say who is on it without being read whole. `sweep` finds what is lost."""
+        return {}
+
+    def sweep(self, *, lease: float) -> int:
+        """Mark due what was lost on the way and answer how many; raises `BrokerUnavailable`.
+
+        Costs one round trip to the broker, and a few statements of bounded size.
+        """
+        with self._sweeping:
+            self._epoch, marked = self._sweep.run(lease)
+        return marked
+
+    def problems(self) -> list[str]:
+        """Say what is wrong with the configuration: an app that is none, a queue's name that kombu would misread."""
+        try:
+            return problems(self.configuration, self.lists)
+        except ConfigurationError as error:
+            return [str(error)]
+
+    def check(self) -> list[str]:
+        """Ask the broker and the ledger: unreachable, too old, evicting keys, a queue that nobody consumes."""
+        return live_problems(self.configuration, self.link)
+
+    def close(self) -> None:
+        """Close this thread's connection; the next call opens another."""
+        self.link.close()

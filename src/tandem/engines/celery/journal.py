@@ -1,0 +1,51 @@
+"""What Celery does with a body's durable calls: steps run at once, a sleep hands the worker back."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tandem.context import Attempt, Place
+from tandem.ledger import connection as ledger
+from tandem.ledger import statements
+
+__all__ = ["AsyncCeleryJournal", "CeleryJournal"]
+
+
+class CeleryJournal:
+    """A sync body's journal. The ledger is all of it, so nothing is kept here."""
+
+    def step(self, place: Place, action: Callable[[], Any]) -> Any:  # the ledger knows the place
+        """Run the step on the body's thread."""
+        return action()
+
+    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+        """Give up the lease until the sleep is over, when the relay sends the execution again, and end the attempt.
+
+        After a cancel it returns at once, and the context raises `Cancelled`.
+        """
+        if seconds <= 0:
+            return
+        if ledger.execute(attempt.suspend(place, seconds)):
+            raise attempt.end(f"it sleeps for {seconds:.1f} s")
+        attempt.learn(ledger.execute(statements.resume(attempt.claim, lease=attempt.lease)))
+
+    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
+        """Nothing else mirrors progress: pages read the ledger."""
+
+
+class AsyncCeleryJournal:
+    """An async body's journal."""
+
+    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:  # as above
+        """Run the step on the body's loop."""
+        return await action()
+
+    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+        """As `CeleryJournal.sleep`."""
+        if seconds <= 0:
+            return
+        if await ledger.aexecute(attempt.suspend(place, seconds)):
+            raise attempt.end(f"it sleeps for {seconds:.1f} s")
+        attempt.learn(await ledger.aexecute(statements.resume(attempt.claim, lease=attempt.lease)))
+
+    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
+        """As `CeleryJournal.progressed`."""

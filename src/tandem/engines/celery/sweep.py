@@ -1,0 +1,156 @@
+"""Finding what was sent and is no longer on its way.
+
+Three signs, and none of them is age: the broker lost its data (its epoch changed), its server restarted and may
+have come back with old data (so the epoch is changed), or a row is older than what stands at the head of its list
+and nobody has claimed it for a lease. A long backlog that is still there shows none.
+"""
+
+import re
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from tandem.engines.celery.link import Link
+from tandem.engines.celery.lists import Band, Lists
+from tandem.engines.celery.message import id_of
+from tandem.ledger import agenda
+from tandem.ledger import celery as statements
+from tandem.ledger import connection as ledger
+
+__all__ = ["EPOCH_KEY", "Sweep"]
+
+EPOCH_KEY: Final = "tandem:epoch"
+_RUN_KEY: Final = "tandem:run"
+
+_DEPTH: Final = 20
+_STRETCH: Final = 10_000
+_STRETCHES_AT_ONCE: Final = 5
+_WHOLE_SECONDS: Final = 30.0
+
+# Many relays see a restart; one changes the epoch, the others read what it became.
+_CONFIRM_RUN: Final = """
+local run = redis.call('GET', KEYS[2])
+if run ~= ARGV[1] then
+    if run then redis.call('SET', KEYS[1], ARGV[2]) end
+    redis.call('SET', KEYS[2], ARGV[1])
+end
+return redis.call('GET', KEYS[1])
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Walk:
+    """A walk over the whole backlog, some stretches at each sweep."""
+
+    epoch: str
+    queues: list[str]
+    after: datetime | None = None
+
+
+@dataclass(kw_only=True)
+class Sweep:
+    """One process's sweeps; keeps where its walks stand."""
+
+    link: Link
+    lists: Lists
+    queues: Sequence[str]
+    _walked: tuple[str, float] = ("", float("-inf"))
+    _walk: _Walk | None = None
+    _after: dict[str, datetime | None] = field(default_factory=dict)
+
+    def run(self, lease: float) -> tuple[str, int]:
+        """Sweep once; answer the broker's epoch and how many rows were marked due."""
+        in_ledger = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == "celery"]
+        queues = sorted({*self.queues, *in_ledger})
+        bands = {queue: self.lists.bands(queue) for queue in queues}
+        keys = list(dict.fromkeys(band.key for queue in queues for band in bands[queue]))
+        epoch, fronts = self._look(keys)
+        marked = self._walk_backlog(epoch, in_ledger, lease)
+        times = self._sent_times(fronts)
+        for queue in in_ledger:
+            marked += self._walk_line(queue, self._heads(bands[queue], fronts, times), lease)
+        return epoch, marked
+
+    def _look(self, keys: Sequence[str]) -> tuple[str, dict[str, list[bytes]]]:
+        """Ask the broker who it is and what stands at the front of each list, in one round trip."""
+        epoch_key, run_key = self.lists.prefix + EPOCH_KEY, self.lists.prefix + _RUN_KEY
+        _, epoch, run, *fronts, info = self.link.exchange_leniently(
+            ("SET", epoch_key, secrets.token_hex(8), "NX"),
+            ("GET", epoch_key),
+            ("GET", run_key),
+            *[("LRANGE", key, -_DEPTH, -1) for key in keys],
+            ("INFO", "server"),
+        )
+        for reply in (epoch, run, *fronts):
+            if isinstance(reply, Exception):
+                self.link.refuse(reply)
+        server = _run_id(info)
+        if server is not None and (run is None or run.decode() != server):
+            (epoch,) = self.link.exchange(("EVAL", _CONFIRM_RUN, 2, epoch_key, run_key, server, secrets.token_hex(8)))
+        return (epoch or b"").decode(), dict(zip(keys, fronts, strict=True))
+
+    def _walk_backlog(self, epoch: str, queues: Sequence[str], lease: float) -> int:
+        """Look for rows of another epoch: at first, when it changed, and now and then in case one slipped through."""
+        now = time.monotonic()
+        stale = self._walked[0] != epoch or now - self._walked[1] >= _WHOLE_SECONDS
+        if (self._walk is None and stale) or (self._walk is not None and self._walk.epoch != epoch):
+            self._walk = _Walk(epoch=epoch, queues=list(queues))
+        marked = 0
+        for _ in range(_STRETCHES_AT_ONCE):
+            walk = self._walk
+            if walk is None:
+                break
+            if not walk.queues:
+                self._walk, self._walked = None, (epoch, now)
+                break
+            stretch = ledger.execute(
+                statements.lost_with_epoch(
+                    queue=walk.queues[0], epoch=epoch, lease=lease, after=walk.after, limit=_STRETCH
+                )
+            )
+            marked += stretch.marked
+            walk.after = stretch.last
+            if stretch.rows < _STRETCH:
+                walk.after = None
+                del walk.queues[0]
+        return marked
+
+    def _walk_line(self, queue: str, heads: Sequence[tuple[int, int, datetime | None]], lease: float) -> int:
+        """Look for rows that are unclaimed though what was sent after them has come to the front."""
+        if not heads:
+            return 0
+        stretch = ledger.execute(
+            statements.lost_in_line(queue=queue, heads=heads, lease=lease, after=self._after.get(queue), limit=_STRETCH)
+        )
+        self._after[queue] = stretch.last if stretch.rows == _STRETCH else None
+        return stretch.marked
+
+    def _sent_times(self, fronts: dict[str, list[bytes]]) -> dict[UUID, datetime]:
+        ids = {id_ for front in fronts.values() for message in front if (id_ := id_of(message)) is not None}
+        return dict(ledger.execute(statements.sent_times(list(ids)))) if ids else {}
+
+    def _heads(
+        self, bands: Sequence[Band], fronts: dict[str, list[bytes]], times: dict[UUID, datetime]
+    ) -> list[tuple[int, int, datetime | None]]:
+        """When the front of each list was sent.
+
+        The oldest of the first few: a reference that was sent twice has the later time, whichever copy stands here.
+        A list whose front is all strange to the ledger says nothing, and its rows are left alone.
+        """
+        heads: list[tuple[int, int, datetime | None]] = []
+        for band in bands:
+            front = fronts[band.key]
+            known = [times[id_] for message in front if (id_ := id_of(message)) in times]
+            if known or not front:
+                heads.append((band.lowest, band.highest, min(known) if known else None))
+        return heads
+
+
+def _run_id(info: Any) -> str | None:
+    """The server's life, where it may be asked for it (an ACL may forbid INFO)."""
+    found = re.search(rb"^run_id:(\w+)", info, re.MULTILINE) if isinstance(info, bytes) else None
+    return None if found is None else found[1].decode()

@@ -1,0 +1,137 @@
+"""Tandem's parts in a Celery worker, by Celery's signals."""
+
+import logging
+import os
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import psycopg
+from celery import signals
+from celery.concurrency.prefork import TaskPool as Prefork
+
+from tandem.configuration import Configuration
+from tandem.engines.celery.app import ExecutionTask, options_of
+from tandem.engines.celery.parent import Parent
+from tandem.engines.celery.process import Process
+from tandem.heartbeat import Heartbeat
+from tandem.ledger import connection as ledger
+from tandem.runner import Runner, tidy_connections
+
+__all__ = ["connect", "process_of"]
+
+logger = logging.getLogger("tandem.celery")
+
+
+@dataclass(kw_only=True)
+class _Worker:
+    """One app's worker in this process, or in the parent that this child was forked from."""
+
+    app: Any
+    configuration: Configuration
+    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    parent_pid: int = field(default_factory=os.getpid)
+    process: Process | None = None
+    heartbeat: Heartbeat | None = None
+    parent: Parent | None = None
+
+    def make_runner(self) -> Runner:
+        return Runner(
+            worker=self.name,
+            lease=self.configuration.lease_seconds,
+            max_result_bytes=self.configuration.max_result_bytes,
+            max_lost_leases=self.configuration.max_lost_leases,
+        )
+
+    def make_process(self) -> Process:
+        return Process(runner=self.make_runner(), worker=self.name, lease=self.configuration.lease_seconds)
+
+    def on_init(self, sender: Any, **_: Any) -> None:
+        """Take this process's name before it forks."""
+        if sender.app is self.app:
+            self.name, self.parent_pid = f"{socket.gethostname()}:{os.getpid()}", os.getpid()
+            self.process = self.make_process()
+            signals.task_prerun.connect(_tidy_around_others, weak=False, dispatch_uid="tandem.tidy")
+
+    def on_child(self, **_: Any) -> None:
+        """Start anew in a forked child: nothing of the parent's is used."""
+        self.process = self.make_process()
+
+    def on_ready(self, sender: Any, **_: Any) -> None:
+        """Keep leases from now on, and say that the worker is ready."""
+        if sender.app is not self.app:
+            return
+        pool = sender.pool
+        common: dict[str, Any] = {
+            "worker": self.name,
+            "kind": "worker",
+            "engine": "celery",
+            "queues": sorted(self.app.amqp.queues.consume_from),
+            "concurrency": pool.limit or 1,
+            "lease": self.configuration.lease_seconds,
+        }
+        if isinstance(pool, Prefork):
+            grace = options_of(self.configuration).grace_seconds
+            parent = self.parent = Parent(runner=self.make_runner(), pool=pool, grace=grace)
+            parent.start()
+            self.heartbeat = Heartbeat(held=parent.held, told=parent.told, overdue=parent.kill_overdue, **common)
+        else:
+            process = self.process = self.process or self.make_process()
+            self.heartbeat = Heartbeat(
+                held=process.held, told=process.told, stuck=process.stuck, overdue=process.expire_overdue, **common
+            )
+        self.heartbeat.start()
+        if ready := os.environ.get("TANDEM_READY_FILE"):
+            Path(ready).touch()
+
+    def on_failure(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
+        if self.parent is not None:
+            self.parent.failed(sender, task_id, exception)
+
+    def on_shutdown(self, sender: Any, **_: Any) -> None:
+        """Hand back what did not end, and stop; Celery itself puts prefetched messages back."""
+        if sender.app is not self.app or os.getpid() != self.parent_pid:
+            return
+        if self.heartbeat is not None:
+            self.heartbeat.stop()
+        if self.parent is not None:
+            self.parent.stop()
+            try:
+                self.parent.release_all()
+            except psycopg.Error as error:
+                logger.warning("Leases could not be handed back (%s); they run out.", error)
+        ledger.close()
+
+
+_workers: WeakKeyDictionary[Any, _Worker] = WeakKeyDictionary()
+
+
+def connect(app: Any, configuration: Configuration) -> None:
+    """Listen to the signals of a worker that `app` may run; once for each app."""
+    if app in _workers:
+        return
+    worker = _workers[app] = _Worker(app=app, configuration=configuration)
+    signals.worker_init.connect(worker.on_init, weak=False)
+    signals.worker_process_init.connect(worker.on_child, weak=False)
+    signals.worker_ready.connect(worker.on_ready, weak=False)
+    signals.task_failure.connect(worker.on_failure, weak=False)
+    signals.worker_shutdown.connect(worker.on_shutdown, weak=False)
+
+
+def process_of(app: Any) -> Process:
+    """What runs executions for `app` in this process."""
+    worker = _workers[app]
+    process = worker.process
+    if process is None:
+        process = worker.process = worker.make_process()
+    if os.getpid() != worker.parent_pid:
+        process.take_soft_limits()
+    return process
+
+
+def _tidy_around_others(sender: Any, **_: Any) -> None:
+    """Give a plain Celery task sound database connections: Celery itself no longer closes them around each task."""
+    if not isinstance(sender, ExecutionTask):
+        tidy_connections()

@@ -1,0 +1,99 @@
+"""`manage.py tandem worker`."""
+
+import argparse
+import os
+import socket
+import sys
+from typing import Any, Final
+
+import psycopg
+from django.core.management.base import CommandError
+
+from tandem.configuration import Configuration, nearest
+from tandem.ledger import agenda
+from tandem.ledger import connection as ledger
+from tandem.management.arguments import add_backend, backend_of
+
+__all__ = ["add_arguments", "handle"]
+
+_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Take what to consume and how many to run at once."""
+    add_backend(parser)
+    parser.add_argument("--queues", metavar="A,B", help="which to consume (default: all in TASKS' QUEUES)")
+    parser.add_argument("--concurrency", type=int, metavar="N", help="bodies at once (default: one for each CPU)")
+    parser.add_argument(
+        "--pool",
+        choices=["prefork", "threads"],
+        default="prefork",
+        help="prefork can kill a body that is past its time limit or will not stop; threads cannot",
+    )
+    parser.add_argument("--hostname", metavar="NAME", help="Celery's node name, such as emails@%%h")
+    parser.add_argument("--loglevel", choices=_LEVELS, default="warning")
+    parser.add_argument("--events", action="store_true", help="send task events from the start, for Flower")
+
+
+def handle(options: dict[str, Any]) -> None:
+    """Run a Celery worker until SIGTERM: running bodies end, prefetched messages go back."""
+    configuration = backend_of(options).configuration
+    queues = _queues(options.get("queues"), configuration)
+    concurrency = options.get("concurrency")
+    if concurrency is not None and concurrency < 1:
+        raise CommandError(f"--concurrency is {concurrency}, but must be at least 1.")
+    _ask_ledger()
+    try:
+        from celery import concurrency as pools  # noqa: PLC0415  # an extra of the distribution
+
+        from tandem.engines.celery.app import app_of, install, options_of  # noqa: PLC0415  # as above
+    except ImportError as error:
+        raise CommandError(
+            f"The Celery engine is not installed ({error}): pip install 'django-tandem[celery]'"
+        ) from None
+    app = app_of(options_of(configuration), configuration.queues, worker=True)
+    install(app, configuration)
+    worker = app.Worker(
+        hostname=_node_name(options.get("hostname")),
+        pool_cls=pools.get_implementation(options["pool"]),
+        concurrency=concurrency,
+        queues=queues,
+        loglevel=options["loglevel"].upper(),
+        task_events=options["events"],
+        without_gossip=True,
+        without_mingle=True,
+    )
+    worker.start()
+    sys.exit(worker.exitcode)
+
+
+def _queues(text: str | None, configuration: Configuration) -> list[str]:
+    if text is None:
+        return list(configuration.queues)
+    queues = [name.strip() for name in text.split(",") if name.strip()]
+    for name in queues:
+        if name not in configuration.queues:
+            raise CommandError(
+                f"--queues names {name!r}, which does not exist{nearest(name, configuration.queues)} Queues:"
+                f" {', '.join(configuration.queues)}."
+            )
+    if not queues:
+        raise CommandError(f"--queues is empty. Queues: {', '.join(configuration.queues)}.")
+    return queues
+
+
+def _node_name(name: str | None) -> str:
+    """A name of its own for each worker of a host: two of one name answer for each other in Flower."""
+    from celery.utils.nodenames import default_nodename, host_format  # noqa: PLC0415  # as in handle
+
+    return str(host_format(default_nodename(name or f"tandem-{os.getpid()}@{socket.gethostname()}")))
+
+
+def _ask_ledger() -> None:
+    """Fail at once, in plain words, where no task could be claimed."""
+    try:
+        ledger.execute(agenda.queues())
+    except psycopg.OperationalError as error:
+        raise CommandError(f"The ledger's database does not answer: {error}") from error
+    finally:
+        ledger.close()
