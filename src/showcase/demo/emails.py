@@ -8,6 +8,7 @@ from showcase.demo import observe
 from showcase.demo.report import Line, Report
 from showcase.emails.sending import send_one
 from showcase.emails.tasks import ping, send_email
+from tandem.configuration import RestateOptions
 from tandem.ledger.models import Execution
 
 __all__ = ["run"]
@@ -85,7 +86,7 @@ def run(report: Report) -> None:
 
 def call_from_outside() -> Execution:
     """Call the task as any program can, through Restate's ingress, and return the execution that made."""
-    restate = send_email.get_backend().configuration.restate
+    restate = send_email.get_backend().configuration.restate or RestateOptions()
     url = f"{restate.ingress_url}/EmailService/send_email"
     content = {"recipient": "outside@example.com", "subject": "Demonstration", "body": "Called by HTTP."}
     request = urllib.request.Request(  # noqa: S310 - the stack's own address

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import cast
 from uuid import UUID
 
 from django.db import transaction
@@ -20,7 +19,7 @@ ROWS_PER_INSERT = 1000
 def send_one(*, recipient: str, subject: str, body: str, engine: str = "", token: str | None = None) -> TaskResult:
     """Enqueue one email, on `engine` or where the routes say; a second call with one `token` answers the first's."""
     call = send_email.using(engine=engine or None, idempotency_key=token)
-    return cast("TaskResult", call.enqueue(recipient, subject, body))
+    return call.enqueue(recipient, subject, body)
 
 
 def send_bulk(  # one keyword for each field of the form

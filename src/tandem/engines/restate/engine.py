@@ -1,0 +1,270 @@
+"""Restate as an engine: sends references through its ingress, asks what became of them, cancels them."""
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+from uuid import UUID
+
+from tandem.configuration import Configuration, RestateOptions
+from tandem.engines.base import CAPABILITIES, Reference, State
+from tandem.engines.breaker import Breaker
+from tandem.engines.restate.client import Query, Requests, RestateClient, RestateRefused
+from tandem.engines.restate.pipeline import Pipeline
+from tandem.engines.restate.targets import Target, problems, target_of
+from tandem.exceptions import BrokerUnavailable, UnknownTask
+from tandem.ledger import agenda
+from tandem.ledger import connection as ledger
+from tandem.ledger import restate as rows
+from tandem.registry import registered_tasks
+
+__all__ = ["RestateEngine"]
+
+logger = logging.getLogger("tandem.restate")
+
+_CALLER_SECONDS: Final = 2.0
+_ASKED: Final = 200
+_REFUSED_SECONDS: Final = 5.0
+_LONGEST_AGE: Final = 3600.0
+_SERVER_ERROR: Final = 500
+
+
+class _Connections:
+    """The connections of one process: a fork gets its own."""
+
+    def __init__(self, options: RestateOptions) -> None:
+        self.pid = os.getpid()
+        self.client = RestateClient(options)
+        self.pipeline = Pipeline(options)
+
+    def close(self) -> None:
+        self.pipeline.close()
+        self.client.close()
+
+
+class RestateEngine:
+    """Sends to Restate. It has no queues and no priorities: those of a call are kept on the row, and mean nothing here."""
+
+    name = "restate"
+    supports: frozenset[str] = CAPABILITIES - {"hard_time_limit", "priority", "queues"}
+
+    def __init__(self, configuration: Configuration) -> None:
+        self.configuration = configuration
+        self.options = configuration.restate or RestateOptions()
+        self._breaker = Breaker(seconds=self.options.breaker_seconds)
+        self._lock = threading.Lock()
+        self._made: _Connections | None = None
+        self._age = 0.0
+
+    def epoch(self) -> str | None:
+        """None: Restate keeps what it took; what it lost is found by asking."""
+        return None
+
+    def submit(self, batch: Sequence[Reference]) -> str | None:
+        """Send references; to send one again is harmless.
+
+        Raises `BrokerUnavailable` where Restate is down, or was less than `breaker_seconds` ago. Rows whose service
+        is not registered, or whose task this process does not know, are due again in five seconds, and logged.
+        """
+        self._breaker.check()
+        known: list[tuple[Reference, Target]] = []
+        postponed: list[UUID] = []
+        for reference in batch:
+            try:
+                known.append((reference, target_of(reference.task)))
+            except UnknownTask as error:
+                logger.error("%s", error)  # noqa: TRY400  # the message says it all
+                postponed.append(reference.id)
+        refused: dict[Target, RestateRefused] = {}
+        for (reference, where), answer in zip(known, self._send(known), strict=True):
+            if isinstance(answer, RestateRefused):
+                refused[where] = answer
+                postponed.append(reference.id)
+        for where, refusal in refused.items():
+            logger.error("%s %s", refusal, _way_out(refusal, where, self.options))
+        if postponed:
+            ledger.execute(rows.postpone(postponed, seconds=_REFUSED_SECONDS))
+        return None
+
+    def _send(self, known: Sequence[tuple[Reference, Target]]) -> list[str | RestateRefused]:
+        # A caller waits for a single send, and may be a web request; batches are the relay's, or asked for as such.
+        if len(known) == 1:
+            (reference, where), seconds = known[0], min(self.options.request_timeout, _CALLER_SECONDS)
+            try:
+                return [self._ask(self._requests.send(where, _key(reference), seconds=seconds))]
+            except RestateRefused as error:
+                return [error]
+        try:
+            answers = self._connections.pipeline.ask_all(
+                [self._requests.send(where, _key(reference)) for reference, where in known]
+            )
+        except BrokerUnavailable as error:
+            self._breaker.failed(error)
+            raise
+        for answer in answers:
+            if isinstance(answer, RestateRefused) and answer.status >= _SERVER_ERROR:
+                self._breaker.failed(answer)
+                raise BrokerUnavailable(str(answer))
+        self._breaker.succeeded()
+        return answers
+
+    def cancel(self, batch: Sequence[Reference]) -> None:
+        """Cancel their invocations, through the admin API: what waits there ends at once, what runs is told.
+
+        What has ended, or never arrived, is left as it is. Raises `BrokerUnavailable`, `RestateRefused`.
+        """
+        known = ledger.execute(rows.invocations([reference.id for reference in batch]))
+
+        def cancel(reference: Reference) -> bool:
+            invocation = known.get(reference.id)
+            if invocation is None:
+                invocation = self._ask(self._requests.lookup(target_of(reference.task), _key(reference)))
+            return self._ask(self._requests.cancel(invocation))
+
+        for _ in self._each(cancel, batch):
+            pass
+
+    def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
+        """Ask what Restate knows of these; raises `BrokerUnavailable`."""
+
+        def ask(reference: Reference) -> State:
+            return self._ask(self._requests.state(target_of(reference.task), _key(reference)))
+
+        return {reference.id: state for reference, state in zip(batch, self._each(ask, batch), strict=True)}
+
+    def sweep(self, *, lease: float) -> int:
+        """Ask about rows that should have moved on, at most 200 a round, and make due what Restate no longer has.
+
+        Who was seen alive is asked again after `lease` seconds; when a round is full that age grows, so that all
+        get their turn. Raises `BrokerUnavailable`.
+        """
+        self._age = max(self._age, lease)
+        queues = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == self.name]
+        lost = 0
+        full = False
+        for queue in queues:
+            limit = max(1, _ASKED // len(queues))
+            suspects = ledger.execute(rows.suspects(queue=queue, age=self._age, lease=lease, limit=limit))
+            full = full or len(suspects) == limit
+            lost += self._settle(suspects)
+        self._age = min(self._age * 1.5, _LONGEST_AGE) if full else max(self._age / 1.5, lease)
+        return lost
+
+    def problems(self) -> list[str]:
+        """Say which tasks' names keep them from being served."""
+        return list(problems({name: task for name, task in registered_tasks().items() if self._ours(task.backend)}))
+
+    def check(self) -> list[str]:
+        """Ask the ingress, the admin API and the registered services what is wrong, and say what to do."""
+        found: list[str] = []
+        for query in (self._requests.health(), self._requests.version()):
+            try:
+                self._client.ask(query)
+            except (BrokerUnavailable, RestateRefused) as error:
+                found.append(str(error))
+        if not found:
+            found.extend(self._unregistered())
+        return found
+
+    def close(self) -> None:
+        """Close connections; the next call opens others."""
+        with self._lock:
+            made, self._made = self._made, None
+        if made is not None and made.pid == os.getpid():
+            made.close()
+
+    def _unregistered(self) -> Iterable[str]:
+        known = {
+            (service["name"], handler["name"])
+            for service in self._client.ask(self._requests.services())
+            for handler in service["handlers"]
+        }
+        missing = sorted(
+            str(where)
+            for where in {target_of(name) for name, task in registered_tasks().items() if self._ours(task.backend)}
+            if (where.service, where.handler) not in known
+        )
+        if missing:
+            yield (
+                f"Restate at {self.options.admin_url} does not know {', '.join(missing)}. Start"
+                " `manage.py tandem service --register`, or register the running service's URL."
+            )
+
+    def _ours(self, alias: str) -> bool:
+        return alias == self.configuration.alias
+
+    def _settle(self, suspects: Sequence[rows.Suspect]) -> int:
+        """Act on what Restate says of a few rows; answers how many are due again."""
+        references: dict[rows.Suspect, Reference] = {}
+        for suspect in suspects:
+            try:
+                target_of(suspect.task)
+            except UnknownTask as error:
+                logger.error("%s", error)  # noqa: TRY400  # as above
+                continue
+            references[suspect] = Reference(
+                id=suspect.id,
+                task=suspect.task,
+                queue=suspect.queue,
+                priority=suspect.priority,
+                dispatch=suspect.dispatch,
+            )
+        states = self.inspect(list(references.values()))
+        lost = {item: states[item.id].kind == "ended" for item in references if states[item.id].kind != "alive"}
+        alive = [item.id for item in suspects if item not in lost]
+        if alive:
+            ledger.execute(rows.seen_alive(alive))
+        return ledger.execute(rows.send_again(lost)) if lost else 0
+
+    def _ask[T](self, query: Query[T]) -> T:
+        self._breaker.check()
+        try:
+            answer = self._client.ask(query)
+        except BrokerUnavailable as error:
+            self._breaker.failed(error)
+            raise
+        except RestateRefused as error:
+            if error.status >= _SERVER_ERROR:
+                self._breaker.failed(error)
+                raise BrokerUnavailable(str(error)) from error
+            self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return answer
+
+    def _each[T](self, call: Callable[[Reference], T], batch: Sequence[Reference]) -> list[T]:
+        if len(batch) <= 1:
+            return [call(reference) for reference in batch]
+        return self._connections.pipeline.map(call, batch)
+
+    @property
+    def _requests(self) -> Requests:
+        return Requests(options=self.options)
+
+    @property
+    def _client(self) -> RestateClient:
+        return self._connections.client
+
+    @property
+    def _connections(self) -> _Connections:
+        made = self._made
+        if made is None or made.pid != os.getpid():
+            with self._lock:
+                made = self._made
+                if made is None or made.pid != os.getpid():
+                    made = self._made = _Connections(self.options)
+        return made
+
+
+def _key(reference: Reference) -> str:
+    return f"{reference.id}.{reference.dispatch}"
+
+
+def _way_out(error: RestateRefused, where: Target, options: RestateOptions) -> str:
+    if error.status == 404:  # noqa: PLR2004  # not found
+        return (
+            f"It does not know {where}: start `manage.py tandem service --register`, or register"
+            f" {options.service_url}. The relay tries again every {_REFUSED_SECONDS:.0f} s."
+        )
+    return f"The relay tries again every {_REFUSED_SECONDS:.0f} s."

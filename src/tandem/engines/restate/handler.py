@@ -1,0 +1,306 @@
+"""What a Restate handler of ours does with one invocation: whose it is, a slot, the body, and what its end means."""
+
+import asyncio
+import json
+import logging
+import random
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from inspect import iscoroutinefunction, signature
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+import restate
+from restate.exceptions import RetryableError, TerminalError
+
+from tandem.engines.restate.bridge import Durable
+from tandem.engines.restate.journal import LoopJournal, ThreadJournal
+from tandem.engines.restate.process import ServiceProcess
+from tandem.engines.restate.targets import HEADER
+from tandem.exceptions import LedgerNotMigrated
+from tandem.ledger import connection as ledger
+from tandem.ledger import restate as rows
+from tandem.ledger import statements
+from tandem.ledger.identity import derived_id
+from tandem.ledger.rows import Claim, NewExecution
+from tandem.ledger.statements import Statement
+from tandem.runner import Outcome
+from tandem.task import Task
+
+__all__ = ["Handler"]
+
+logger = logging.getLogger("tandem.restate")
+
+_NOTHING: Final = b"null"
+_LEDGER_SECONDS: Final = 1.0
+_OVER_SECONDS: Final = 0.2
+_MILLISECOND: Final = timedelta(milliseconds=1)
+
+_STATUS: Final = {"failed": 500, "dead": 500, "parked": 500, "cancelled": 409}
+_PERMANENT: Final = "tandem.exceptions.Permanent"
+_UNPROCESSABLE: Final = 422
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Handler:
+    """Serves one task in one process."""
+
+    task: Task
+    process: ServiceProcess
+
+    async def __call__(self, context: restate.Context, body: bytes) -> bytes:
+        """Run the invocation's execution to its end, or raise what makes Restate come again, or give up."""
+        request = context.request()
+        reference = request.headers.get(HEADER)
+        durable = Durable(context)
+        try:
+            if reference is None:
+                id_, dispatch = await self._accept(context, request.id, body), 1
+                durable.issued, durable.first = 1, 1
+            else:
+                id_, dispatch = _parse(reference)
+            claiming = statements.claim_invocation(
+                id=id_,
+                task=self.task.module_path,
+                engine="restate",
+                worker=self.process.worker,
+                lease=self.process.configuration.lease_seconds,
+                dispatch=dispatch,
+                invocation=request.id,
+            )
+            handling = _Handling(task=self.task, process=self.process, durable=durable, id=id_, claiming=claiming)
+            outcome = await handling.run()
+            if outcome.kind == "succeeded":
+                return (outcome.result or "null").encode()
+            if outcome.kind == "refused":
+                return _NOTHING if reference is not None else await _as_recorded(id_)
+        except psycopg.OperationalError as error:
+            logger.warning("The ledger does not answer (%s); Restate comes again.", error)
+            wait = _LEDGER_SECONDS * (1 + random.random())  # noqa: S311  # spreads load
+            raise RetryableError("the ledger does not answer", retry_after=timedelta(seconds=wait)) from error
+        except LedgerNotMigrated as error:
+            logger.error("%s", error)  # noqa: TRY400  # the message says it all
+            raise RetryableError(str(error), retry_after=timedelta(seconds=5)) from error
+        finally:
+            await durable.close()
+        raise _error(outcome, durable)
+
+    async def _accept(self, context: restate.Context, invocation: str, body: bytes) -> UUID:
+        """Take a call from outside: the JSON object is the keyword arguments, the row is the first step."""
+        name = self.task.module_path
+        if not self.task.external:
+            raise TerminalError(
+                f"{name} cannot be called through the ingress: its executions are enqueued. Set @task(external=True)"
+                " to allow it.",
+                403,
+            )
+        arguments = _keyword_arguments(self.task, body, limit=self.process.configuration.max_arguments_bytes)
+        id_ = derived_id("restate", invocation)
+        new = NewExecution(
+            id=id_,
+            task=name,
+            queue=self.task.queue_name,
+            priority=self.task.priority,
+            arguments=json.dumps({"args": [], "kwargs": arguments}),
+            engine="restate",
+            reason="ingress",
+            pinned=False,
+            phase="queued",
+        )
+
+        async def insert() -> str:
+            try:
+                await asyncio.to_thread(ledger.execute, statements.insert_one(new))
+            except (psycopg.OperationalError, LedgerNotMigrated) as error:
+                raise RetryableError(str(error), retry_after=timedelta(seconds=_LEDGER_SECONDS)) from error
+            return str(id_)
+
+        await context.run_typed("accept", insert)
+        return id_
+
+
+@dataclass(slots=True, kw_only=True)
+class _Handling:
+    """The bodies of one invocation, one after the other: a sleep ends one, and the next starts from the top."""
+
+    task: Task
+    process: ServiceProcess
+    durable: Durable
+    id: UUID
+    claiming: Statement[Claim | None]
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _expired: "asyncio.Future[Outcome] | None" = None
+    _waiting: "asyncio.Task[BaseException | None] | None" = None
+
+    async def run(self) -> Outcome:
+        handlings = self.process.handlings
+        # A connection that broke while the body ran on: what it does is not done a second time beside it.
+        while (older := handlings.get(self.id)) is not None:
+            await older.ended.wait()
+        handlings[self.id] = self
+        try:
+            while True:
+                outcome = await self._run_once()
+                if outcome.kind != "over" or self.durable.sleeping is None:
+                    return outcome
+                await self._wait()
+        finally:
+            del handlings[self.id]
+            self.ended.set()
+            self.process.mirror.clear(str(self.id))
+
+    def expired(self, outcome: Outcome) -> None:
+        if self._expired is not None and not self._expired.done():
+            self._expired.set_result(outcome)
+
+    def interrupt(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    async def _run_once(self) -> Outcome:
+        self.durable.restart()
+        given: dict[str, Any] = {
+            "durable": self.durable,
+            "running": self.process.runner.running,
+            "mirror": self.process.mirror,
+            "id": self.id,
+        }
+        await self.process.slots.take()
+        if iscoroutinefunction(self.task.func):
+            try:
+                return await self._run_async(LoopJournal(**given))
+            finally:
+                self.process.slots.release()
+        return await self._run_sync(ThreadJournal(loop=self.process.loop, **given))
+
+    async def _run_sync(self, journal: ThreadJournal) -> Outcome:
+        body = self.process.run_in_thread(self.claiming, journal)
+        try:
+            if self.task.time_limit is None:
+                return await body.ended
+            self._expired = self.process.loop.create_future()
+            await asyncio.wait((body.ended, self._expired), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            journal.end()
+            raise
+        if body.ended.done():
+            return body.ended.result()
+        journal.end()
+        body.abandon()
+        return self._expired.result()
+
+    async def _run_async(self, journal: LoopJournal) -> Outcome:
+        running = asyncio.ensure_future(self.process.run_on_loop(self.claiming, journal))
+        self._expired = self.process.loop.create_future()
+        try:
+            await asyncio.wait((running, self._expired), return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            running.cancel()
+            raise
+        if running.done():
+            return running.result()
+        running.cancel()
+        await asyncio.wait((running,))
+        if not running.cancelled():
+            running.exception()
+        return self._expired.result()
+
+    async def _wait(self) -> None:
+        """Sleep without a slot. A process that ends hands its sleepers back, to be woken when they are due."""
+        self._waiting = asyncio.ensure_future(_quietly(self.durable.wait()))
+        left = self.durable.sleeps_for
+        try:
+            error = await self._waiting
+        except asyncio.CancelledError:
+            if not self.process.draining.is_set():
+                raise
+            wait = max(timedelta(seconds=left), _MILLISECOND)
+            raise RetryableError("asleep; this process ends", retry_after=wait) from None
+        finally:
+            self._waiting = None
+        if error is not None:
+            raise error
+        if self.durable.cancelled:
+            # As on every engine: what sleeps is cancelled where it is.
+            await asyncio.to_thread(ledger.execute, statements.cancel_waiting(id=self.id, by="restate"))
+
+
+async def _quietly(call: Coroutine[Any, Any, None]) -> BaseException | None:
+    """Carry the SDK's exceptions as values: they are BaseExceptions, which a task reports beside raising them."""
+    try:
+        await call
+    except asyncio.CancelledError:
+        raise
+    except BaseException as error:  # noqa: BLE001  # raised again by the caller
+        return error
+    return None
+
+
+def _parse(reference: str) -> tuple[UUID, int]:
+    id_, _, dispatch = reference.rpartition(".")
+    try:
+        return UUID(id_), int(dispatch)
+    except ValueError:
+        raise TerminalError(
+            f"The header {HEADER} is {reference[:100]!r}, but must be '<execution id>.<dispatch>'. Leave it out: it is"
+            " for Tandem's own sends.",
+            400,
+        ) from None
+
+
+def _keyword_arguments(task: Task, body: bytes, *, limit: int) -> dict[str, Any]:
+    """Read and check a caller's arguments; raises `TerminalError` that says what they must be."""
+    name = task.module_path
+    if len(body) > limit:
+        raise TerminalError(f"The arguments of {name} are {len(body):,} bytes, above the limit of {limit:,}.", 400)
+    try:
+        arguments = json.loads(body) if body.strip() else {}
+    except ValueError as error:
+        raise TerminalError(f"The arguments of {name} are not JSON: {error}.", 400) from None
+    expected = signature(task.func)
+    shown = ", ".join(list(expected.parameters)[1 if task.takes_context else 0 :])
+    if not isinstance(arguments, dict):
+        raise TerminalError(
+            f"The arguments of {name} must be a JSON object with {shown or 'nothing in it'}, not"
+            f" {type(arguments).__name__}.",
+            400,
+        )
+    try:
+        expected.bind(*((None,) if task.takes_context else ()), **arguments)
+    except TypeError as error:
+        raise TerminalError(
+            f"The arguments of {name} do not fit: {error}. It takes: {shown or 'nothing'}.", 400
+        ) from None
+    if "\\u0000" in json.dumps(arguments):
+        raise TerminalError(f"The arguments of {name} hold a NUL character, which PostgreSQL cannot store.", 400)
+    return arguments
+
+
+async def _as_recorded(id_: UUID) -> bytes:
+    """What a caller gets whose execution has ended without this attempt; null where it has not."""
+    ended = await asyncio.to_thread(ledger.execute, rows.ended(id_))
+    if ended is None:
+        return _NOTHING
+    if ended.outcome == "succeeded":
+        return (ended.result or "null").encode()
+    line = ended.errors[-1]["traceback"].rstrip().rpartition("\n")[2] if ended.errors else ended.outcome
+    raise _terminal(ended.outcome, line)
+
+
+def _terminal(kind: str, error: str) -> TerminalError:
+    status = _UNPROCESSABLE if kind == "failed" and error.startswith(_PERMANENT) else _STATUS[kind]
+    return TerminalError(f"{kind}: {error}" if error else kind, status)
+
+
+def _error(outcome: Outcome, durable: Durable) -> BaseException:
+    """What to raise so that Restate knows what an end other than success means."""
+    if outcome.kind == "retrying":
+        return RetryableError(outcome.error, retry_after=max(timedelta(seconds=outcome.delay), _MILLISECOND))
+    if outcome.kind == "over":
+        if durable.over is not None:
+            return durable.over
+        # The lease is somebody else's. Should this invocation still be the one, its next claim says so.
+        return RetryableError(outcome.error, retry_after=timedelta(seconds=_OVER_SECONDS))
+    return _terminal(outcome.kind, outcome.error)

@@ -1,0 +1,178 @@
+"""The journals of sync and async bodies: the body's side of the bridge."""
+
+import asyncio
+import queue
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from tandem.context import Attempt, Place
+from tandem.engines.restate.bridge import Done, Durable
+from tandem.engines.restate.tracker import Mirror
+from tandem.exceptions import AttemptOver
+from tandem.heartbeat import Running
+from tandem.ledger import connection as ledger
+from tandem.ledger import statements
+
+__all__ = ["LoopJournal", "ThreadJournal"]
+
+_SUSPENDED = "the invocation was suspended, aborted or disconnected; Restate drives it on"
+
+
+@dataclass(frozen=True, slots=True)
+class _Perform:
+    """Asks the body's thread to run the function of the step it waits in."""
+
+    settle: Callable[[Done], None]
+
+
+@dataclass(kw_only=True)
+class _Journal:
+    durable: Durable
+    running: Running
+    mirror: Mirror
+    id: UUID
+
+    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
+        """Mirror progress to the tracker, in the background."""
+        self.mirror.put(str(attempt.claim.id), {"current": current, "total": total, "message": message})
+
+    def _over(self) -> AttemptOver:
+        attempt = self.running.get(self.id)
+        return AttemptOver(_SUSPENDED) if attempt is None else attempt.end(_SUSPENDED)
+
+    def _guard(self) -> None:
+        """Tell the body of a cancel that came through Restate, once."""
+        attempt = self.running.get(self.id)
+        if self.durable.cancelled and attempt is not None:
+            attempt.cancel_requested = True
+            attempt.guard()
+
+
+def _sleep_of(attempt: Attempt, seconds: float) -> float:
+    """The journal's sleep of a body that was cancelled and cleans up: it does not wait any more."""
+    return 0.0 if attempt.cancel_raised else seconds
+
+
+class ThreadJournal(_Journal):
+    """For a sync body. Each call is handed to the loop; the body's thread serves an inbox until it is answered."""
+
+    def __init__(self, *, loop: asyncio.AbstractEventLoop, **given: Any) -> None:
+        super().__init__(**given)
+        self._loop = loop
+        self._inbox: queue.SimpleQueue[_Perform | Done | None] = queue.SimpleQueue()
+
+    def step(self, place: Place, action: Callable[[], Any]) -> Any:
+        """Run `action` on this thread when the journal wants it run."""
+        failure: BaseException | None = None
+        answer = self._call(self.durable.step(place.label, self._perform))
+        while isinstance(answer, _Perform):
+            done = _run(action)
+            failure = done.error
+            self._post(answer.settle, done)
+            answer = self._inbox.get()
+        if answer is None:
+            raise self._over()
+        self._guard()
+        if not answer.performed:
+            return action()
+        if answer.error is not None:
+            raise failure or answer.error
+        return answer.value
+
+    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+        """Give up the lease and end the body; it is run again when the sleep is over."""
+        seconds = _sleep_of(attempt, seconds)
+        if seconds > 0 and not ledger.execute(attempt.suspend(place, seconds)):
+            attempt.learn(ledger.execute(statements.resume(attempt.claim, lease=attempt.lease)))
+            attempt.guard()
+        if self._call(self._begin_sleep(seconds)) is None:
+            raise self._over()
+        if seconds > 0:
+            raise attempt.end(f"asleep for {seconds:.1f} s")
+
+    def end(self) -> None:
+        """Wake a body that waits in a call: its attempt is over."""
+        self._inbox.put(None)
+
+    async def _begin_sleep(self, seconds: float) -> Done | None:
+        return Done() if await self.durable.begin_sleep(seconds) else None
+
+    async def _perform(self) -> Done:
+        future: asyncio.Future[Done] = self._loop.create_future()
+
+        def settle(done: Done) -> None:
+            if not future.done():
+                future.set_result(done)
+
+        self._inbox.put(_Perform(settle))
+        return await future
+
+    def _call(self, call: Coroutine[Any, Any, Done | None]) -> _Perform | Done | None:
+        if self.durable.over is not None:
+            call.close()
+            raise self._over()
+        self._post(self._start, call)
+        return self._inbox.get()
+
+    def _start(self, call: Coroutine[Any, Any, Done | None]) -> None:
+        async def answer() -> None:
+            result: Done | None = None
+            try:
+                result = await call
+            finally:
+                self._inbox.put(result)
+
+        self._task = self._loop.create_task(answer())
+
+    def _post(self, function: Callable[[Any], None], argument: Any) -> None:
+        try:
+            self._loop.call_soon_threadsafe(function, argument)
+        except RuntimeError as error:
+            raise AttemptOver("the process is ending") from error
+
+
+class LoopJournal(_Journal):
+    """For an async body, on the same loop."""
+
+    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
+        """Run `action` in the body's own task when the journal wants it run."""
+        if self.durable.over is not None:
+            raise self._over()
+
+        async def perform() -> Done:
+            try:
+                return Done(await action())
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # it is raised again in the body
+                return Done(error=error)
+
+        done = await self.durable.step(place.label, perform)
+        if done is None:
+            raise self._over()
+        self._guard()
+        if not done.performed:
+            return await action()
+        if done.error is not None:
+            raise done.error
+        return done.value
+
+    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+        """As `ThreadJournal.sleep`."""
+        seconds = _sleep_of(attempt, seconds)
+        if seconds > 0 and not await ledger.aexecute(attempt.suspend(place, seconds)):
+            attempt.learn(await ledger.aexecute(statements.resume(attempt.claim, lease=attempt.lease)))
+            attempt.guard()
+        if self.durable.over is not None or not await self.durable.begin_sleep(seconds):
+            raise self._over()
+        if seconds > 0:
+            raise attempt.end(f"asleep for {seconds:.1f} s")
+
+
+def _run(action: Callable[[], Any]) -> Done:
+    try:
+        return Done(action())
+    except BaseException as error:  # noqa: BLE001  # it is raised again in the body
+        return Done(error=error)

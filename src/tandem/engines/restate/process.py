@@ -1,0 +1,224 @@
+"""One service process: its slots, its threads, its heartbeat, and how it drains."""
+
+import asyncio
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Protocol
+from uuid import UUID
+
+import psycopg
+
+from tandem.configuration import Configuration, RestateOptions
+from tandem.context import Attempt
+from tandem.engines.restate.bridge import Durable
+from tandem.engines.restate.journal import LoopJournal, ThreadJournal
+from tandem.engines.restate.slots import Slots
+from tandem.engines.restate.tracker import Mirror
+from tandem.heartbeat import Heartbeat
+from tandem.ledger import connection as ledger
+from tandem.ledger import statements
+from tandem.ledger.rows import Claim
+from tandem.ledger.statements import Statement
+from tandem.runner import Outcome, Runner
+
+__all__ = ["ServiceProcess"]
+
+logger = logging.getLogger("tandem.restate")
+
+
+class Handling(Protocol):
+    """What a handler lets its process do to it."""
+
+    ended: asyncio.Event
+
+    def expired(self, outcome: Outcome) -> None:
+        """Its body ran past the time limit; `outcome` says what was recorded."""
+        ...
+
+    def interrupt(self) -> None:
+        """Hand a sleeper back: the process ends."""
+        ...
+
+
+class Body:
+    """A sync body on its thread, as its handler sees it: what it ends with, and its slot."""
+
+    def __init__(self, process: "ServiceProcess") -> None:
+        self.ended: asyncio.Future[Outcome] = process.loop.create_future()
+        self._process = process
+        self._holds_slot = True
+        self._stuck = False
+
+    def abandon(self) -> None:
+        """Go on without it: its slot is free, its thread is stuck until it ends."""
+        self._stuck = True
+        self._process.count_stuck(1)
+        self._release()
+
+    def finish(self, outcome: Outcome | None, error: BaseException | None) -> None:
+        """Take what the thread ended with, on the loop."""
+        self._release()
+        if self._stuck:
+            self._process.count_stuck(-1)
+        if self.ended.done():
+            return
+        if outcome is not None:
+            self.ended.set_result(outcome)
+        else:
+            self.ended.set_exception(error or RuntimeError("a body ended without an outcome"))
+
+    def _release(self) -> None:
+        if self._holds_slot:
+            self._holds_slot = False
+            self._process.slots.release()
+
+
+class ServiceProcess:
+    """Runs at most `concurrency` bodies at once, of sync tasks in threads of its own, of async tasks on the loop.
+
+    Make it on the loop that serves. `stuck` counts threads whose body ran past its time limit and did not end; with
+    more of them than `stuck_threads` the process drains, to be started again.
+    """
+
+    def __init__(self, configuration: Configuration, *, concurrency: int | None = None) -> None:
+        self.configuration = configuration
+        self.options = configuration.restate or RestateOptions()
+        self.concurrency = concurrency or self.options.concurrency
+        self.worker = f"{socket.gethostname()}:{os.getpid()}:restate"
+        self.runner = Runner(
+            worker=self.worker,
+            lease=configuration.lease_seconds,
+            max_result_bytes=configuration.max_result_bytes,
+            max_lost_leases=configuration.max_lost_leases,
+        )
+        self.mirror = Mirror(options=self.options)
+        self.loop = asyncio.get_running_loop()
+        self.stuck = 0
+        self.draining = asyncio.Event()
+        self.exit_code = 0
+        self.handlings: dict[UUID, Handling] = {}
+        self.slots = Slots(self.concurrency)
+        self._threads = ThreadPoolExecutor(
+            self.concurrency + self.options.stuck_threads + 1, thread_name_prefix="tandem-body"
+        )
+        self._heartbeat = Heartbeat(
+            worker=self.worker,
+            kind="service",
+            engine="restate",
+            queues=(),
+            concurrency=self.concurrency,
+            lease=configuration.lease_seconds,
+            held=lambda: [attempt.claim.id for attempt in self.runner.running.attempts()],
+            told=self._told,
+            stuck=lambda: self.stuck,
+            overdue=self._expire_overdue,
+        )
+
+    async def start(self) -> None:
+        """Become known in the ledger; raises psycopg's errors, or `LedgerNotMigrated`."""
+        await asyncio.to_thread(self._heartbeat.start)
+
+    def run_in_thread(self, claiming: Statement[Claim | None], journal: ThreadJournal) -> "Body":
+        """Run a sync body on a thread of its own; the caller holds a slot, which the body gives back."""
+        body = Body(self)
+        self._threads.submit(self._run, claiming, journal, body)
+        return body
+
+    def _run(self, claiming: Statement[Claim | None], journal: ThreadJournal, body: "Body") -> None:
+        outcome: Outcome | None = None
+        error: BaseException | None = None
+        try:
+            outcome = self.runner.run(claiming, journal)
+            if _cut_off(outcome, journal.durable):
+                _hand_back(outcome)
+        except BaseException as raised:  # noqa: BLE001  # raised again by the handler
+            error = raised
+        with suppress(RuntimeError):  # The loop has ended, and with it the process.
+            self.loop.call_soon_threadsafe(body.finish, outcome, error)
+
+    async def run_on_loop(self, claiming: Statement[Claim | None], journal: LoopJournal) -> Outcome:
+        """Run an async body; the caller holds a slot."""
+        outcome = await self.runner.arun(claiming, journal)
+        return await asyncio.to_thread(_hand_back, outcome) if _cut_off(outcome, journal.durable) else outcome
+
+    def count_stuck(self, change: int) -> None:
+        """Count threads whose body ran past its limit until they end; too many of them end the process."""
+        self.stuck += change
+        if change < 0:
+            return
+        logger.error("A body ran past its time limit and its thread did not end; %d such thread(s).", self.stuck)
+        if self.stuck > self.options.stuck_threads:
+            logger.error("More than %d stuck threads: this process drains and ends.", self.options.stuck_threads)
+            self.exit_code = 1
+            self.draining.set()
+
+    async def drain(self, grace: float) -> None:
+        """Take nothing more; let bodies end for `grace` seconds, then hand their executions back."""
+        self.draining.set()
+        self.slots.close()
+        for handling in list(self.handlings.values()):
+            handling.interrupt()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                while self.handlings:
+                    await next(iter(self.handlings.values())).ended.wait()
+        left = self.runner.running.attempts()
+        if left:
+            logger.warning("%d execution(s) did not end in %.0f s and are handed back.", len(left), grace)
+            await asyncio.to_thread(self._hand_back_all, left)
+        await asyncio.to_thread(self._heartbeat.stop)
+        await asyncio.to_thread(self.mirror.stop)
+
+    def _hand_back_all(self, attempts: list[Attempt]) -> None:
+        for attempt in attempts:
+            attempt.end("the process ends")
+            with suppress(psycopg.Error):
+                ledger.execute(statements.release(attempt.claim))
+
+    def threads_left(self, seconds: float) -> bool:
+        """Whether threads of bodies still run after so many seconds."""
+        self._threads.shutdown(wait=False)
+        deadline = time.monotonic() + seconds
+        for thread in self._threads._threads:  # noqa: SLF001  # it has no public view
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return any(thread.is_alive() for thread in self._threads._threads)  # noqa: SLF001  # as above
+
+    def _told(self, id_: UUID, answer: bool | None) -> None:  # noqa: FBT001  # the heartbeat's form
+        attempt = self.runner.running.get(id_)
+        if attempt is None:
+            return
+        if answer is None:
+            attempt.end("the lease went to a newer attempt, or the execution is over")
+        else:
+            attempt.cancel_requested = True
+
+    def _expire_overdue(self) -> None:
+        """From the heartbeat's thread, every second."""
+        for attempt in self.runner.overdue():
+            handling = self.handlings.get(attempt.claim.id)
+            outcome = self.runner.expire(attempt)
+            if handling is not None:
+                self._post(handling.expired, outcome)
+
+    def _post(self, function: Callable[[Outcome], None], outcome: Outcome) -> None:
+        with suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(function, outcome)
+
+
+def _cut_off(outcome: Outcome, durable: Durable) -> bool:
+    return outcome.kind == "over" and durable.sleeping is None
+
+
+def _hand_back(outcome: Outcome) -> Outcome:
+    """Give up the lease of an attempt that ended without an outcome, so that it counts as no lost lease.
+
+    Does nothing where another attempt has taken over.
+    """
+    if outcome.claim is not None:
+        ledger.execute(statements.release(outcome.claim))
+    return outcome

@@ -1,0 +1,201 @@
+"""Serving the services: hypercorn in this process, registration, and a graceful end.
+
+SIGTERM and SIGINT: nothing more is taken, sleepers are handed back, bodies get `grace` seconds to end, and what does
+not end is handed back without counting as lost.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import psycopg
+import restate
+from hypercorn.asyncio import serve
+from hypercorn.config import Config
+from restate.server import install_shutdown_hook
+
+from tandem.configuration import Configuration
+from tandem.engines.restate.client import AsyncRestateClient, Requests, RestateRefused
+from tandem.engines.restate.process import ServiceProcess
+from tandem.engines.restate.service import build_services, describe
+from tandem.exceptions import BrokerUnavailable, ConfigurationError
+
+__all__ = ["run_service"]
+
+logger = logging.getLogger("tandem.restate")
+
+READY_FILE: Final = "TANDEM_READY_FILE"
+_REGISTER_SECONDS: Final = 60.0
+_LEDGER_SECONDS: Final = 60.0
+_AGAIN_SECONDS: Final = 0.25
+# The vendor's advice: Restate keeps a few connections for ever, with as many streams as it has invocations.
+_THREAD_SECONDS: Final = 0.5
+_BACKLOG: Final = 1024
+_WITHOUT_LIMIT: Final = 2_147_483_647
+
+
+def run_service(
+    configuration: Configuration,
+    *,
+    bind: str,
+    concurrency: int | None = None,
+    register: bool = False,
+    grace: float = 25.0,
+    out: Callable[[str], None] = print,
+) -> int:
+    """Serve until a signal, and answer the exit code: 1 where stuck threads made the process end.
+
+    `register` tells Restate of the services at `service_url`, replacing what it knew of that URL: for development.
+    Raises `ConfigurationError` where the services cannot be built, the address is taken, or Restate refuses them.
+    """
+    if configuration.restate is None:
+        raise ConfigurationError("This backend has no ENGINES['restate']; add it to OPTIONS to serve it.")
+    threads_left, code = asyncio.run(
+        _serve(configuration, bind=bind, concurrency=concurrency, register=register, grace=grace, out=out)
+    )
+    if threads_left:
+        # Their threads would be joined at exit, and may never end; what they held was handed back.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        logging.shutdown()
+        os._exit(code)
+    return code
+
+
+async def _serve(
+    configuration: Configuration,
+    *,
+    bind: str,
+    concurrency: int | None,
+    register: bool,
+    grace: float,
+    out: Callable[[str], None],
+) -> tuple[bool, int]:
+    loop = asyncio.get_running_loop()
+    listening = _listen(bind)
+    process = ServiceProcess(configuration, concurrency=concurrency)
+    services = build_services(process)
+    application = _with_lifespan(restate.app(services, identity_keys=list(process.options.identity_keys) or None))
+    await _until(process.start, seconds=_LEDGER_SECONDS, retry=psycopg.OperationalError, what="the ledger")
+    stop = asyncio.Event()
+    _on_signals(loop, process.draining.set)
+    serving = asyncio.ensure_future(serve(application, _hypercorn(listening), shutdown_trigger=stop.wait, mode="asgi"))
+    try:
+        out(f"Serving {', '.join(describe(services))} on {bind}, {process.concurrency} at once.")
+        if register:
+            out(await _register(configuration))
+        if path := os.environ.get(READY_FILE):
+            await asyncio.to_thread(Path(path).touch)
+        draining = asyncio.ensure_future(process.draining.wait())
+        await asyncio.wait((draining, serving), return_when=asyncio.FIRST_COMPLETED)
+        draining.cancel()
+    finally:
+        await process.drain(grace)
+        stop.set()
+        await asyncio.wait((serving,), timeout=5.0)
+    if not serving.done():
+        serving.cancel()
+        await asyncio.wait((serving,), timeout=1.0)
+    elif serving.exception() is not None:
+        raise ConfigurationError(f"The service at {bind} failed: {serving.exception()}.") from serving.exception()
+    return process.threads_left(_THREAD_SECONDS), process.exit_code
+
+
+def _hypercorn(listening: socket.socket) -> Config:
+    config = Config()
+    config.bind = [f"fd://{listening.fileno()}"]
+    config.loglevel = "WARNING"
+    config.h2_max_concurrent_streams = _WITHOUT_LIMIT
+    config.keep_alive_max_requests = _WITHOUT_LIMIT
+    config.keep_alive_timeout = _WITHOUT_LIMIT
+    config.graceful_timeout = 1.0
+    return config
+
+
+def _with_lifespan(application: Any) -> Any:
+    """Answer the server's start and end, which the SDK's application refuses to hear of."""
+
+    async def serve_(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "lifespan":
+            await application(scope, receive, send)
+            return
+        for _ in range(2):
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+
+    return serve_
+
+
+def _on_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
+    """Have SIGTERM and SIGINT call `end`, and nothing else.
+
+    At its first request the SDK takes SIGTERM too, and would close every stream at once; where Restate still sends
+    on one of them, hypercorn 0.18 loses the whole connection (its issue 329). The SDK shares one dispatcher for each
+    loop and signal: once that is there, ours can take its place.
+    """
+    install_shutdown_hook(loop, end, signal.SIGTERM)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end)
+
+
+def _listen(bind: str) -> socket.socket:
+    """Take the address at once, before anything is registered; raises `ConfigurationError` where that cannot be."""
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]")
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigurationError(
+            f"Cannot serve on {bind!r}: {error}. Give --bind another HOST:PORT, and SERVICE_URL with it."
+        ) from error
+
+
+async def _register(configuration: Configuration) -> str:
+    """Register, while Restate may still be starting; answers what it then knows."""
+    options = configuration.restate
+    if options is None:
+        raise ConfigurationError("This backend has no ENGINES['restate'].")
+    client, requests = AsyncRestateClient(options), Requests(options=options)
+    try:
+        deployment = await _until(
+            lambda: client.ask(requests.register(options.service_url, force=True)),
+            seconds=_REGISTER_SECONDS,
+            retry=(BrokerUnavailable, RestateRefused),
+            what=f"registering {options.service_url} with {options.admin_url}",
+        )
+    finally:
+        await client.aclose()
+    names = ", ".join(
+        f"{service['name']}/{{{', '.join(handler['name'] for handler in service['handlers'])}}}"
+        for service in deployment["services"]
+    )
+    return f"Registered {options.service_url} as {deployment['id']}: {names}."
+
+
+async def _until[T](
+    call: Callable[[], Awaitable[T]],
+    *,
+    seconds: float,
+    retry: type[Exception] | tuple[type[Exception], ...],
+    what: str,
+) -> T:
+    deadline = asyncio.get_running_loop().time() + seconds
+    said = False
+    while True:
+        try:
+            return await call()
+        except retry as error:
+            permanent = isinstance(error, RestateRefused) and error.status in {400, 409, 422}
+            if permanent or asyncio.get_running_loop().time() > deadline:
+                raise ConfigurationError(f"Gave up {what}: {error}") from error
+            if not said:
+                logger.warning("Waiting for %s: %s", what, error)
+                said = True
+        await asyncio.sleep(_AGAIN_SECONDS)

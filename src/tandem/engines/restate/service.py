@@ -1,0 +1,104 @@
+"""Restate services built from the task registry: one for each Django app, and one for each workflow task."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+from inspect import getdoc
+from typing import Any, Final
+
+import restate
+from restate.serde import BytesSerde
+
+from tandem.configuration import RestateOptions
+from tandem.engines.restate.handler import Handler
+from tandem.engines.restate.process import ServiceProcess
+from tandem.engines.restate.targets import problems, target
+from tandem.engines.restate.tracker import tracker
+from tandem.exceptions import ConfigurationError
+from tandem.registry import registered_tasks
+from tandem.task import Task
+
+__all__ = ["INACTIVITY", "RETRY_POLICY", "build_services"]
+
+RETRY_POLICY: Final = restate.InvocationRetryPolicy(
+    initial_interval=timedelta(milliseconds=100),
+    exponentiation_factor=2.0,
+    max_interval=timedelta(seconds=5),
+    max_attempts=2_147_483_647,
+    on_max_attempts="pause",
+)
+"""The runtime never gives up: whether a task is retried is the ledger's to say. Unset would mean 70, then pause."""
+
+INACTIVITY: Final = timedelta(seconds=60)
+"""How long an attempt may be silent before Restate asks it to suspend. Sleepers hold neither thread nor slot until
+then; a shorter time would have bodies with longer steps run from the top after each of them."""
+
+_RETENTION: Final = timedelta(days=1)
+_ABORT_MARGIN: Final = 60.0
+
+
+def build_services(process: ServiceProcess) -> list[restate.Service | restate.Workflow | restate.VirtualObject]:
+    """Build the services of every task of the process's backend, and the TaskTracker.
+
+    Raises `ConfigurationError` naming two tasks of one handler, or a name that Restate refuses.
+    """
+    alias = process.configuration.alias
+    tasks = {name: task for name, task in registered_tasks().items() if task.backend == alias}
+    if found := list(problems(tasks)):
+        raise ConfigurationError(" ".join(found))
+    services: dict[str, restate.Service | restate.Workflow] = {}
+    for task in tasks.values():
+        where = target(task)
+        if where.workflow:
+            services[where.service] = _workflow(where.service, task, process)
+            continue
+        service = services.get(where.service)
+        if service is None:
+            service = services[where.service] = restate.Service(
+                where.service,
+                inactivity_timeout=INACTIVITY,
+                journal_retention=_RETENTION,
+                idempotency_retention=_RETENTION,
+                invocation_retry_policy=RETRY_POLICY,
+            )
+        if isinstance(service, restate.Service):
+            service.handler(where.handler, **_handler_options(task, process.options))(_function(task, process))
+    return [*services.values(), tracker(RETRY_POLICY)]
+
+
+def _workflow(name: str, task: Task, process: ServiceProcess) -> restate.Workflow:
+    workflow = restate.Workflow(
+        name,
+        description=getdoc(task.func),
+        inactivity_timeout=INACTIVITY,
+        journal_retention=_RETENTION,
+        invocation_retry_policy=RETRY_POLICY,
+    )
+    workflow.main("run", workflow_retention=_RETENTION, **_handler_options(task, process.options))(
+        _function(task, process)
+    )
+    return workflow
+
+
+def _handler_options(task: Task, options: RestateOptions) -> dict[str, Any]:
+    longest = max(options.longest_step, task.time_limit or 0.0)
+    return {
+        "input_serde": BytesSerde(),
+        "output_serde": BytesSerde(),
+        "abort_timeout": timedelta(seconds=longest + _ABORT_MARGIN),
+        "metadata": {"tandem.task": task.module_path, "tandem.external": str(task.external).lower()},
+    }
+
+
+def _function(task: Task, process: ServiceProcess) -> Any:
+    handler = Handler(task=task, process=process)
+
+    async def serve(context: restate.Context, body: bytes) -> bytes:
+        return await handler(context, body)
+
+    serve.__doc__ = getdoc(task.func)
+    return serve
+
+
+def describe(services: Iterable[restate.Service | restate.Workflow | restate.VirtualObject]) -> list[str]:
+    """One line for each handler, for people."""
+    return [f"{service.name}/{handler}" for service in services for handler in service.handlers]

@@ -1,0 +1,113 @@
+"""Which Restate service and handler serve a task. Needs no SDK: web processes and the relay send by it."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote
+
+from django.apps import apps
+
+from tandem import registry
+from tandem.task import Task
+
+__all__ = ["HEADER", "TRACKER", "WORKFLOW_HANDLER", "Target", "problems", "service_of", "target", "target_of"]
+
+HEADER: Final = "x-tandem-execution"
+"""Names the execution and dispatch of a send of ours: `<id>.<dispatch>`, which is its idempotency key too."""
+
+TRACKER: Final = "TaskTracker"
+WORKFLOW_HANDLER: Final = "run"
+
+_SERVICE: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9._-]*")
+_HANDLER: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9_]*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One handler. A workflow's invocations are named by their key, a service's by an idempotency key."""
+
+    service: str
+    handler: str
+    workflow: bool = False
+
+    def send_path(self, key: str) -> str:
+        """The ingress path of a send."""
+        service = quote(self.service, safe="")
+        if self.workflow:
+            return f"/restate/send/{service}/{quote(key, safe='')}/{self.handler}"
+        return f"/restate/send/{service}/{self.handler}"
+
+    def lookup(self, key: str) -> dict[str, str]:
+        """The body by which the ingress finds an invocation."""
+        if self.workflow:
+            return {"target": "workflow", "workflowName": self.service, "workflowKey": key}
+        return {
+            "target": "idempotentInvocation",
+            "service": self.service,
+            "handler": self.handler,
+            "idempotencyKey": key,
+        }
+
+    def __str__(self) -> str:
+        return f"{self.service}/{self.handler}"
+
+
+def service_of(module: str) -> str:
+    """The Restate service of a module's tasks: `AppConfig.restate_service`, else the app's label.
+
+    A module outside every installed app counts for its top-level package.
+    """
+    config = apps.get_containing_app_config(module)
+    if config is None:
+        return module.partition(".")[0]
+    return str(getattr(config, "restate_service", None) or config.label)
+
+
+def target(task: Task) -> Target:
+    """The handler that serves a task."""
+    name = task.func.__name__
+    if isinstance(task.workflow, str):
+        return Target(service=task.workflow, handler=WORKFLOW_HANDLER, workflow=True)
+    service = service_of(task.func.__module__)
+    if task.workflow:
+        return Target(service=f"{service}.{name}", handler=WORKFLOW_HANDLER, workflow=True)
+    return Target(service=service, handler=name)
+
+
+@lru_cache(maxsize=4096)
+def target_of(name: str) -> Target:
+    """As `target`, by the task's dotted name; raises `UnknownTask` where this process cannot import it."""
+    return target(registry.resolve(name))
+
+
+def problems(tasks: Mapping[str, Task]) -> Iterable[str]:
+    """What keeps these tasks from being served by Restate, in plain words; nothing when all is well."""
+    handlers: dict[tuple[str, str], str] = {}
+    kinds: dict[str, tuple[bool, str]] = {TRACKER: (True, "Tandem's own virtual object")}
+    for name, task in sorted(tasks.items()):
+        where = target(task)
+        if not _SERVICE.fullmatch(where.service):
+            yield (
+                f"{name} would be served as {where.service!r}, which Restate refuses as a name: letters, digits, '.', '_'"
+                " and '-' are allowed. Set AppConfig.restate_service, or @task(workflow=...), to a name of those."
+            )
+        if not _HANDLER.fullmatch(where.handler):
+            yield (
+                f"{name} would be the handler {where.handler!r}, which Restate refuses as a name: start it with a letter,"
+                " and use letters, digits and '_'. Rename the function."
+            )
+        if (where.service, where.handler) in handlers:
+            yield (
+                f"{handlers[where.service, where.handler]} and {name} are both {where} on Restate. Rename one function,"
+                " give one of the apps a restate_service of its own, or name one workflow differently."
+            )
+            continue
+        handlers[where.service, where.handler] = name
+        workflow, other = kinds.setdefault(where.service, (where.workflow, name))
+        if workflow != where.workflow or where.service == TRACKER:
+            yield (
+                f"{other} and {name} both make the Restate service {where.service!r}, as different kinds. Name the"
+                " workflow, or the app's restate_service, differently."
+            )

@@ -1,0 +1,112 @@
+"""Statements that only the Restate engine needs: which rows to ask the runtime about, and what its answers mean."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from tandem.ledger.statements import Statement
+
+__all__ = ["Ended", "Suspect", "ended", "invocations", "postpone", "seen_alive", "send_again", "suspects"]
+
+# Walks one queue in the order of the index. `sent_at` is when a reference was last known to be on its way: sent, or
+# seen alive by the runtime.
+SUSPECTS: Final = """
+SELECT id, task, queue, priority, dispatch, fence FROM tandem_execution
+WHERE engine = 'restate' AND queue = %(queue)s AND outcome IS NULL
+  AND (due_at IS NULL AND sent_at < now() - %(age)s * interval '1 second'
+       OR due_at < now() - %(lease)s * interval '1 second')
+  AND (sent_at < now() - %(age)s * interval '1 second' OR sent_at IS NULL AND phase <> 'queued')
+  AND (phase = 'queued'
+       OR phase IN ('retrying', 'sleeping') AND due_at < now() - %(lease)s * interval '1 second'
+       OR phase = 'running' AND COALESCE(lease_expires_at, last_attempted_at + %(lease)s * interval '1 second') < now())
+ORDER BY due_at, sent_at LIMIT %(limit)s
+"""
+
+# The fence says that nobody claimed the row since it was read. Where it held a lease, that lease is lost.
+SEND_AGAIN: Final = """
+UPDATE tandem_execution AS execution
+SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, invocation = NULL, lease_expires_at = NULL,
+    dispatch = execution.dispatch + seen.ended::int,
+    attempts = attempts + (lease_expires_at IS NOT NULL)::int,
+    lost = lost + (lease_expires_at IS NOT NULL)::int
+FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[])
+     AS seen(id, fence, dispatch, ended)
+WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch = seen.dispatch
+  AND outcome IS NULL AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'running')
+RETURNING execution.id
+"""
+
+SEEN_ALIVE: Final = """
+UPDATE tandem_execution SET sent_at = now()
+WHERE id = ANY(%(ids)s) AND outcome IS NULL AND engine = 'restate'
+RETURNING id
+"""
+
+POSTPONE: Final = """
+UPDATE tandem_execution SET sent_at = NULL, due_at = now() + %(seconds)s * interval '1 second'
+WHERE id = ANY(%(ids)s) AND outcome IS NULL AND engine = 'restate' AND phase = 'queued'
+RETURNING id
+"""
+
+INVOCATIONS: Final = "SELECT id, invocation FROM tandem_execution WHERE id = ANY(%(ids)s) AND invocation IS NOT NULL"
+
+ENDED: Final = "SELECT outcome, result::text, errors FROM tandem_execution WHERE id = %(id)s AND outcome IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A row that should have moved on by now."""
+
+    id: UUID
+    task: str
+    queue: str
+    priority: int
+    dispatch: int
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an execution ended. `result` is JSON text."""
+
+    outcome: str
+    result: str | None
+    errors: list[dict[str, str]]
+
+
+def suspects(*, queue: str, age: float, lease: float, limit: int) -> Statement[list[Suspect]]:
+    """Read rows of a queue that were on their way `age` seconds ago and whose lease, retry or sleep is overdue."""
+    parameters = {"queue": queue, "age": age, "lease": lease, "limit": limit}
+    return Statement("suspects", SUSPECTS, parameters, lambda rows: [Suspect(*row) for row in rows])
+
+
+def send_again(found: Mapping[Suspect, bool]) -> Statement[int]:
+    """Make rows due that the runtime no longer has; True: their invocation ended, so a new dispatch is needed."""
+    parameters: dict[str, Any] = {
+        "ids": [suspect.id for suspect in found],
+        "fences": [suspect.fence for suspect in found],
+        "dispatches": [suspect.dispatch for suspect in found],
+        "ended": list(found.values()),
+    }
+    return Statement("send_again", SEND_AGAIN, parameters, len)
+
+
+def seen_alive(ids: Sequence[UUID]) -> Statement[int]:
+    """Note that the runtime has these: they are not asked for again until they are as old again."""
+    return Statement("seen_alive", SEEN_ALIVE, {"ids": list(ids)}, len)
+
+
+def postpone(ids: Sequence[UUID], *, seconds: float) -> Statement[int]:
+    """Have the relay send queued rows again later."""
+    return Statement("postpone", POSTPONE, {"ids": list(ids), "seconds": seconds}, len)
+
+
+def invocations(ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
+    """Read which invocation holds each row."""
+    return Statement("invocations", INVOCATIONS, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
+
+
+def ended(id: UUID) -> Statement[Ended | None]:  # noqa: A002  # the column
+    """Read how an execution ended; None where it has not."""
+    return Statement("ended", ENDED, {"id": id}, lambda rows: Ended(*rows[0]) if rows else None)

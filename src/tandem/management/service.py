@@ -1,0 +1,50 @@
+"""`manage.py tandem service`: the process that runs tasks for Restate."""
+
+import sys
+from argparse import ArgumentParser
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+from tandem.configuration import Configuration, RestateOptions, settings_of
+from tandem.engines.restate.server import run_service
+
+__all__ = ["add_arguments", "handle"]
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--register", action="store_true", help="Tell Restate of the services (for development).")
+    parser.add_argument(
+        "--bind", metavar="HOST:PORT", help="Where to listen; default: the port of SERVICE_URL, on 127.0.0.1."
+    )
+    parser.add_argument(
+        "--concurrency", type=int, metavar="N", help="Bodies at once; default: ENGINES['restate']['CONCURRENCY']."
+    )
+    parser.add_argument("--service-url", metavar="URL", help="Where Restate finds this service; default: SERVICE_URL.")
+    parser.add_argument(
+        "--grace", type=float, default=25.0, metavar="SECONDS", help="For running bodies at the end (25)."
+    )
+    parser.add_argument("--backend", default="default", help="The alias in TASKS.")
+
+
+def handle(options: Mapping[str, Any]) -> None:
+    """Serve until a signal. Exits with 1 where threads were stuck, so that a supervisor starts it again."""
+    alias = options["backend"]
+    configuration = Configuration.read(alias, settings_of(alias))
+    restate = configuration.restate or RestateOptions()
+    if options["service_url"]:
+        restate = replace(restate, service_url=options["service_url"])
+        configuration = replace(configuration, restate=restate)
+    url = urlsplit(restate.service_url)
+    code = run_service(
+        configuration,
+        bind=options["bind"] or f"127.0.0.1:{url.port or 9080}",
+        concurrency=options["concurrency"],
+        register=options["register"],
+        grace=options["grace"],
+        out=lambda line: print(line, flush=True),
+    )
+    if code:
+        sys.exit(code)
