@@ -1,0 +1,86 @@
+"""The process that enqueues for one contender, and stays: its connections and caches are warm, as a web process's.
+
+It reads one JSON command a line and answers one JSON line; what libraries print goes to the log.
+"""
+
+import json
+import os
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, Protocol, cast
+
+import django
+
+from benchmarks import channel
+
+__all__ = ["main"]
+
+_GAP_SECONDS: Final = (0.008, 0.016)
+_LOST_AFTER_SECONDS: Final = 10.0
+_POLL_SECONDS: Final = 0.0005
+
+
+class Client(Protocol):
+    """A contender's module."""
+
+    def single(self, index: int) -> None: ...
+
+    def bulk(self, indexes: range) -> None: ...
+
+
+def single(client: Client, *, first: int, count: int) -> Mapping[str, Any]:
+    """One thread, one task at a time."""
+    begun = time.perf_counter()
+    for index in range(first, first + count):
+        client.single(index)
+    return {"seconds": time.perf_counter() - begun}
+
+
+def bulk(client: Client, *, first: int, count: int) -> Mapping[str, Any]:
+    """Many tasks, the contender's quickest way; `began` is CLOCK_MONOTONIC in nanoseconds."""
+    began = time.monotonic_ns()
+    client.bulk(range(first, first + count))
+    return {"seconds": (time.monotonic_ns() - began) / 1e9, "began": began}
+
+
+def idle(client: Client, *, first: int, count: int, file: str) -> Mapping[str, Any]:
+    """One task after the other, each once the one before has started and a short, uneven gap has passed.
+
+    Answers the nanoseconds of CLOCK_MONOTONIC before each enqueue.
+    """
+    path = Path(file)
+    uneven = random.Random(first)
+    before = []
+    for index in range(first, first + count):
+        expected = channel.started(path) + 1
+        before.append(time.monotonic_ns())
+        client.single(index)
+        deadline = time.monotonic() + _LOST_AFTER_SECONDS
+        while channel.started(path) < expected and time.monotonic() < deadline:
+            time.sleep(_POLL_SECONDS)
+        time.sleep(uneven.uniform(*_GAP_SECONDS))
+    return {"before": before}
+
+
+COMMANDS: Final[Mapping[str, Callable[..., Mapping[str, Any]]]] = {"single": single, "bulk": bulk, "idle": idle}
+
+
+def main(module: str) -> None:
+    """Answer commands until the input ends."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    django.setup()
+    client = cast("Client", import_module(module))
+    for line in sys.stdin:
+        command = json.loads(line)
+        answer = COMMANDS[command.pop("command")](client, **command)
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

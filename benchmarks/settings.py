@@ -1,0 +1,45 @@
+"""Django's settings for one contender's processes: only that contender's apps are installed."""
+
+from benchmarks.environment import Environment
+
+ENVIRONMENT = Environment.read()
+
+SECRET_KEY = "benchmark"
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES = {
+    "default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, **ENVIRONMENT.database},
+}
+
+_TANDEM = ["tandem", "tandem.ledger", "benchmarks"]
+_APPS = {
+    "tandem-celery": _TANDEM,
+    "tandem-restate": _TANDEM,
+    "celery-results": ["django_celery_results"],
+    "procrastinate": ["procrastinate.contrib.django"],
+}
+INSTALLED_APPS = _APPS.get(ENVIRONMENT.contender, [])
+
+PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
+PROCRASTINATE_IMPORT_PATHS = ["benchmarks.contenders.procrastinate_django"]
+
+_ENGINES = {
+    "tandem-celery": {"celery": {"BROKER_URL": ENVIRONMENT.redis_url}},
+    "tandem-restate": {
+        "restate": {
+            "INGRESS_URL": ENVIRONMENT.ingress_url,
+            "ADMIN_URL": ENVIRONMENT.admin_url,
+            "SERVICE_URL": ENVIRONMENT.service_url,
+            "IDENTITY_KEYS": [ENVIRONMENT.identity_key],
+        }
+    },
+}
+if ENVIRONMENT.contender in _ENGINES:
+    TASKS = {
+        "default": {
+            "BACKEND": "tandem.TandemBackend",
+            "QUEUES": ["default"],
+            "OPTIONS": {"ENGINES": _ENGINES[ENVIRONMENT.contender]},
+        }
+    }
