@@ -10,17 +10,19 @@ from tandem.ledger.rows import Claim
 from tandem.ledger.statements import CLAIM_COLUMNS, Rows, Statement, read_claim
 
 __all__ = [
+    "Passed",
     "Stretch",
     "cancel_killed",
     "consumed_queues",
     "held_by",
-    "lost_in_line",
     "lost_with_epoch",
+    "mark_lost",
+    "passed_in_line",
     "release_of_dead",
     "sent_times",
 ]
 
-# Both walk a stretch of a queue's sent rows, in the order of the index, so that no statement grows with a backlog.
+# Each walks a stretch of a queue's sent rows, in the order of the index, so that no statement grows with a backlog.
 _MARKED: Final = """
 ), marked AS (
     UPDATE tandem_execution AS execution SET due_at = now()
@@ -48,19 +50,26 @@ WITH stretch AS MATERIALIZED (
 {_MARKED}
 """
 
-LOST_IN_LINE: Final = f"""
+PASSED_IN_LINE: Final = """
 WITH stretch AS MATERIALIZED (
     SELECT id, sent_at, priority, phase FROM tandem_execution
     WHERE engine = 'celery' AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
       AND sent_at >= COALESCE(%(after)s::timestamptz, '-infinity')
-      AND sent_at < LEAST(%(before)s::timestamptz, now() - %(lease)s * interval '1 second')
+      AND sent_at < COALESCE(%(before)s::timestamptz, 'infinity')
     ORDER BY sent_at LIMIT %(limit)s
-), lost AS (
+)
+SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch), ARRAY(
     SELECT id FROM stretch
     JOIN unnest(%(lowest)s::int[], %(highest)s::int[], %(heads)s::timestamptz[]) AS band(lowest, highest, head)
       ON priority BETWEEN band.lowest AND band.highest AND (band.head IS NULL OR sent_at < band.head)
     WHERE phase = 'queued'
-{_MARKED}
+)
+"""
+
+MARK_LOST: Final = """
+UPDATE tandem_execution SET due_at = now()
+WHERE id = ANY(%(ids)s::uuid[]) AND phase = 'queued' AND due_at IS NULL AND outcome IS NULL
+RETURNING id
 """
 
 SENT_TIMES: Final = """
@@ -69,9 +78,10 @@ WHERE id = ANY(%(ids)s::uuid[]) AND engine = 'celery' AND phase = 'queued' AND o
   AND sent_at IS NOT NULL
 """
 
-HELD_BY: Final = f"""
-SELECT {CLAIM_COLUMNS} FROM tandem_execution
+TAKE_FROM_CHILD: Final = f"""
+UPDATE tandem_execution SET fence = fence + 1
 WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+RETURNING {CLAIM_COLUMNS}
 """
 
 RELEASE_OF_DEAD: Final = """
@@ -103,6 +113,15 @@ class Stretch:
     marked: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Passed:
+    """What a walk saw: how many rows, the `sent_at` of the last, and which of them the line has passed by."""
+
+    rows: int
+    last: datetime | None
+    ids: tuple[UUID, ...]
+
+
 def _read_stretch(rows: Rows) -> Stretch:
     count, last, marked = rows[0]
     return Stretch(rows=count, last=last, marked=marked)
@@ -114,15 +133,10 @@ def lost_with_epoch(*, queue: str, epoch: str, lease: float, after: datetime | N
     return Statement("lost_with_epoch", LOST_WITH_EPOCH, parameters, _read_stretch)
 
 
-def lost_in_line(
-    *,
-    queue: str,
-    heads: Sequence[tuple[int, int, datetime | None]],
-    lease: float,
-    after: datetime | None,
-    limit: int,
-) -> Statement[Stretch]:
-    """Mark due, among the next `limit` rows unclaimed for a lease, those sent before the head of their list.
+def passed_in_line(
+    *, queue: str, heads: Sequence[tuple[int, int, datetime | None]], after: datetime | None, limit: int
+) -> Statement[Passed]:
+    """Find, among the next `limit` sent rows, those unclaimed though they were sent before the head of their list.
 
     `heads` are `(lowest priority, highest, sent_at of the head)`, with None for a list that is empty.
     """
@@ -133,11 +147,20 @@ def lost_in_line(
         "highest": [highest for _, highest, _ in heads],
         "heads": times,
         "before": None if None in times else max(time for time in times if time is not None),
-        "lease": lease,
         "after": after,
         "limit": limit,
     }
-    return Statement("lost_in_line", LOST_IN_LINE, parameters, _read_stretch)
+    return Statement(
+        "passed_in_line",
+        PASSED_IN_LINE,
+        parameters,
+        lambda rows: Passed(rows=rows[0][0], last=rows[0][1], ids=tuple(rows[0][2])),
+    )
+
+
+def mark_lost(ids: Sequence[UUID]) -> Statement[int]:
+    """Mark due those of `ids` that are still unclaimed; answers how many."""
+    return Statement("mark_lost", MARK_LOST, {"ids": list(ids)}, len)
 
 
 def sent_times(ids: Sequence[UUID]) -> Statement[Mapping[UUID, datetime]]:
@@ -145,9 +168,12 @@ def sent_times(ids: Sequence[UUID]) -> Statement[Mapping[UUID, datetime]]:
     return Statement("sent_times", SENT_TIMES, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
 
 
-def held_by(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noqa: A002  # the column
-    """Read the claim that a worker holds; None where it holds it no more."""
-    return Statement("held_by", HELD_BY, {"id": id, "worker": worker}, read_claim)
+def take_from_child(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noqa: A002  # the column
+    """Take a claim from a worker's child that is being killed, so that its own last words change nothing.
+
+    None where it holds it no more.
+    """
+    return Statement("take_from_child", TAKE_FROM_CHILD, {"id": id, "worker": worker}, read_claim)
 
 
 def release_of_dead(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002  # the column

@@ -16,7 +16,16 @@ from tandem.engines.celery.lists import SEPARATOR, STEPS, Lists
 from tandem.exceptions import ConfigurationError
 from tandem.registry import registered_tasks
 
-__all__ = ["ExecutionFailed", "ExecutionTask", "app_of", "install", "lists_of", "options_of"]
+__all__ = [
+    "ExecutionFailed",
+    "ExecutionTask",
+    "app_of",
+    "broker_url_of",
+    "install",
+    "is_execution",
+    "lists_of",
+    "options_of",
+]
 
 # Read by Celery's Django fixup, which protects connections across forks but closes them around each task.
 _DATABASE_REUSE: Final = 2**62
@@ -37,18 +46,16 @@ class ExecutionTask(CeleryTask):  # type: ignore[misc]  # Celery ships no types
     throws = (ExecutionFailed,)
     asynchronous = False
 
-    def run(self) -> str:
+    def run(self, *args: Any, **kwargs: Any) -> str:
         """Run the execution and tell Celery how the attempt ended, in its own terms."""
         from tandem.engines.celery.worker import process_of  # noqa: PLC0415  # a producer has no worker parts
 
-        request_id = self.request.id
-        try:
-            id_ = UUID(request_id)
-        except (ValueError, TypeError, AttributeError):
+        if args or kwargs or not is_execution(self.request.id):
             raise ExecutionFailed(
-                f"{self.name} was sent with the id {request_id!r}. Use its enqueue() or delay(): Tandem's tasks run"
-                " from a row of the ledger."
-            ) from None
+                f"{self.name} was sent by Celery. Use its enqueue() or delay(): Tandem's tasks run from a row of the"
+                " ledger, and their messages carry nothing but its id."
+            )
+        id_ = UUID(self.request.id)
         outcome = process_of(self.app).execute(id_, asynchronous=self.asynchronous)
         match outcome.kind:
             case "refused":
@@ -65,6 +72,15 @@ class ExecutionTask(CeleryTask):  # type: ignore[misc]  # Celery ships no types
     def apply_async(self, *_args: Any, **_options: Any) -> NoReturn:
         """Refuse: without a row there is nothing to run."""
         raise TypeError(f"{self.name} is a Tandem task: call enqueue() or delay() on the decorated function.")
+
+
+def is_execution(text: str | None) -> bool:
+    """Whether a Celery task's id can be an execution's."""
+    try:
+        UUID(text)
+    except (ValueError, TypeError, AttributeError):
+        return False
+    return True
 
 
 def options_of(configuration: Configuration) -> CeleryOptions:

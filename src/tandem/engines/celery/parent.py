@@ -19,7 +19,7 @@ from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker import state
 
 from tandem.context import Attempt
-from tandem.engines.celery.app import ExecutionTask
+from tandem.engines.celery.app import ExecutionTask, is_execution
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 from tandem.runner import Runner
@@ -49,6 +49,7 @@ class Parent:
     grace: float
     _jobs: queue.SimpleQueue[Callable[[], None] | None] = field(default_factory=queue.SimpleQueue)
     _doomed: dict[_Key, _Doomed] = field(default_factory=dict)
+    _released: set[_Key] = field(default_factory=set)
     _beat: int = 0
     _pid: int = field(default_factory=os.getpid)
     _thread: threading.Thread | None = None
@@ -84,9 +85,19 @@ class Parent:
                 )
                 doomed.beat, doomed.cancelled = self._beat, bool(answer)
 
-    def kill_overdue(self) -> None:
-        """Kill the children whose grace is over."""
-        active = _active()
+    def look_after(self) -> None:
+        """Release what a dead child held, and kill the children whose grace is over; about once a second.
+
+        Celery notices most deaths at once, but some only at its next look, up to 5 s later.
+        """
+        accepted = _accepted()
+        dead = {key for key in accepted if _has_exited(key[1])}
+        for key in dead - self._released:
+            self._release(key[0])
+        self._released = dead
+        self._kill_overdue(accepted - dead)
+
+    def _kill_overdue(self, active: set[_Key]) -> None:
         now = time.monotonic()
         for key, doomed in list(self._doomed.items()):
             if key not in active or doomed.beat != self._beat:
@@ -107,7 +118,7 @@ class Parent:
 
     def failed(self, sender: object, task_id: str, exception: BaseException) -> None:
         """Hear of a request that ended without its child saying so."""
-        if os.getpid() != self._pid or not isinstance(sender, ExecutionTask):
+        if os.getpid() != self._pid or not isinstance(sender, ExecutionTask) or not is_execution(task_id):
             return
         id_ = UUID(task_id)
         if isinstance(exception, TimeLimitExceeded):
@@ -130,7 +141,7 @@ class Parent:
 
     def _expire(self, id_: UUID) -> None:
         """Record the failure of a body that was killed at its hard time limit, by its task's policy."""
-        claim = ledger.execute(statements.held_by(id=id_, worker=self.runner.worker))
+        claim = ledger.execute(statements.take_from_child(id=id_, worker=self.runner.worker))
         if claim is not None:
             attempt = Attempt(
                 claim=claim,
@@ -147,7 +158,12 @@ class Parent:
 
 
 def _active() -> set[_Key]:
-    """The requests of ours that children have accepted: execution, child, and when."""
+    """The requests of ours that living children run."""
+    return {key for key in _accepted() if not _has_exited(key[1])}
+
+
+def _accepted() -> set[_Key]:
+    """The requests of ours that Celery takes to run: execution, child, and since when."""
     while True:
         try:
             requests = list(state.active_requests)
@@ -158,13 +174,13 @@ def _active() -> set[_Key]:
     return {
         (UUID(request.id), request.worker_pid, request.time_start)
         for request in requests
-        if isinstance(request.task, ExecutionTask) and _is_uuid(request.id)
+        if isinstance(request.task, ExecutionTask) and is_execution(request.id)
     }
 
 
-def _is_uuid(text: str) -> bool:
+def _has_exited(pid: int) -> bool:
+    """Whether a child is dead, without taking its exit status from Celery."""
     try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True

@@ -61,6 +61,8 @@ class Sweep:
     _walked: tuple[str, float] = ("", float("-inf"))
     _walk: _Walk | None = None
     _after: dict[str, datetime | None] = field(default_factory=dict)
+    _passed: dict[str, dict[UUID, float]] = field(default_factory=dict)
+    _walking: dict[str, dict[UUID, float]] = field(default_factory=dict)
 
     def run(self, lease: float) -> tuple[str, int]:
         """Sweep once; answer the broker's epoch and how many rows were marked due."""
@@ -120,14 +122,25 @@ class Sweep:
         return marked
 
     def _walk_line(self, queue: str, heads: Sequence[tuple[int, int, datetime | None]], lease: float) -> int:
-        """Look for rows that are unclaimed though what was sent after them has come to the front."""
+        """Look for rows that are unclaimed though what was sent after them has come to the front.
+
+        A worker has most of them: popped a moment ago, or prefetched. Only one seen so for a lease is lost.
+        """
         if not heads:
             return 0
-        stretch = ledger.execute(
-            statements.lost_in_line(queue=queue, heads=heads, lease=lease, after=self._after.get(queue), limit=_STRETCH)
+        passed = ledger.execute(
+            statements.passed_in_line(queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
         )
-        self._after[queue] = stretch.last if stretch.rows == _STRETCH else None
-        return stretch.marked
+        now, seen = time.monotonic(), self._passed.setdefault(queue, {})
+        since = {id_: seen.get(id_, now) for id_ in passed.ids}
+        lost = [id_ for id_, first in since.items() if now - first >= lease]
+        walked = self._walking.setdefault(queue, {})
+        walked.update(since)
+        self._after[queue] = passed.last
+        if passed.rows < _STRETCH:
+            # The walk is round: what it did not meet was claimed, or sent again.
+            self._after[queue], self._passed[queue], self._walking[queue] = None, walked, {}
+        return ledger.execute(statements.mark_lost(lost)) if lost else 0
 
     def _sent_times(self, fronts: dict[str, list[bytes]]) -> dict[UUID, datetime]:
         ids = {id_ for front in fronts.values() for message in front if (id_ := id_of(message)) is not None}

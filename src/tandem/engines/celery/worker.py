@@ -76,7 +76,7 @@ class _Worker:
             grace = options_of(self.configuration).grace_seconds
             parent = self.parent = Parent(runner=self.make_runner(), pool=pool, grace=grace)
             parent.start()
-            self.heartbeat = Heartbeat(held=parent.held, told=parent.told, overdue=parent.kill_overdue, **common)
+            self.heartbeat = Heartbeat(held=parent.held, told=parent.told, overdue=parent.look_after, **common)
         else:
             process = self.process = self.process or self.make_process()
             self.heartbeat = Heartbeat(
