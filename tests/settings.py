@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "tandem.ledger",
     "showcase",
     "showcase.emails",
+    "tests.celery_work",
     "tests.work",
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"

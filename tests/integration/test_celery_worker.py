@@ -21,7 +21,7 @@ from tests.work import tasks
 
 
 @pytest.fixture(scope="module")
-def set_stage(django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def set_stage(addresses: Any, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with django_db_blocker.unblock(), stage(tmp_path_factory.mktemp("celery")) as made:
         yield made
 
@@ -316,12 +316,17 @@ def test_flower_sees_dotted_names_and_ids(celery: Stage) -> None:
         receiver = app.events.Receiver(
             client, handlers={"task-received": lambda event: seen.setdefault(event["uuid"], event)}
         )
-        with receiver.consumer_context():
+        with receiver.consumer_context() as (listening, _channel, _consumers):
+            # Subscribed once the first event, a worker's heartbeat, is there.
+            listening.drain_events(timeout=20)
             result = tasks.add.enqueue(1)
             deadline = time.monotonic() + 20
             while result.id not in seen and time.monotonic() < deadline:
-                client.drain_events(timeout=20)
+                listening.drain_events(timeout=20)
     assert seen[result.id]["name"] == "tests.work.tasks.add"
+    asked = celery.spawn("-m", "celery", "-A", "tandem.engines.celery.application", "inspect", "ping", ready=False)
+    assert asked.process.wait(timeout=60) == 0, asked.text
+    assert "pong" in asked.text
 
 
 def test_a_tandem_task_cannot_be_sent_past_the_ledger(celery: Stage) -> None:
@@ -329,7 +334,7 @@ def test_a_tandem_task_cannot_be_sent_past_the_ledger(celery: Stage) -> None:
     app = plain_of(celery)
     app.conf.broker_transport_options = {"sep": ":"}
     app.send_task("tests.work.tasks.add", [1], queue="default", task_id="no-uuid")
-    until(lambda: "Tandem's tasks run" in worker.text, what="the worker says why")
+    until(lambda: "was sent by Celery" in worker.text, what="the worker says why")
     celery.reaches(tasks.noop.enqueue().id, "succeeded")
 
 

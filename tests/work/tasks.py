@@ -1,12 +1,13 @@
 """Tasks that the tests run, on either engine."""
 
+import asyncio
 import sys
 import time
 from typing import Any
 
 from tandem import AsyncContext, Cancelled, Context, Permanent, Retryable
 from tandem.decorators import task
-from tests.work.effects import record
+from tests.work.effects import record, recorded
 
 
 @task
@@ -203,3 +204,127 @@ def greet(context: Context, name: str, polite: bool = False) -> str:  # noqa: FB
 @task(queue_name="other", priority=50)
 def elsewhere() -> str:
     return "other"
+
+
+@task(takes_context=True)
+async def leave_async(context: AsyncContext) -> None:
+    await context.step("before", _async_effect, "leave", "before")
+    sys.exit("This task exits")
+
+
+def _exit() -> None:
+    sys.exit("This step exits")
+
+
+@task(takes_context=True)
+def leave_in_a_step(context: Context) -> None:
+    context.step("exit", _exit)
+
+
+@task
+def meet(mark: str, parties: int) -> int:
+    """Ends once so many bodies run at the same time."""
+    record(mark)
+    deadline = time.monotonic() + 20
+    while len(recorded(mark)) < parties and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return len(recorded(mark))
+
+
+@task(takes_context=True)
+def swallow(context: Context, mark: str) -> str:
+    """A body that catches everything, as none should."""
+    record(mark, "body")
+    for number in range(50):
+        try:
+            context.step(f"step-{number}", time.sleep, 0.1)
+        except:  # noqa: E722  # the point
+            record(mark, "swallowed")
+    return "to the end"
+
+
+@task(takes_context=True)
+async def swallow_async(context: AsyncContext, mark: str) -> str:
+    record(mark, "body")
+    for number in range(50):
+        try:
+            await context.step(f"step-{number}", asyncio.sleep, 0.1)
+        except:  # noqa: E722  # the point
+            record(mark, "swallowed")
+    return "to the end"
+
+
+@task(takes_context=True)
+def catch_and_sleep(context: Context, mark: str) -> str:
+    """A step that fails twice, with a sleep between: the attempt after the sleep runs it again."""
+    try:
+        context.step("unreliable", _unreliable, mark)
+    except ValueError:
+        record(mark, "caught")
+    context.sleep(0.5)
+    return context.step("after", _effect, mark, "after")
+
+
+@task(takes_context=True)
+def naps(context: Context, mark: str, count: int, seconds: float) -> int:
+    for number in range(count):
+        context.step(f"before-{number}", _effect, mark, f"before-{number}")
+        context.sleep(seconds)
+    return count
+
+
+@task(takes_context=True)
+async def slow_steps_async(context: AsyncContext, mark: str, count: int, seconds: float) -> int:
+    for number in range(count):
+        await context.step(f"slow-{number}", _slow_async, mark, number, seconds)
+    return count
+
+
+async def _slow_async(mark: str, number: int, seconds: float) -> int:
+    record(mark, f"start-{number}")
+    await asyncio.sleep(seconds)
+    record(mark, f"end-{number}")
+    return number
+
+
+@task(takes_context=True)
+async def cancellable_async(context: AsyncContext, mark: str) -> str:
+    try:
+        for number in range(600):
+            await context.step(f"wait-{number}", asyncio.sleep, 0.05)
+            if number == 0:
+                record(mark, "started")
+    except Cancelled:
+        record(mark, await context.step("clean up", _async_effect, f"{mark}-step", "cleaned"))
+        raise
+    return "ran to its end"
+
+
+@task(time_limit=0.5)
+async def too_long_async(mark: str) -> None:
+    record(mark, "started")
+    await asyncio.sleep(30)
+    record(mark, "ended")
+
+
+@task
+def works(mark: str, seconds: float) -> str:
+    """A plain body that takes its time."""
+    record(mark, "start")
+    time.sleep(seconds)
+    record(mark, "end")
+    return "done"
+
+
+@task(takes_context=True)
+def reports(context: Context, mark: str) -> None:
+    """Says how far it is, and waits until its mark's `go` is recorded."""
+    context.progress(1, total=2, message="half way")
+    deadline = time.monotonic() + 20
+    while not recorded(f"{mark}-go") and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
+@task(external=True)
+def refuse_outside(reason: str) -> None:
+    raise Permanent(reason)

@@ -14,12 +14,12 @@ __all__ = [
     "Stretch",
     "cancel_killed",
     "consumed_queues",
-    "held_by",
     "lost_with_epoch",
     "mark_lost",
     "passed_in_line",
     "release_of_dead",
     "sent_times",
+    "take_from_child",
 ]
 
 # Each walks a stretch of a queue's sent rows, in the order of the index, so that no statement grows with a backlog.

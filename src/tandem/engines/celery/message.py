@@ -92,5 +92,5 @@ def id_of(message: bytes | str) -> UUID | None:
     """The execution that a message on a list refers to; None for a message that no Tandem sent."""
     try:
         return UUID(json.loads(message)["headers"]["id"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -53,6 +53,7 @@ class Process:
     _loop: _Loop = field(default_factory=_Loop)
     _bodies: dict[UUID, _Body] = field(default_factory=dict)
     _executing: bool = False
+    _on_terminate: Any = None
 
     def execute(self, id_: UUID, *, asynchronous: bool) -> Outcome:
         """Run one attempt of an execution.
@@ -71,6 +72,9 @@ class Process:
             return Outcome(kind="refused", error=str(error))
         finally:
             self._executing = False
+            if self._on_terminate is not None:
+                signal.signal(signal.SIGTERM, self._on_terminate)
+                self._on_terminate = None
 
     def _own_loop(self) -> asyncio.Runner:
         if self._loop.runner is None:
@@ -127,6 +131,9 @@ class Process:
         if not self._executing:
             raise SoftTimeLimitExceeded
         for attempt in self.runner.running.attempts():
+            if self._on_terminate is None:
+                # What ends a body that outlives its limit: billiard would raise SystemExit in it, as its last words.
+                self._on_terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
             body = self._bodies.get(attempt.claim.id)
             if body is None:
                 raise TimeLimitExceeded(f"{attempt.claim.task} ran longer than its time limit.")

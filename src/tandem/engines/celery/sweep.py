@@ -28,7 +28,7 @@ _RUN_KEY: Final = "tandem:run"
 
 _DEPTH: Final = 20
 _STRETCH: Final = 10_000
-_STRETCHES_AT_ONCE: Final = 5
+_WALK_SECONDS: Final = 0.5
 _WHOLE_SECONDS: Final = 30.0
 
 # Many relays see a restart; one changes the epoch, the others read what it became.
@@ -102,10 +102,8 @@ class Sweep:
         if (self._walk is None and stale) or (self._walk is not None and self._walk.epoch != epoch):
             self._walk = _Walk(epoch=epoch, queues=list(queues))
         marked = 0
-        for _ in range(_STRETCHES_AT_ONCE):
-            walk = self._walk
-            if walk is None:
-                break
+        # The rest follows at the next sweep: the relay has rows to send, too.
+        while (walk := self._walk) is not None and time.monotonic() - now < _WALK_SECONDS:
             if not walk.queues:
                 self._walk, self._walked = None, (epoch, now)
                 break

@@ -10,7 +10,8 @@ from uuid import UUID
 from tandem.configuration import Configuration, RestateOptions
 from tandem.engines.base import CAPABILITIES, Reference, State
 from tandem.engines.breaker import Breaker
-from tandem.engines.restate.client import Query, Requests, RestateClient, RestateRefused
+from tandem.engines.restate.client import RestateClient
+from tandem.engines.restate.messages import Query, Requests, RestateRefused
 from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.targets import Target, problems, target_of
 from tandem.exceptions import BrokerUnavailable, UnknownTask

@@ -1,13 +1,12 @@
 """What a Restate handler of ours does with one invocation: whose it is, a slot, the body, and what its end means."""
 
 import asyncio
-import json
 import logging
 import random
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
-from inspect import iscoroutinefunction, signature
+from inspect import iscoroutinefunction
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,6 +15,7 @@ import restate
 from restate.exceptions import RetryableError, TerminalError
 
 from tandem.engines.restate.bridge import Durable
+from tandem.engines.restate.external import accept
 from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.targets import HEADER
@@ -23,8 +23,7 @@ from tandem.exceptions import LedgerNotMigrated
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
 from tandem.ledger import statements
-from tandem.ledger.identity import derived_id
-from tandem.ledger.rows import Claim, NewExecution
+from tandem.ledger.rows import Claim
 from tandem.ledger.statements import Statement
 from tandem.runner import Outcome
 from tandem.task import Task
@@ -57,7 +56,10 @@ class Handler:
         durable = Durable(context)
         try:
             if reference is None:
-                id_, dispatch = await self._accept(context, request.id, body), 1
+                id_, dispatch = (
+                    await accept(self.task, context, body, limit=self.process.configuration.max_arguments_bytes),
+                    1,
+                )
                 durable.issued, durable.first = 1, 1
             else:
                 id_, dispatch = _parse(reference)
@@ -86,39 +88,6 @@ class Handler:
         finally:
             await durable.close()
         raise _error(outcome, durable)
-
-    async def _accept(self, context: restate.Context, invocation: str, body: bytes) -> UUID:
-        """Take a call from outside: the JSON object is the keyword arguments, the row is the first step."""
-        name = self.task.module_path
-        if not self.task.external:
-            raise TerminalError(
-                f"{name} cannot be called through the ingress: its executions are enqueued. Set @task(external=True)"
-                " to allow it.",
-                403,
-            )
-        arguments = _keyword_arguments(self.task, body, limit=self.process.configuration.max_arguments_bytes)
-        id_ = derived_id("restate", invocation)
-        new = NewExecution(
-            id=id_,
-            task=name,
-            queue=self.task.queue_name,
-            priority=self.task.priority,
-            arguments=json.dumps({"args": [], "kwargs": arguments}),
-            engine="restate",
-            reason="ingress",
-            pinned=False,
-            phase="queued",
-        )
-
-        async def insert() -> str:
-            try:
-                await asyncio.to_thread(ledger.execute, statements.insert_one(new))
-            except (psycopg.OperationalError, LedgerNotMigrated) as error:
-                raise RetryableError(str(error), retry_after=timedelta(seconds=_LEDGER_SECONDS)) from error
-            return str(id_)
-
-        await context.run_typed("accept", insert)
-        return id_
 
 
 @dataclass(slots=True, kw_only=True)
@@ -248,34 +217,6 @@ def _parse(reference: str) -> tuple[UUID, int]:
             " for Tandem's own sends.",
             400,
         ) from None
-
-
-def _keyword_arguments(task: Task, body: bytes, *, limit: int) -> dict[str, Any]:
-    """Read and check a caller's arguments; raises `TerminalError` that says what they must be."""
-    name = task.module_path
-    if len(body) > limit:
-        raise TerminalError(f"The arguments of {name} are {len(body):,} bytes, above the limit of {limit:,}.", 400)
-    try:
-        arguments = json.loads(body) if body.strip() else {}
-    except ValueError as error:
-        raise TerminalError(f"The arguments of {name} are not JSON: {error}.", 400) from None
-    expected = signature(task.func)
-    shown = ", ".join(list(expected.parameters)[1 if task.takes_context else 0 :])
-    if not isinstance(arguments, dict):
-        raise TerminalError(
-            f"The arguments of {name} must be a JSON object with {shown or 'nothing in it'}, not"
-            f" {type(arguments).__name__}.",
-            400,
-        )
-    try:
-        expected.bind(*((None,) if task.takes_context else ()), **arguments)
-    except TypeError as error:
-        raise TerminalError(
-            f"The arguments of {name} do not fit: {error}. It takes: {shown or 'nothing'}.", 400
-        ) from None
-    if "\\u0000" in json.dumps(arguments):
-        raise TerminalError(f"The arguments of {name} hold a NUL character, which PostgreSQL cannot store.", 400)
-    return arguments
 
 
 async def _as_recorded(id_: UUID) -> bytes:

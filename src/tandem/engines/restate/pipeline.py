@@ -15,10 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-import httpx
-
 from tandem.configuration import RestateOptions
-from tandem.engines.restate.client import Query, RestateRefused, unavailable
+from tandem.engines.restate.client import unavailable
+from tandem.engines.restate.messages import Answer, Query, RestateRefused
 
 __all__ = ["Pipeline"]
 
@@ -42,16 +41,16 @@ class _Connection:
         self.socket = ssl.create_default_context().wrap_socket(raw, server_hostname=parts.hostname) if secure else raw
         self._answers = _Answers(self.socket.makefile("rb"))
 
-    def exchange(self, queries: Sequence[Query[Any]]) -> list[httpx.Response]:
+    def exchange(self, queries: Sequence[Query[Any]]) -> list[Answer]:
         """Write requests, then read their answers. Raises OSError or HTTPException where the connection breaks."""
         self.socket.sendall(b"".join(_request(query, self.host) for query in queries))
         return [self._read(query.method) for query in queries]
 
-    def _read(self, method: str) -> httpx.Response:
+    def _read(self, method: str) -> Answer:
         # The parser asks a socket for nothing but a file to read from.
         answer = http.client.HTTPResponse(cast("socket.socket", self._answers), method=method)
         answer.begin()
-        return httpx.Response(answer.status, headers=answer.getheaders(), content=answer.read())
+        return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read())
 
     def close(self) -> None:
         self.socket.close()
@@ -104,7 +103,7 @@ class Pipeline:
                 raise unavailable(queries[0], error, self.options) from error
         return [_answer(query, response) for query, response in zip(queries, responses, strict=True)]
 
-    def _exchange(self, connect: Callable[[], _Connection], queries: Sequence[Query[Any]]) -> list[httpx.Response]:
+    def _exchange(self, connect: Callable[[], _Connection], queries: Sequence[Query[Any]]) -> list[Answer]:
         connection = connect()
         try:
             responses = connection.exchange(queries)
@@ -131,7 +130,7 @@ class Pipeline:
             self._idle.get().close()
 
 
-def _answer[T](query: Query[T], response: httpx.Response) -> T | RestateRefused:
+def _answer[T](query: Query[T], response: Answer) -> T | RestateRefused:
     try:
         return query.read(response)
     except RestateRefused as error:

@@ -21,7 +21,8 @@ from hypercorn.config import Config
 from restate.server import install_shutdown_hook
 
 from tandem.configuration import Configuration
-from tandem.engines.restate.client import AsyncRestateClient, Requests, RestateRefused
+from tandem.engines.restate.client import AsyncRestateClient
+from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
 from tandem.exceptions import BrokerUnavailable, ConfigurationError

@@ -11,9 +11,11 @@ from datetime import timedelta
 from typing import Any, Final
 
 import restate
+from restate.serde import BytesSerde
 
 from tandem.configuration import RestateOptions
-from tandem.engines.restate.client import Requests, RestateClient
+from tandem.engines.restate.client import RestateClient
+from tandem.engines.restate.messages import Requests
 from tandem.engines.restate.targets import TRACKER
 from tandem.exceptions import TandemError
 
@@ -24,6 +26,7 @@ logger = logging.getLogger("tandem.restate")
 _SECONDS: Final = 1.0
 _STATE: Final = "progress"
 _NOTHING: Final = timedelta(0)
+_JSON: Final = BytesSerde()
 
 
 def tracker(policy: restate.InvocationRetryPolicy) -> restate.VirtualObject:
@@ -36,16 +39,17 @@ def tracker(policy: restate.InvocationRetryPolicy) -> restate.VirtualObject:
         invocation_retry_policy=policy,
     )
 
-    @made.handler("set")
-    async def set_(context: restate.ObjectContext, value: Any) -> None:
-        context.set(_STATE, value)
+    # Values pass through as the JSON they came as; nothing is null, and not an empty body.
+    @made.handler("set", input_serde=_JSON)
+    async def set_(context: restate.ObjectContext, value: bytes) -> None:
+        context.set(_STATE, value, serde=_JSON)
 
-    @made.handler("get", kind="shared")
-    async def get(context: restate.ObjectSharedContext) -> Any:
-        return await context.get(_STATE)
+    @made.handler("get", kind="shared", output_serde=_JSON)
+    async def get(context: restate.ObjectSharedContext) -> bytes:
+        return await context.get(_STATE, serde=_JSON) or b"null"
 
-    @made.handler("clear")
-    async def clear(context: restate.ObjectContext) -> None:
+    @made.handler("clear", input_serde=_JSON)
+    async def clear(context: restate.ObjectContext, _value: bytes) -> None:
         context.clear_all()
 
     return made

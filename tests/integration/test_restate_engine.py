@@ -1,0 +1,165 @@
+"""The engine's own calls: sending, asking, cancelling, and saying what is wrong."""
+
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from tandem.configuration import Configuration
+from tandem.decorators import task
+from tandem.embedded.ports import Ports
+from tandem.engines.base import Reference
+from tandem.engines.restate.engine import RestateEngine
+from tandem.exceptions import BrokerUnavailable
+from tandem.ledger.models import Execution
+from tandem.task import Task, TaskResult
+from tests.integration.test_restate_service import insert
+from tests.integration.waiting import all_finished, finished, in_phase
+from tests.work import tasks
+from tests.work.effects import recorded
+
+pytestmark = pytest.mark.usefixtures("workers")
+
+
+@pytest.fixture
+def mark() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def configuration(workers: object) -> Configuration:
+    return Configuration.read("default", settings.TASKS["default"])
+
+
+@pytest.fixture
+def engine(configuration: Configuration) -> Iterator[RestateEngine]:
+    made = RestateEngine(configuration)
+    yield made
+    made.close()
+
+
+def elsewhere(configuration: Configuration) -> Configuration:
+    """The same with a Restate where nothing listens."""
+    assert configuration.restate is not None
+    nobody = Ports.free()
+    options = replace(
+        configuration.restate,
+        ingress_url=f"http://127.0.0.1:{nobody.restate_ingress}",
+        admin_url=f"http://127.0.0.1:{nobody.restate_admin}",
+    )
+    return replace(configuration, restate=options)
+
+
+def of(task_: Task, row: Execution | TaskResult) -> Reference:
+    return Reference(id=uuid.UUID(str(row.id)), task=task_.module_path, queue="default", priority=0)
+
+
+def test_a_second_send_is_harmless(engine: RestateEngine, mark: str) -> None:
+    rows = [insert(tasks.refuse, mark) for _ in range(70)]
+    batch = [of(tasks.refuse, row) for row in rows]
+    for _ in range(2):
+        assert engine.submit(batch) is None
+    engine.submit(batch[:1])
+    results = [tasks.refuse.get_result(str(row.id)) for row in rows]
+    all_finished(results)
+    assert len(recorded(mark)) == 70
+
+
+def test_a_runtime_that_is_down_costs_one_caller_little_and_the_next_nothing(configuration: Configuration) -> None:
+    engine = RestateEngine(elsewhere(configuration))
+    batch = [Reference(id=uuid.uuid4(), task="tests.work.tasks.noop", queue="default", priority=0)]
+    for most in (1.0, 0.05):
+        started = time.monotonic()
+        with pytest.raises(BrokerUnavailable, match=r"does not answer at .*ENGINES\['restate'\]\['INGRESS_URL'\]"):
+            engine.submit(batch)
+        assert time.monotonic() - started < most
+    with pytest.raises(BrokerUnavailable):
+        engine.submit(batch * 100)
+    engine.close()
+
+
+def unheard_of_task() -> None:
+    """A task of no service that is registered."""
+
+
+@pytest.fixture
+def unheard_of(workers: object) -> Iterator[Task]:
+    made = task(unheard_of_task)
+    yield made
+    del Task.known[made.module_path]
+
+
+def test_an_unregistered_service_delays_its_own_rows_only(
+    engine: RestateEngine, unheard_of: Task, mark: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    good, bad = insert(tasks.refuse, mark), insert(unheard_of)
+    with caplog.at_level(logging.ERROR, "tandem.restate"):
+        engine.submit([of(unheard_of, bad), of(tasks.refuse, good)])
+    assert "does not know tests/unheard_of_task: start `manage.py tandem service --register`" in caplog.text
+    assert finished(tasks.refuse.get_result(str(good.id))).phase == "failed"
+    bad.refresh_from_db()
+    assert (bad.phase, bad.sent_at) == ("queued", None)
+    assert bad.due_at is not None
+    assert bad.due_at > timezone.now()
+    bad.delete()
+
+
+def test_what_became_of_references(engine: RestateEngine, mark: str) -> None:
+    ended = finished(tasks.refuse.using(engine="restate").enqueue(mark))
+    asleep = tasks.sleeper.using(engine="restate").enqueue(mark, 3600)
+    in_phase(asleep, "sleeping")
+    workflow = finished(tasks.workflow.using(engine="restate").enqueue(mark))
+    never = insert(tasks.noop, phase="held")
+    states = engine.inspect(
+        [of(tasks.refuse, ended), of(tasks.sleeper, asleep), of(tasks.noop, never), of(tasks.workflow, workflow)]
+    )
+    found = [states[uuid.UUID(str(row.id))].kind for row in (ended, asleep, never, workflow)]
+    assert found == ["ended", "alive", "absent", "ended"]
+    engine.cancel([of(tasks.sleeper, asleep), of(tasks.noop, never), of(tasks.refuse, ended)])
+    assert finished(asleep).phase == "cancelled"
+
+
+def test_what_the_runtime_has_is_left_alone(engine: RestateEngine, mark: str) -> None:
+    """An overdue sleeper whose invocation is alive: its endpoint may be down, and the runtime goes on by itself."""
+    result = tasks.sleeper.using(engine="restate").enqueue(mark, 3600)
+    in_phase(result, "sleeping")
+    past = timezone.now() - timedelta(hours=1)
+    rows = Execution.objects.filter(pk=result.id)
+    rows.update(due_at=past, sent_at=past)
+    engine.sweep(lease=3.0)
+    row = rows.get()
+    assert (row.phase, row.dispatch) == ("sleeping", 1)
+    assert row.sent_at is not None
+    assert row.sent_at > past
+    assert result.cancel() == "cancelled"
+
+
+def test_a_row_that_never_arrived_is_sent(mark: str) -> None:
+    """Written as sent, as when a process dies between its commit and its push."""
+    row = insert(tasks.refuse, mark)
+    assert row.sent_at is not None
+    assert finished(tasks.refuse.get_result(str(row.id))).phase == "failed"
+    assert len(recorded(mark)) == 1
+
+
+def test_check_of_a_sound_installation_says_nothing(engine: RestateEngine) -> None:
+    assert engine.check() == []
+
+
+def test_check_names_what_is_not_registered(engine: RestateEngine, unheard_of: Task) -> None:
+    (missing,) = engine.check()
+    assert "does not know tests/unheard_of_task. Start `manage.py tandem service --register`" in missing
+
+
+def test_check_names_what_is_not_there(configuration: Configuration) -> None:
+    engine = RestateEngine(elsewhere(configuration))
+    ingress, admin = engine.check()
+    assert "INGRESS_URL" in ingress
+    assert "ADMIN_URL" in admin
+    engine.close()

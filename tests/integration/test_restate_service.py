@@ -1,0 +1,285 @@
+"""The services as Restate and its other clients meet them: names, policies, calls from outside, references, signing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tandem.embedded.ports import Ports
+from tandem.engines.restate.targets import HEADER
+from tandem.ledger import connection as ledger
+from tandem.ledger import statements
+from tandem.ledger.identity import new_id
+from tandem.ledger.models import Execution
+from tandem.ledger.rows import NewExecution
+from tandem.task import TaskResult
+from tests.integration.waiting import finished, in_phase, until
+from tests.work import tasks
+from tests.work.effects import recorded
+
+pytestmark = pytest.mark.usefixtures("workers")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def mark() -> str:
+    return uuid.uuid4().hex
+
+
+@pytest.fixture
+def ingress(addresses: Mapping[str, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=addresses["TANDEM_RESTATE_INGRESS_URL"], timeout=20, trust_env=False) as client:
+        yield client
+
+
+@pytest.fixture
+def admin(addresses: Mapping[str, str]) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=addresses["TANDEM_RESTATE_ADMIN_URL"], timeout=20, trust_env=False) as client:
+        yield client
+
+
+def message(answer: httpx.Response) -> str:
+    return str(answer.json()["message"])
+
+
+def insert(task: Any, *args: Any, **changes: Any) -> Execution:
+    """A committed row that nobody was told of."""
+    values: dict[str, Any] = {
+        "id": new_id(),
+        "task": task.module_path,
+        "queue": "default",
+        "priority": 0,
+        "arguments": json.dumps({"args": args, "kwargs": {}}),
+        "engine": "restate",
+        "reason": "test",
+        "pinned": True,
+        "phase": "queued",
+    }
+    new = NewExecution(**(values | changes))
+    assert ledger.execute(statements.insert_one(new)) is not None
+    return Execution.objects.get(pk=new.id)
+
+
+def test_the_runtime_never_gives_up_on_a_handler(admin: httpx.Client) -> None:
+    """Unset, the server's 70 attempts would be used up by a rollout, and the invocation paused."""
+    for service in ("Work", "WorkWorkflow", "TaskTracker"):
+        found = admin.get(f"/services/{service}").json()
+        policy = found["retry_policy"]
+        assert (policy["max_attempts"], policy["max_interval"]) == (2_147_483_647, "5s")
+        # No handler has another.
+        assert {handler["retry_policy"]["max_attempts"] for handler in found["handlers"]} == {None}
+
+
+def test_services_and_handlers_are_named_after_apps_and_tasks(admin: httpx.Client) -> None:
+    services = {service["name"]: service for service in admin.get("/services").json()["services"]}
+    assert {"Work", "WorkWorkflow", "TaskTracker"} <= set(services)
+    assert services["WorkWorkflow"]["ty"] == "Workflow"
+    assert [handler["name"] for handler in services["WorkWorkflow"]["handlers"]] == ["run"]
+    assert {"noop", "greet", "sleeper_async"} <= {handler["name"] for handler in services["Work"]["handlers"]}
+    assert "workflow" not in {handler["name"] for handler in services["Work"]["handlers"]}
+
+
+def test_a_call_from_outside_runs_and_answers(ingress: httpx.Client) -> None:
+    answer = ingress.post("/Work/greet", json={"name": "Anna", "polite": True})
+    assert (answer.status_code, answer.json()) == (200, "Good day, Anna")
+    row = Execution.objects.get(reason="ingress", arguments__kwargs={"name": "Anna", "polite": True})
+    assert (row.engine, row.phase, row.task) == ("restate", "succeeded", "tests.work.tasks.greet")
+
+
+def test_a_caller_with_a_key_of_its_own_gets_the_same_answer(ingress: httpx.Client, mark: str) -> None:
+    answers = [
+        ingress.post("/Work/greet", json={"name": mark}, headers={"idempotency-key": mark}).json() for _ in range(2)
+    ]
+    assert answers == [f"Hello {mark}"] * 2
+    assert Execution.objects.filter(arguments__kwargs={"name": mark}).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"[1]", "must be a JSON object with name, polite, not list"),
+        (b"{", "are not JSON"),
+        (b"{}", "missing a required argument: 'name'"),
+        (b'{"name": "x", "color": "red"}', "unexpected keyword argument 'color'"),
+        (b'{"name": "\\u0000"}', "hold a NUL character"),
+        (b'{"name": NaN}', "NaN is no JSON"),
+        (b'{"name": "\\ud800"}', "PostgreSQL cannot store the arguments"),
+    ],
+)
+def test_arguments_that_do_not_fit(ingress: httpx.Client, content: bytes, says: str) -> None:
+    answer = ingress.post("/Work/greet", content=content, headers={"content-type": "application/json"})
+    assert answer.status_code == 400
+    assert says in message(answer)
+
+
+def test_a_failure_says_why(ingress: httpx.Client, mark: str) -> None:
+    answer = ingress.post("/Work/refuse_outside", json={"reason": mark})
+    assert answer.status_code == 422
+    assert mark in message(answer)
+
+
+def test_a_task_that_is_not_external_refuses_calls(ingress: httpx.Client) -> None:
+    answer = ingress.post("/Work/noop", json={})
+    assert answer.status_code == 403
+    assert "Set @task(external=True)" in message(answer)
+
+
+@pytest.mark.parametrize("reference", ["nonsense", "1.1", f"{uuid.uuid4()}", f"{uuid.uuid4()}.x"])
+def test_a_malformed_reference_is_refused(ingress: httpx.Client, reference: str) -> None:
+    answer = ingress.post("/Work/greet", json={"name": "x"}, headers={HEADER: reference})
+    assert answer.status_code == 400
+    assert "must be '<execution id>.<dispatch>'" in message(answer)
+
+
+def test_a_stale_or_foreign_reference_runs_nothing(ingress: httpx.Client, mark: str) -> None:
+    ended = finished(tasks.refuse.using(engine="restate").enqueue(mark))
+    waiting = insert(tasks.refuse, mark)
+    elsewhere = insert(tasks.refuse, mark, engine="celery", phase="held")
+    for handler, reference in (
+        ("refuse", f"{ended.id}.1"),
+        ("refuse", f"{ended.id}.2"),
+        ("refuse", f"{waiting.id}.2"),
+        ("refuse", f"{elsewhere.id}.1"),
+        ("refuse", f"{uuid.uuid4()}.1"),
+        ("noop", f"{waiting.id}.1"),
+    ):
+        answer = ingress.post(f"/Work/{handler}", json={}, headers={HEADER: reference})
+        assert (answer.status_code, answer.json()) == (200, None), (handler, reference)
+    assert len(recorded(mark)) == 1
+    # The right one is still good.
+    answer = ingress.post("/Work/refuse", json={}, headers={HEADER: f"{waiting.id}.1"})
+    assert answer.status_code == 422
+    assert len(recorded(mark)) == 2
+
+
+def test_a_retry_by_hand_is_a_new_dispatch(mark: str) -> None:
+    """The first one's key keeps answering for a day."""
+    result = finished(tasks.refuse.using(engine="restate").enqueue(mark))
+    first = Execution.objects.get(pk=result.id)
+    result.retry()
+    until(lambda: len(recorded(mark)) == 2, "the second dispatch did not run")
+    finished(result)
+    second = Execution.objects.get(pk=result.id)
+    assert (first.dispatch, second.dispatch) == (1, 2)
+    assert first.invocation != second.invocation
+
+
+def test_unsigned_requests_are_refused(addresses: Mapping[str, str]) -> None:
+    with httpx.Client(
+        base_url=addresses["TANDEM_RESTATE_SERVICE_URL"], http1=False, http2=True, trust_env=False
+    ) as client:
+        assert client.get("/health").status_code == 200
+        assert client.get("/discover").status_code == 401
+        assert client.post("/invoke/Work/noop", content=b"").status_code == 401
+
+
+class Service:
+    """A service process of the test's own, as `manage.py tandem service` starts it."""
+
+    def __init__(self, addresses: Mapping[str, str], effects: Path, folder: Path, url: str, *options: str) -> None:
+        self.url = url
+        self.ready = folder / f"ready-{uuid.uuid4().hex}"
+        self.log = folder / f"log-{uuid.uuid4().hex}"
+        environment = {
+            **os.environ,
+            **addresses,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))),
+            "TANDEM_TEST_EFFECTS": str(effects),
+            "TANDEM_READY_FILE": str(self.ready),
+            "PYTHONUNBUFFERED": "1",
+        }
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "django", "tandem", "service", "--service-url", self.url, *options],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait_ready(self) -> None:
+        until(lambda: self.ready.exists() or self.process.poll() is not None, "the service is not ready")
+        assert self.ready.exists(), self.log.read_text()
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=30)
+
+
+@pytest.fixture
+def service(
+    addresses: Mapping[str, str], effects: Path, tmp_path: Path, admin: httpx.Client
+) -> Iterator[Callable[[], Service]]:
+    """Starts processes at one URL, registered in the place of the stack's for one test."""
+    url = f"http://127.0.0.1:{Ports.free().service}"
+    made: list[Service] = []
+
+    def start() -> Service:
+        found = Service(addresses, effects, tmp_path, url, "--register", "--grace", "3")
+        made.append(found)
+        found.wait_ready()
+        return found
+
+    yield start
+    for process in made:
+        process.process.kill()
+        process.process.wait()
+    again = {"uri": addresses["TANDEM_RESTATE_SERVICE_URL"], "force": True}
+    assert admin.post("/deployments", json=again).is_success
+
+
+def test_sigterm_lets_bodies_end_and_hands_sleepers_back(service: Callable[[], Service], mark: str) -> None:
+    first = service()
+    asleep = tasks.sleeper.using(engine="restate").enqueue(f"{mark}-asleep", 3.0)
+    running = tasks.works.using(engine="restate").enqueue(mark, 1.5)
+    in_phase(asleep, "sleeping")
+    until(lambda: recorded(mark), "the body did not start")
+    assert first.end() == 0, first.log.read_text()
+    # Before anything else could have run it.
+    running.refresh()
+    assert running.return_value == "done"
+    assert [line[2] for line in recorded(mark)] == ["start", "end"]
+    assert "Traceback" not in first.log.read_text(), first.log.read_text()
+    service()
+    assert finished(asleep).return_value == "after"
+    assert (running.attempts, asleep.attempts) == (1, 1)
+
+
+def test_what_does_not_end_in_time_is_handed_back_and_not_lost(service: Callable[[], Service], mark: str) -> None:
+    first = service()
+    result: TaskResult = tasks.works.using(engine="restate").enqueue(mark, 9.0)
+    until(lambda: recorded(mark), "the body did not start")
+    assert first.end() == 0, first.log.read_text()
+    assert "handed back" in first.log.read_text()
+    service()
+    assert finished(result).return_value == "done"
+    assert [line[2] for line in recorded(mark)] == ["start", "start", "end"]
+    row = Execution.objects.get(pk=result.id)
+    assert (row.attempts, row.lost) == (0, 0)
+
+
+def test_too_many_stuck_threads_end_the_process(service: Callable[[], Service]) -> None:
+    """A thread cannot be stopped: a process that has too many of them is started again by its supervisor."""
+    process = service()
+    results = [tasks.too_long.using(engine="restate").enqueue(uuid.uuid4().hex) for _ in range(5)]
+    for result in results:
+        assert finished(result).phase == "failed"
+    assert process.process.wait(timeout=30) == 1
+    assert "stuck threads: this process drains and ends" in process.log.read_text()
+
+
+def test_an_address_that_is_taken(addresses: Mapping[str, str], effects: Path, tmp_path: Path) -> None:
+    taken = addresses["TANDEM_RESTATE_SERVICE_URL"]
+    service = Service(addresses, effects, tmp_path, taken)
+    assert service.process.wait(timeout=30) == 1
+    assert f"Cannot serve on '{taken.removeprefix('http://')}'" in service.log.read_text()

@@ -1,0 +1,37 @@
+"""The circuit breaker."""
+
+import time
+
+import pytest
+
+from tandem.engines.breaker import Breaker
+from tandem.exceptions import BrokerUnavailable
+
+
+def test_it_is_closed_until_a_failure() -> None:
+    breaker = Breaker(seconds=60.0)
+    breaker.check()
+    breaker.failed("Redis does not answer at redis://nowhere.")
+    with pytest.raises(BrokerUnavailable, match=r"^Redis does not answer at redis://nowhere\. Not tried again for "):
+        breaker.check()
+
+
+def test_a_success_closes_it() -> None:
+    breaker = Breaker(seconds=60.0)
+    breaker.failed(ConnectionError())
+    with pytest.raises(BrokerUnavailable, match="ConnectionError"):
+        breaker.check()
+    breaker.succeeded()
+    breaker.check()
+
+
+def test_it_lets_callers_try_again_when_its_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    breaker = Breaker(seconds=2.0)
+    breaker.failed("down")
+    now = 101.9
+    with pytest.raises(BrokerUnavailable):
+        breaker.check()
+    now = 102.1
+    breaker.check()

@@ -1,0 +1,120 @@
+"""Sends written ahead of their answers: every answer is its own request's, and a broken connection loses none."""
+
+import json
+import socketserver
+import threading
+import uuid
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import pytest
+
+from tandem.configuration import RestateOptions
+from tandem.engines.restate.client import RestateClient
+from tandem.engines.restate.messages import Requests, RestateRefused
+from tandem.engines.restate.pipeline import Pipeline
+from tandem.engines.restate.targets import Target
+from tandem.exceptions import BrokerUnavailable
+
+TARGET = Target(service="Work", handler="noop")
+
+
+class Ingress(socketserver.StreamRequestHandler):
+    """Answers with the request's own key; what it does is set by each test."""
+
+    seen: ClassVar[list[str]] = []
+    answers_each: ClassVar[int] = 1_000_000
+    chunked: ClassVar[bool] = False
+
+    def handle(self) -> None:
+        for _ in range(self.answers_each):
+            line = self.rfile.readline()
+            if not line:
+                return
+            headers: dict[str, str] = {}
+            while (header := self.rfile.readline().strip()) != b"":
+                name, _, value = header.decode().partition(":")
+                headers[name.lower()] = value.strip()
+            self.rfile.read(int(headers["content-length"]))
+            key = headers["idempotency-key"]
+            self.seen.append(key)
+            self.wfile.write(self.answer(key))
+
+    def answer(self, key: str) -> bytes:
+        status, body = "202 Accepted", json.dumps({"invocationId": key}).encode()
+        if key.startswith("refused"):
+            status, body = "404 Not Found", b'{"message": "service not found"}'
+        if self.chunked:
+            head, sent = "transfer-encoding: chunked", b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+        else:
+            head, sent = f"content-length: {len(body)}", body
+        return f"HTTP/1.1 {status}\r\ncontent-type: application/json\r\n{head}\r\n\r\n".encode() + sent
+
+
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
+@pytest.fixture
+def options() -> Iterator[RestateOptions]:
+    Ingress.seen, Ingress.answers_each, Ingress.chunked = [], 1_000_000, False
+    with Server(("127.0.0.1", 0), Ingress) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield RestateOptions(ingress_url=f"http://127.0.0.1:{server.server_address[1]}", request_timeout=5.0)
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def pipeline(options: RestateOptions) -> Iterator[Pipeline]:
+    made = Pipeline(options)
+    yield made
+    made.close()
+
+
+def queries(options: RestateOptions, keys: list[str]) -> list[Any]:
+    requests = Requests(options=options)
+    return [requests.send(TARGET, key) for key in keys]
+
+
+def some(number: int) -> list[str]:
+    return [str(uuid.uuid4()) for _ in range(number)]
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_every_answer_belongs_to_its_request(pipeline: Pipeline, options: RestateOptions, chunked: bool) -> None:  # noqa: FBT001  # a parameter
+    Ingress.chunked = chunked
+    keys = some(1_000)
+    assert pipeline.ask_all(queries(options, keys)) == keys
+    assert sorted(Ingress.seen) == sorted(keys)
+
+
+def test_a_refusal_is_its_own_requests(pipeline: Pipeline, options: RestateOptions) -> None:
+    keys = ["a", "refused-1", "b"]
+    first, refused, last = pipeline.ask_all(queries(options, keys))
+    assert (first, last) == ("a", "b")
+    assert isinstance(refused, RestateRefused)
+    assert "service not found" in str(refused)
+
+
+def test_a_kept_connection_that_the_server_closed_is_made_anew(pipeline: Pipeline, options: RestateOptions) -> None:
+    Ingress.answers_each = 1
+    for _ in range(3):
+        keys = some(4)
+        assert pipeline.ask_all(queries(options, keys)) == keys
+
+
+def test_a_server_that_breaks_every_connection(pipeline: Pipeline, options: RestateOptions) -> None:
+    Ingress.answers_each = 1
+    with pytest.raises(BrokerUnavailable, match="INGRESS_URL"):
+        pipeline.ask_all(queries(options, some(200)))
+
+
+def test_a_single_request_survives_a_closed_connection(options: RestateOptions) -> None:
+    Ingress.answers_each = 1
+    client = RestateClient(options)
+    for key in some(3):
+        assert client.ask(queries(options, [key])[0]) == key
+    client.close()
