@@ -14,7 +14,10 @@ from django.db import connection
 
 from tandem.engines.base import Reference
 from tandem.engines.celery.app import app_of
+from tandem.exceptions import TimeLimitExceeded
+from tandem.ledger import connection as ledger
 from tandem.ledger.models import Execution
+from tandem.ledger.statements import Statement
 from tests.celery_work import tasks as hard
 from tests.celery_work.stage import Stage, Worker, stage, until
 from tests.work import tasks
@@ -181,6 +184,24 @@ def test_the_hard_limit_kills_and_counts_as_a_failure(celery: Stage, mark: str) 
     assert (row.attempts, row.lost) == (1, 0)
     assert row.errors[-1]["exception_class_path"] == "tandem.exceptions.TimeLimitExceeded"
     assert len({line[0] for line in celery.effects(mark)}) == 2, "two processes"
+
+
+def test_a_limit_that_cuts_a_statement_short_leaves_a_ledger_to_record_with(celery: Stage) -> None:
+    def limit(_number: int, _frame: Any) -> None:
+        raise TimeLimitExceeded
+
+    def ask(text: str) -> Any:
+        return ledger.execute(Statement("ask", text, {}, lambda rows: rows[0][0]))
+
+    assert ask("SELECT 1") == 1
+    before = signal.signal(signal.SIGALRM, limit)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1)
+        with pytest.raises(TimeLimitExceeded):
+            ask("SELECT pg_sleep(30)::text")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert ask("SELECT 2") == 2
 
 
 def test_threads_are_past_their_limit_by_the_heartbeat(celery: Stage, mark: str) -> None:

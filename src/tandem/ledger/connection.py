@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.utils import OperationalError
 from psycopg import errors
+from psycopg.pq import TransactionStatus
 
 from tandem.exceptions import LedgerNotMigrated
 from tandem.ledger.statements import Statement
@@ -96,8 +97,11 @@ _own = _Own()
 
 
 def _usable(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server still holds its end: an idle connection with something to read has been ended by it."""
-    if connection.closed:
+    """Whether the server still holds its end: an idle connection with something to read has been ended by it.
+
+    One whose statement an exception cut short (a time limit's signal) still waits for that answer.
+    """
+    if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
         return False
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
