@@ -102,7 +102,7 @@ def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=_count, default=3, metavar="N", help="interleaved repeats (default: 3)")
     parser.add_argument("--only", type=_names, default=list(CONTENDERS), metavar="A,B", help=", ".join(CONTENDERS))
     parser.add_argument("--single", type=_count, default=1_000, metavar="N", help="single enqueues (default: 1000)")
-    parser.add_argument("--bulk", type=_count, default=10_000, metavar="N", help="tasks in bulk (default: 10000)")
+    parser.add_argument("--bulk", type=_count, default=5_000, metavar="N", help="tasks in bulk (default: 5000)")
     parser.add_argument("--idle", type=_count, default=200, metavar="N", help="tasks one at a time (default: 200)")
     parser.add_argument(
         "--quick", action="store_true", help="few tasks, one repeat: says whether it works, not how fast"

@@ -20,7 +20,7 @@ from benchmarks import channel
 from benchmarks.catalogue import Contender
 from benchmarks.environment import ROOT, Environment
 from benchmarks.paired import drain_rate, percentile
-from benchmarks.processes import Processes, end_group, python
+from benchmarks.processes import Processes, end_group, python, with_parent
 
 __all__ = ["Counts", "Runner", "Unfinished"]
 
@@ -49,7 +49,7 @@ class Producer:
         self._log = logs / f"{contender.name}-producer.log"
         with self._log.open("wb") as output:
             self._process = subprocess.Popen(
-                python("-m", "benchmarks.producer", contender.module),
+                with_parent(python("-m", "benchmarks.producer", contender.module)),
                 env=environment.variables(),
                 cwd=ROOT,
                 stdin=subprocess.PIPE,
@@ -183,9 +183,18 @@ class Runner:
     def _idle(self) -> dict[str, Any]:
         known, first, count = channel.started(self._file), self._next, self.counts.idle
         before = self._call("idle", count, file=str(self._file))["before"]
+        # It stops at the first task that does not start: the account then shows the loss.
+        self._next = first + len(before)
         at = {start.number: start.at for start in channel.read(self._file, known)}
         waits = [(at[first + number] - began) / 1e6 for number, began in enumerate(before) if first + number in at]
-        return {"count": count, "p50": percentile(waits, 0.5), "p99": percentile(waits, 0.99), "maximum": max(waits)}
+        if not waits:
+            raise Unfinished(f"{self.contender.title}: the first of {count} tasks while idle did not start.")
+        return {
+            "count": len(before),
+            "p50": percentile(waits, 0.5),
+            "p99": percentile(waits, 0.99),
+            "maximum": max(waits),
+        }
 
     def _register(self, workers: Processes) -> None:
         """Tell Restate of a service that does not do so itself."""

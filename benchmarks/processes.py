@@ -1,6 +1,7 @@
 """Processes of a run: each in a group of its own, ended by that group, none left behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from typing import Final, Self
 
 from benchmarks.environment import ROOT, Environment
 
-__all__ = ["ProcessDied", "Processes", "python"]
+__all__ = ["ProcessDied", "Processes", "end_group", "python", "with_parent"]
 
 _PATIENCE_SECONDS: Final = 30
 _TAIL: Final = 3_000
+_TIED: Final = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 class ProcessDied(RuntimeError):
@@ -42,7 +44,7 @@ class Processes:
         log = self.logs / f"{self.environment.contender}-{len(list(self.logs.iterdir()))}.log"
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
+                with_parent(command),
                 env=self.environment.variables(),
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
@@ -85,6 +87,11 @@ class Processes:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
+
+
+def with_parent(command: Sequence[str]) -> list[str]:
+    """The command line that ends with this process even where this one is killed, where the system can do that."""
+    return [*_TIED, *command] if shutil.which(_TIED[0]) else list(command)
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -50,7 +50,7 @@ def bulk(client: Client, *, first: int, count: int) -> Mapping[str, Any]:
 def idle(client: Client, *, first: int, count: int, file: str) -> Mapping[str, Any]:
     """One task after the other, each once the one before has started and a short, uneven gap has passed.
 
-    Answers the nanoseconds of CLOCK_MONOTONIC before each enqueue.
+    Answers the nanoseconds of CLOCK_MONOTONIC before each enqueue; ends early with a task that does not start.
     """
     path = Path(file)
     uneven = random.Random(first)
@@ -60,7 +60,9 @@ def idle(client: Client, *, first: int, count: int, file: str) -> Mapping[str, A
         before.append(time.monotonic_ns())
         client.single(index)
         deadline = time.monotonic() + _LOST_AFTER_SECONDS
-        while channel.started(path) < expected and time.monotonic() < deadline:
+        while channel.started(path) < expected:
+            if time.monotonic() > deadline:
+                return {"before": before}
             time.sleep(_POLL_SECONDS)
         time.sleep(uneven.uniform(*_GAP_SECONDS))
     return {"before": before}

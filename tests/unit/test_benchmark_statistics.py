@@ -1,4 +1,7 @@
+from typing import Any
+
 import pytest
+from benchmarks import report
 from benchmarks.paired import Aim, Comparison, Summary, drain_rate, percentile
 
 SECOND = 1_000_000_000
@@ -85,3 +88,53 @@ def test_a_process_without_work_does_not_shorten_a_drain() -> None:
 def test_too_few_bodies_make_no_rate(starts: list[tuple[int, int]]) -> None:
     with pytest.raises(ValueError, match="no rate"):
         drain_rate(starts)
+
+
+def run_of(*, drain: float, p50: float = 5.0, lost: int = 0, ran_again: int = 0, recorded: int | None = 100) -> Any:
+    return {
+        "single": {"per_second": 1_000.0},
+        "drain": {"per_second": drain},
+        "idle": {"p50": p50, "p99": 2 * p50},
+        "tasks": {"enqueued": 100, "lost": lost, "ran_again": ran_again, "recorded": recorded},
+    }
+
+
+def test_aims_are_judged_by_pairs_and_left_out_without_their_baseline() -> None:
+    repeats = [
+        {"celery": run_of(drain=100.0), "tandem-celery": run_of(drain=50.0, p50=7.0)},
+        {"celery": run_of(drain=10.0), "tandem-celery": run_of(drain=7.0, p50=9.0)},
+        {"celery": run_of(drain=100.0), "tandem-celery": run_of(drain=65.0, p50=7.5)},
+    ]
+    found = {aim["aim"]: (round(aim["value"], 2), aim["met"], aim["repeats_met"]) for aim in report.aims(repeats)}
+    assert found == {
+        "Tandem on Celery, single enqueue >= 1 x Celery, no results": (1.0, True, 3),
+        "Tandem on Celery, drain of waiting tasks >= 0.6 x Celery, no results": (0.65, True, 2),
+        "Tandem on Celery, idle: enqueue to start, p50 < 8 ms": (7.5, True, 2),
+    }
+
+
+def test_the_table_has_each_figure_with_its_ratio_and_spread() -> None:
+    repeats = [{"celery": run_of(drain=100.0), "tandem-celery": run_of(drain=drain)} for drain in (40.0, 60.0)]
+    row = next(
+        row for row in report.summary(repeats) if (row["figure"], row["contender"]) == ("drain", "tandem-celery")
+    )
+    assert (row["median"], row["minimum"], row["maximum"]) == (50.0, 40.0, 60.0)
+    assert row["against"]["celery"]["ratios"] == [0.4, 0.6]
+    assert row["against"]["celery"]["spread"] == pytest.approx(0.4)
+    assert row["against"]["celery"]["verdict"] == "less"
+
+
+def test_what_was_lost_repeated_or_not_recorded_is_said() -> None:
+    repeats = [
+        {"celery": run_of(drain=1.0, recorded=None), "procrastinate": run_of(drain=1.0, lost=3, recorded=97)},
+        {"celery": run_of(drain=1.0, ran_again=2, recorded=None)},
+    ]
+    assert report.faults(repeats) == [
+        "procrastinate, repeat 1: 3 of 100 never ran",
+        "procrastinate, repeat 1: 97 of 100 recorded",
+        "Celery, no results, repeat 2: 2 of 100 ran more than once",
+    ]
+
+
+def test_a_run_without_losses_has_no_faults() -> None:
+    assert report.faults([{"celery": run_of(drain=1.0, recorded=None), "procrastinate": run_of(drain=1.0)}]) == []

@@ -16,7 +16,7 @@ def test_slots_are_given_in_the_order_of_asking() -> None:
         made = Slots(2)
 
         async def body(number: int) -> None:
-            await made.take()
+            await made.take("a")
             given.append(number)
             await asyncio.sleep(0)
             made.release()
@@ -30,14 +30,14 @@ def test_slots_are_given_in_the_order_of_asking() -> None:
 def test_who_gives_up_holds_no_slot() -> None:
     async def go() -> None:
         made = Slots(1)
-        await made.take()
-        waiting = [asyncio.ensure_future(made.take()) for _ in range(2)]
+        await made.take("a")
+        waiting = [asyncio.ensure_future(made.take("a")) for _ in range(2)]
         await asyncio.sleep(0)
         waiting[0].cancel()
         made.release()
         await waiting[1]
         made.release()
-        await made.take()
+        await made.take("a")
 
     asyncio.run(asyncio.wait_for(go(), 5))
 
@@ -45,8 +45,8 @@ def test_who_gives_up_holds_no_slot() -> None:
 def test_a_slot_given_to_one_who_is_just_cancelled_goes_on() -> None:
     async def go() -> None:
         made = Slots(1)
-        await made.take()
-        first, second = (asyncio.ensure_future(made.take()) for _ in range(2))
+        await made.take("a")
+        first, second = (asyncio.ensure_future(made.take("a")) for _ in range(2))
         await asyncio.sleep(0)
         made.release()
         first.cancel()
@@ -61,8 +61,8 @@ def test_too_long_a_queue_is_told_when_to_come_again(monkeypatch: pytest.MonkeyP
 
     async def go() -> list[BaseException | None]:
         made = Slots(1)
-        await made.take()
-        return await asyncio.gather(*(made.take() for _ in range(5)), return_exceptions=True)
+        await made.take("a")
+        return await asyncio.gather(*(made.take("a") for _ in range(5)), return_exceptions=True)
 
     answers = asyncio.run(go())
     assert len(answers) == 5
@@ -76,10 +76,27 @@ def test_too_long_a_queue_is_told_when_to_come_again(monkeypatch: pytest.MonkeyP
 def test_a_process_that_ends_sends_everybody_away() -> None:
     async def go() -> list[BaseException | None]:
         made = Slots(1)
-        await made.take()
-        waiting = asyncio.ensure_future(made.take())
+        await made.take("a")
+        waiting = asyncio.ensure_future(made.take("a"))
         await asyncio.sleep(0)
         made.close()
-        return list(await asyncio.gather(waiting, made.take(), return_exceptions=True))
+        return list(await asyncio.gather(waiting, made.take("a"), return_exceptions=True))
 
     assert [str(answer) for answer in asyncio.run(go())] == ["this process ends"] * 2
+
+
+def test_a_flood_of_one_task_delays_another_by_one_body() -> None:
+    async def go() -> list[str]:
+        given: list[str] = []
+        made = Slots(1)
+
+        async def body(task: str) -> None:
+            await made.take(task)
+            given.append(task)
+            await asyncio.sleep(0)
+            made.release()
+
+        await asyncio.gather(*(body(task) for task in [*"aaaaaaaaaa", "b", "c", "b"]))
+        return given
+
+    assert "".join(asyncio.run(go())) == "aabcabaaaaaaa"

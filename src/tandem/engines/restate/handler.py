@@ -136,7 +136,7 @@ class _Handling:
             "mirror": self.process.mirror,
             "id": self.id,
         }
-        await self.process.slots.take()
+        await self.process.slots.take(self.task.module_path)
         if iscoroutinefunction(self.task.func):
             try:
                 return await self._run_async(LoopJournal(**given))

@@ -12,7 +12,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import psycopg
 import restate
@@ -37,6 +37,7 @@ _LEDGER_SECONDS: Final = 60.0
 _AGAIN_SECONDS: Final = 0.25
 # The vendor's advice: Restate keeps a few connections for ever, with as many streams as it has invocations.
 _THREAD_SECONDS: Final = 0.5
+_SERVER_SECONDS: Final = 5.0
 _BACKLOG: Final = 1024
 _WITHOUT_LIMIT: Final = 2_147_483_647
 
@@ -57,16 +58,17 @@ def run_service(
     """
     if configuration.restate is None:
         raise ConfigurationError("This backend has no ENGINES['restate']; add it to OPTIONS to serve it.")
-    threads_left, code = asyncio.run(
+    return asyncio.run(
         _serve(configuration, bind=bind, concurrency=concurrency, register=register, grace=grace, out=out)
     )
-    if threads_left:
-        # Their threads would be joined at exit, and may never end; what they held was handed back.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        logging.shutdown()
-        os._exit(code)
-    return code
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process at once: what did not end was handed back, its threads would be joined, its tasks awaited."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _serve(
@@ -77,7 +79,7 @@ async def _serve(
     register: bool,
     grace: float,
     out: Callable[[str], None],
-) -> tuple[bool, int]:
+) -> int:
     loop = asyncio.get_running_loop()
     listening = _listen(bind)
     process = ServiceProcess(configuration, concurrency=concurrency)
@@ -98,14 +100,15 @@ async def _serve(
         draining.cancel()
     finally:
         await process.drain(grace)
+        if process.handlings and sys.exc_info()[0] is None:
+            _leave(process.exit_code)
         stop.set()
-        await asyncio.wait((serving,), timeout=5.0)
-    if not serving.done():
-        serving.cancel()
-        await asyncio.wait((serving,), timeout=1.0)
-    elif serving.exception() is not None:
-        raise ConfigurationError(f"The service at {bind} failed: {serving.exception()}.") from serving.exception()
-    return process.threads_left(_THREAD_SECONDS), process.exit_code
+        await asyncio.wait((serving,), timeout=_SERVER_SECONDS)
+    if serving.done() and (error := serving.exception()) is not None:
+        raise ConfigurationError(f"The service at {bind} failed: {error}.") from error
+    if not serving.done() or process.threads_left(_THREAD_SECONDS):
+        _leave(process.exit_code)
+    return process.exit_code
 
 
 def _hypercorn(listening: socket.socket) -> Config:

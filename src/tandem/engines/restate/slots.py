@@ -2,8 +2,9 @@
 
 import asyncio
 import random
-from collections import deque
+from collections import OrderedDict, deque
 from datetime import timedelta
+from itertools import chain
 from typing import Final
 
 from restate.exceptions import RetryableError
@@ -17,34 +18,35 @@ _LATEST: Final = 30.0
 
 
 class Slots:
-    """Gives out `size` slots in the order of asking, on one event loop.
+    """Gives out `size` slots on one event loop: to each task in its turn, and within a task in the order of asking.
 
-    Restate sends all it has at once, and each invocation that it must send again costs as much as a small task. So
-    up to 2,000 wait here, for half of the time after which Restate would ask a silent attempt to suspend; the others
-    are told when to come again: about when those before them will be done.
+    So a flood of one task delays another by one body at most: Restate itself has no queues. It sends all it has at once, and each
+    invocation that it must send again costs as much as a small task. So up to 2,000 of a task wait here, for half of
+    the time after which Restate would ask a silent attempt to suspend; the others are told when to come again: about
+    when those before them will be done.
     """
 
     def __init__(self, size: int) -> None:
         self._free = size
-        self._size = size
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         self._closed = False
         self._pace = 0.05
         self._released_at = 0.0
 
-    async def take(self) -> None:
-        """Take a slot, or raise `RetryableError`: busy, or the process ends."""
+    async def take(self, task: str) -> None:
+        """Take a slot for a body of `task`, or raise `RetryableError`: busy, or the process ends."""
         if self._closed:
             raise RetryableError("this process ends", retry_after=timedelta(seconds=1))
         if self._free:
             self._free -= 1
             return
-        if len(self._waiting) >= _PLACES:
-            raise self._busy()
+        places = self._waiting.setdefault(task, deque())
+        if len(places) >= _PLACES:
+            raise self._busy(places)
         loop = asyncio.get_running_loop()
         place: asyncio.Future[None] = loop.create_future()
-        self._waiting.append(place)
-        timer = loop.call_later(_PATIENCE, self._give_up, place)
+        places.append(place)
+        timer = loop.call_later(_PATIENCE, self._give_up, places, place)
         try:
             await place
         except asyncio.CancelledError:
@@ -55,12 +57,16 @@ class Slots:
             timer.cancel()
 
     def release(self) -> None:
-        """Give a slot to who has waited longest."""
+        """Give a slot to who has waited longest of the task whose turn it is."""
         now = asyncio.get_running_loop().time()
         self._pace += (min(now - self._released_at, 1.0) - self._pace) / 16
         self._released_at = now
         while self._waiting:
-            place = self._waiting.popleft()
+            # The task whose turn it is goes to the end of the round.
+            task, places = self._waiting.popitem(last=False)
+            place = places.popleft()
+            if places:
+                self._waiting[task] = places
             if not place.done():
                 place.set_result(None)
                 return
@@ -69,17 +75,17 @@ class Slots:
     def close(self) -> None:
         """Give out no more, and send away who waits."""
         self._closed = True
-        while self._waiting:
-            place = self._waiting.popleft()
+        waiting, self._waiting = self._waiting, OrderedDict()
+        for place in chain.from_iterable(waiting.values()):
             if not place.done():
                 place.set_exception(RetryableError("this process ends", retry_after=timedelta(seconds=1)))
 
-    def _give_up(self, place: asyncio.Future[None]) -> None:
+    def _give_up(self, places: deque[asyncio.Future[None]], place: asyncio.Future[None]) -> None:
         if not place.done():
-            place.set_exception(self._busy())
+            place.set_exception(self._busy(places))
 
-    def _busy(self) -> RetryableError:
+    def _busy(self, places: deque[asyncio.Future[None]]) -> RetryableError:
         """Say when to come again: when the queue should be shorter, spread."""
-        expected = min(_LATEST, max(_SOONEST, len(self._waiting) * self._pace))
+        expected = min(_LATEST, max(_SOONEST, len(places) * len(self._waiting) * self._pace))
         wait = expected * random.uniform(0.5, 1.5)  # noqa: S311  # spreads load
         return RetryableError("busy", retry_after=timedelta(seconds=wait))
