@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tandem.configuration import Configuration, RestateOptions, settings_of
 from tandem.engines.restate.server import run_service
+from tandem.management.arguments import quieten
 
 __all__ = ["add_arguments", "handle"]
 
@@ -37,6 +38,7 @@ def handle(options: Mapping[str, Any]) -> None:
     if options["service_url"]:
         restate = replace(restate, service_url=options["service_url"])
         configuration = replace(configuration, restate=restate)
+    quieten("WARNING")
     url = urlsplit(restate.service_url)
     code = run_service(
         configuration,

@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from tandem.configuration import Configuration, nearest
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
-from tandem.management.arguments import add_backend, backend_of
+from tandem.management.arguments import add_backend, backend_of, quieten
 
 __all__ = ["add_arguments", "handle"]
 
@@ -51,6 +51,7 @@ def handle(options: dict[str, Any]) -> None:
         raise CommandError(
             f"The Celery engine is not installed ({error}): pip install 'django-tandem[celery]'"
         ) from None
+    quieten(options["loglevel"].upper())
     app = app_of(options_of(configuration), configuration.queues, worker=True)
     install(app, configuration)
     worker = app.Worker(

@@ -119,6 +119,8 @@ def app_of(options: CeleryOptions, queues: tuple[str, ...], *, worker: bool = Fa
             "unacked_key": "tandem:unacked",
             "unacked_index_key": "tandem:unacked_index",
             "unacked_mutex_key": "tandem:unacked_mutex",
+            # The ledger's lease covers what a killed worker had; two round trips a task to Redis would cover it twice.
+            "ack_emulation": False,
             "socket_keepalive": True,
             "socket_connect_timeout": 5,
         },
