@@ -28,7 +28,7 @@ _MARKED: Final = """
     UPDATE tandem_execution AS execution SET due_at = now()
     FROM (
         SELECT candidate.id FROM tandem_execution AS candidate JOIN lost USING (id)
-        WHERE candidate.phase = 'queued' AND candidate.due_at IS NULL AND candidate.outcome IS NULL
+        WHERE candidate.phase = 'queued' AND candidate.due_at IS NULL
         FOR UPDATE OF candidate SKIP LOCKED
     ) AS locked
     WHERE execution.id = locked.id
@@ -68,32 +68,32 @@ SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch), ARRAY
 
 MARK_LOST: Final = """
 UPDATE tandem_execution SET due_at = now()
-WHERE id = ANY(%(ids)s::uuid[]) AND phase = 'queued' AND due_at IS NULL AND outcome IS NULL
+WHERE id = ANY(%(ids)s::uuid[]) AND phase = 'queued' AND due_at IS NULL
 RETURNING id
 """
 
 SENT_TIMES: Final = """
 SELECT id, sent_at FROM tandem_execution
-WHERE id = ANY(%(ids)s::uuid[]) AND engine = 'celery' AND phase = 'queued' AND outcome IS NULL AND due_at IS NULL
+WHERE id = ANY(%(ids)s::uuid[]) AND engine = 'celery' AND phase = 'queued' AND due_at IS NULL
   AND sent_at IS NOT NULL
 """
 
 TAKE_FROM_CHILD: Final = f"""
 UPDATE tandem_execution SET fence = fence + 1
-WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running'
 RETURNING {CLAIM_COLUMNS}
 """
 
 RELEASE_OF_DEAD: Final = """
 UPDATE tandem_execution SET lease_expires_at = now()
-WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running'
 RETURNING id
 """
 
 CANCEL_KILLED: Final = """
 UPDATE tandem_execution
 SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL
-WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running'
   AND cancel_requested_at IS NOT NULL
 RETURNING id
 """

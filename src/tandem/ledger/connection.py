@@ -39,6 +39,10 @@ LEDGER_DATABASE: Final = "default"
 
 _ASYNC_CONNECTIONS: Final = 4
 
+# The runner's statements all have an index. Without this, plans that are cached while a table is new and empty walk
+# the whole of it once it is full, until it is analyzed again: seen at 4.5 ms for each of 10,000 tasks.
+_BY_INDEX: Final = "SET enable_seqscan = off"
+
 
 def is_postgresql() -> bool:
     """Whether the `default` database can hold a running ledger (SQLite holds only its migrations)."""
@@ -117,6 +121,7 @@ def own_connection() -> psycopg.Connection[Any]:
     if current is None or not _usable(current):
         close()
         current = psycopg.connect(**connection_parameters(), autocommit=True, prepare_threshold=0)
+        current.execute(_BY_INDEX)
         _own.connection, _own.pid = current, os.getpid()
     return current
 
@@ -170,7 +175,10 @@ class _LoopConnections:
             if not connection.closed and not poll.poll(0):
                 return connection
             await connection.close()
-        return await psycopg.AsyncConnection.connect(**connection_parameters(), autocommit=True, prepare_threshold=0)
+        parameters = connection_parameters()
+        connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True, prepare_threshold=0)
+        await connection.execute(_BY_INDEX)
+        return connection
 
     async def aclose(self) -> None:
         while self._idle:

@@ -33,19 +33,20 @@ SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, invocation =
 FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[])
      AS seen(id, fence, dispatch, ended)
 WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch = seen.dispatch
-  AND outcome IS NULL AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'running')
+  AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'running')
 RETURNING execution.id
 """
 
 SEEN_ALIVE: Final = """
 UPDATE tandem_execution SET sent_at = now()
-WHERE id = ANY(%(ids)s) AND outcome IS NULL AND engine = 'restate'
+WHERE id = ANY(%(ids)s) AND engine = 'restate'
+  AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
 RETURNING id
 """
 
 POSTPONE: Final = """
 UPDATE tandem_execution SET sent_at = NULL, due_at = now() + %(seconds)s * interval '1 second'
-WHERE id = ANY(%(ids)s) AND outcome IS NULL AND engine = 'restate' AND phase = 'queued'
+WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase = 'queued'
 RETURNING id
 """
 

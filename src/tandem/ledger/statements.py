@@ -86,13 +86,13 @@ RETURNING created_at
 
 UNSENT: Final = """
 UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now()
-WHERE id = ANY(%(ids)s) AND phase = 'queued' AND outcome IS NULL
+WHERE id = ANY(%(ids)s) AND phase = 'queued'
 RETURNING id
 """
 
 SENT: Final = """
 UPDATE tandem_execution SET sent_at = now(), epoch = %(epoch)s
-WHERE id = ANY(%(ids)s) AND phase = 'queued' AND outcome IS NULL
+WHERE id = ANY(%(ids)s) AND phase = 'queued'
 RETURNING id
 """
 
@@ -141,6 +141,9 @@ def sent(ids: Sequence[UUID], epoch: str | None) -> Statement[int]:
     return Statement("sent", SENT, {"ids": list(ids), "epoch": epoch}, _count)
 
 
+# What names its rows says by their phases that they have no outcome: a predicate of `outcome IS NULL` would let the
+# planner walk the relay's partial index instead of the primary key, and it did, with plans cached on an empty table.
+
 # --- an attempt --------------------------------------------------------------------------------------------------
 
 _CLAIM_SET: Final = """
@@ -158,8 +161,6 @@ CLAIM_COLUMNS: Final = """
     cancel_requested_at IS NOT NULL
 """
 
-# The phases alone say that there is no outcome: with `outcome IS NULL` beside `engine` the planner was seen to walk
-# the relay's partial index instead of the primary key, at five times the cost.
 CLAIM: Final = f"""
 UPDATE tandem_execution SET {_CLAIM_SET},
     worker_ids = CASE WHEN jsonb_array_length(worker_ids) <= attempts
@@ -183,15 +184,18 @@ WHERE id = %(id)s AND task = %(task)s AND engine = %(engine)s AND dispatch = %(d
 RETURNING {CLAIM_COLUMNS}
 """
 
+# An attempt whose lease ran out may still write, until a newer one claims the row that the relay queued again.
+_HELD: Final = "id = %(id)s AND fence = %(fence)s AND phase IN ('running', 'queued')"
+
 RECORDED_STEPS: Final = """
 SELECT name, occurrence, position, kind, result, EXTRACT(EPOCH FROM finished_at - now())::float8
 FROM tandem_step WHERE execution_id = %(id)s ORDER BY position
 """
 
-CHECKPOINT: Final = """
+CHECKPOINT: Final = f"""
 WITH holder AS (
     SELECT id, cancel_requested_at FROM tandem_execution
-    WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+    WHERE {_HELD}
 ), written AS (
     INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
                              worker)
@@ -204,10 +208,10 @@ SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
        (SELECT cancel_requested_at IS NOT NULL FROM holder)
 """
 
-PROGRESS: Final = """
+PROGRESS: Final = f"""
 WITH holder AS (
     SELECT id, cancel_requested_at FROM tandem_execution
-    WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+    WHERE {_HELD}
 ), written AS (
     INSERT INTO tandem_progress (execution_id, current, total, message, updated_at)
     SELECT id, %(current)s, %(total)s, %(message)s, now() FROM holder
@@ -223,7 +227,7 @@ SUSPEND: Final = """
 WITH holder AS (
     UPDATE tandem_execution
     SET phase = 'sleeping', lease_expires_at = NULL, due_at = now() + %(seconds)s * interval '1 second'
-    WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL AND phase = 'running'
+    WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running'
       AND cancel_requested_at IS NULL
     RETURNING id
 ), written AS (
@@ -240,22 +244,22 @@ SELECT count(*) FROM holder
 RESUME: Final = """
 UPDATE tandem_execution
 SET phase = 'running', lease_expires_at = now() + %(lease)s * interval '1 second'
-WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL AND phase IN ('sleeping', 'running')
+WHERE id = %(id)s AND fence = %(fence)s AND phase IN ('sleeping', 'running')
 RETURNING cancel_requested_at IS NOT NULL
 """
 
 RELEASE: Final = """
 UPDATE tandem_execution SET lease_expires_at = NULL
-WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL AND phase = 'running'
+WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running'
 RETURNING id
 """
 
-FINISH: Final = """
+FINISH: Final = f"""
 UPDATE tandem_execution
 SET phase = %(outcome)s::text, outcome = %(outcome)s::text, result = %(result)s, finished_at = now(), lease_expires_at = NULL,
     due_at = NULL, attempts = attempts + %(failed)s,
     errors = CASE WHEN %(error)s::jsonb IS NULL THEN errors ELSE errors || %(error)s::jsonb END
-WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+WHERE {_HELD}
 RETURNING finished_at
 """
 
@@ -270,14 +274,14 @@ RETRY_LATER: Final = f"""
 UPDATE tandem_execution
 SET phase = 'retrying', attempts = attempts + %(counted)s, lease_expires_at = NULL, sent_at = NULL, epoch = NULL,
     due_at = now() + %(seconds)s * interval '1 second', errors = {_ERRORS_KEPT}
-WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+WHERE {_HELD}
 RETURNING due_at
 """
 
 PARK: Final = f"""
 UPDATE tandem_execution
 SET phase = 'parked', lease_expires_at = NULL, due_at = NULL, errors = {_ERRORS_KEPT}
-WHERE id = %(id)s AND fence = %(fence)s AND outcome IS NULL
+WHERE {_HELD}
 RETURNING id
 """
 
@@ -428,7 +432,7 @@ WITH seen AS (
     SET running = EXCLUDED.running, stuck = EXCLUDED.stuck, seen_at = now()
 )
 UPDATE tandem_execution SET lease_expires_at = now() + %(lease)s * interval '1 second'
-WHERE id = ANY(%(ids)s) AND worker = %(worker)s::text AND phase = 'running' AND outcome IS NULL
+WHERE id = ANY(%(ids)s) AND worker = %(worker)s::text AND phase = 'running'
   AND lease_expires_at IS NOT NULL
 RETURNING id, fence, cancel_requested_at IS NOT NULL
 """
@@ -465,14 +469,14 @@ CANCEL_WAITING: Final = """
 UPDATE tandem_execution
 SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL,
     cancel_requested_at = now(), cancelled_by = %(by)s
-WHERE id = %(id)s AND outcome IS NULL AND phase <> 'running'
+WHERE id = %(id)s AND phase NOT IN ('running', 'succeeded', 'failed', 'dead', 'cancelled')
 RETURNING id
 """
 
 CANCEL_RUNNING: Final = """
 UPDATE tandem_execution
 SET cancel_requested_at = COALESCE(cancel_requested_at, now()), cancelled_by = COALESCE(cancelled_by, %(by)s)
-WHERE id = %(id)s AND outcome IS NULL
+WHERE id = %(id)s AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
 RETURNING id
 """
 
