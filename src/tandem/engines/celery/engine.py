@@ -79,14 +79,14 @@ class CeleryEngine:
         Raises `BrokerUnavailable` within `connect_timeout` + `socket_timeout`, or at once while the breaker is open;
         some of the batch may then have arrived, and may be sent again.
         """
-        values: dict[str, list[str]] = {}
+        messages: dict[tuple[str, int], list[str]] = {}
         for reference in batch:
-            key = self.lists.key(reference.queue, step_of(reference.priority))
-            values.setdefault(key, []).append(self._messages.message(reference))
+            place = (reference.queue, step_of(reference.priority))
+            messages.setdefault(place, []).append(self._messages.message(reference))
         _, epoch, *_ = self.link.exchange(
             ("SET", self._epoch_key, secrets.token_hex(8), "NX"),
             ("GET", self._epoch_key),
-            *[("LPUSH", key, *messages) for key, messages in values.items()],
+            *[("LPUSH", self.lists.key(*place), *texts) for place, texts in messages.items()],
         )
         self._epoch = epoch.decode()
         return self._epoch

@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 __all__ = ["SEPARATOR", "STEPS", "Band", "Lists", "step_of"]
@@ -14,6 +15,7 @@ _LOWEST: Final = {0: 50, 3: 1, 6: -49, 9: -100}
 _HIGHEST: Final = {0: 100, 3: 49, 6: 0, 9: -50}
 
 
+@cache
 def step_of(priority: int) -> int:
     """Map Django's priority (-100 to 100, high is early) to a step of the Redis transport (0 is served first)."""
     return next((step for step in STEPS if priority >= _LOWEST[step]), STEPS[-1])

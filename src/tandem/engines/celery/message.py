@@ -47,7 +47,7 @@ class Messages:
         if template is None:
             with self._lock:
                 template = self._templates.setdefault(kind, self._build(*kind))
-        return template % {"id": reference.id, "tag": os.urandom(8).hex()}
+        return template % {"id": str(reference.id), "tag": os.urandom(8).hex()}
 
     def _build(self, task: str, queue: str, step: int) -> str:
         try:
