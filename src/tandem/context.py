@@ -17,8 +17,8 @@ from django.tasks import TaskContext
 from django.utils.json import normalize_json
 
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent
+from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Checkpoint, Claim, RecordedStep
 from tandem.ledger.statements import Statement

@@ -21,8 +21,8 @@ from tandem import registry
 from tandem.context import AsyncContext, AsyncJournal, Attempt, Context, Journal, as_json
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded, UnknownTask
 from tandem.heartbeat import Running
+from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
 from tandem.ledger.results import result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statements import Statement

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection as django_connection
 from django.utils import timezone
 
-from tandem.ledger import agenda, manual, statements
+from tandem.ledger import agenda, attempt, manual, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Execution, Step
@@ -70,7 +70,7 @@ def reenter(id_: UUID, *, dispatch: int = 1, invocation: str = "inv_1") -> Claim
 
 def checkpoint(holder: Claim, result: str = "1") -> Any:
     return ledger.execute(
-        statements.checkpoint(holder, name="step", occurrence=0, position=0, result=result, seconds=0.1, worker="w1")
+        attempt.checkpoint(holder, name="step", occurrence=0, position=0, result=result, seconds=0.1, worker="w1")
     )
 
 
@@ -135,14 +135,14 @@ def test_a_stale_attempt_changes_nothing() -> None:
     holder = claimed(id_, "w2")
     assert (holder.fence, holder.attempts, holder.lost) == (2, 1, 1)
     assert not checkpoint(stale).held
-    assert not ledger.execute(statements.progress(stale, current=1, total=2, message="")).held
-    assert ledger.execute(statements.finish(stale, outcome="succeeded", result="1", error=None)) is None
-    assert ledger.execute(statements.retry_later(stale, seconds=1, counted=True, error=ERROR)) is None
-    assert not ledger.execute(statements.park(stale, error=ERROR))
-    assert not ledger.execute(statements.suspend(stale, name="sleep", occurrence=0, position=0, seconds=1, worker="w1"))
+    assert not ledger.execute(attempt.progress(stale, current=1, total=2, message="")).held
+    assert ledger.execute(attempt.finish(stale, outcome="succeeded", result="1", error=None)) is None
+    assert ledger.execute(attempt.retry_later(stale, seconds=1, counted=True, error=ERROR)) is None
+    assert not ledger.execute(attempt.park(stale, error=ERROR))
+    assert not ledger.execute(attempt.suspend(stale, name="sleep", occurrence=0, position=0, seconds=1, worker="w1"))
     assert row(id_).phase == "running"
     assert not Step.objects.filter(execution_id=id_).exists()
-    assert ledger.execute(statements.finish(holder, outcome="succeeded", result="2", error=None)) is not None
+    assert ledger.execute(attempt.finish(holder, outcome="succeeded", result="2", error=None)) is not None
     assert row(id_).result == 2
     assert row(id_).worker_ids == ["w1", "w2"]
 
@@ -156,7 +156,7 @@ def test_a_checkpoint_made_before_the_take_over_stays() -> None:
     holder = claimed(id_, "w2")
     answer = checkpoint(holder, '"second"')
     assert (answer.held, answer.written) == (True, False)
-    (recorded,) = ledger.execute(statements.recorded_steps(id_))
+    (recorded,) = ledger.execute(attempt.recorded_steps(id_))
     assert recorded.result == "first"
 
 
@@ -178,7 +178,7 @@ def test_a_heartbeat_renews_what_the_worker_holds_and_says_what_it_does_not() ->
     mine, other, ended, asked = insert(), insert(), insert(), insert()
     holders = {id_: claimed(id_, "w1", lease=1) for id_ in (mine, ended, asked)}
     claimed(other, "w2", lease=1)
-    assert ledger.execute(statements.finish(holders[ended], outcome="succeeded", result="1", error=None)) is not None
+    assert ledger.execute(attempt.finish(holders[ended], outcome="succeeded", result="1", error=None)) is not None
     assert ledger.execute(statements.cancel_running(id=asked, by="anna"))
     before = row(mine).lease_expires_at
     held = ledger.execute(
@@ -203,22 +203,22 @@ def test_a_heartbeat_renews_what_the_worker_holds_and_says_what_it_does_not() ->
 def test_a_sleep_gives_up_the_lease_and_is_recorded_once() -> None:
     id_ = insert()
     holder = claimed(id_)
-    suspend = statements.suspend(holder, name="sleep", occurrence=0, position=0, seconds=3600, worker="w1")
+    suspend = attempt.suspend(holder, name="sleep", occurrence=0, position=0, seconds=3600, worker="w1")
     assert ledger.execute(suspend)
     sleeping = row(id_)
     assert (sleeping.phase, sleeping.lease_expires_at) == ("sleeping", None)
     assert claim(id_) is None
-    (recorded,) = ledger.execute(statements.recorded_steps(id_))
+    (recorded,) = ledger.execute(attempt.recorded_steps(id_))
     assert (recorded.kind, recorded.name) == ("sleep", "sleep")
     assert 3590 < recorded.due_in <= 3600
 
 
 def test_a_failure_is_counted_and_errors_are_bounded() -> None:
     id_ = insert()
-    for attempt in range(12):
+    for failures in range(12):
         holder = claimed(id_)
-        assert holder.attempts == attempt
-        assert ledger.execute(statements.retry_later(holder, seconds=0, counted=True, error=ERROR)) is not None
+        assert holder.attempts == failures
+        assert ledger.execute(attempt.retry_later(holder, seconds=0, counted=True, error=ERROR)) is not None
         send_due(id_)
     assert row(id_).attempts == 12
     assert len(row(id_).errors) == 10
@@ -233,7 +233,7 @@ def test_the_same_invocation_takes_its_row_again_and_no_other() -> None:
     again = reenter(id_)
     assert again is not None
     assert (again.fence, again.attempts, again.lost) == (2, 1, 1)
-    assert ledger.execute(statements.release(again))
+    assert ledger.execute(attempt.release(again))
     released = reenter(id_)
     assert released is not None
     assert (released.fence, released.attempts, released.lost) == (3, 1, 1)
@@ -256,14 +256,14 @@ def test_a_retry_by_hand_is_a_new_dispatch_that_keeps_the_steps() -> None:
     id_ = insert()
     holder = claimed(id_)
     checkpoint(holder)
-    ledger.execute(statements.finish(holder, outcome="failed", result=None, error=ERROR))
+    ledger.execute(attempt.finish(holder, outcome="failed", result=None, error=ERROR))
     found = ledger.execute(manual.retry(id=id_, engine=None))
     assert found is not None
     assert (found.dispatch, found.engine) == (2, ENGINE)
     again = reenter(id_, dispatch=2)
     assert again is not None
     assert (again.attempts, again.fence) == (0, 3)
-    assert len(ledger.execute(statements.recorded_steps(id_))) == 1
+    assert len(ledger.execute(attempt.recorded_steps(id_))) == 1
     assert ledger.execute(manual.retry(id=id_, engine=None)) is None
 
 
@@ -306,7 +306,7 @@ def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:
     for id_ in (old, fresh):
         holder = claimed(id_)
         checkpoint(holder)
-        ledger.execute(statements.finish(holder, outcome="succeeded", result="1", error=None))
+        ledger.execute(attempt.finish(holder, outcome="succeeded", result="1", error=None))
     past = timezone.now() - timedelta(days=10_000)
     Execution.objects.filter(pk=old).update(created_at=past, finished_at=past)
     Execution.objects.filter(pk=unfinished).update(created_at=past)

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 
-from tandem.ledger import celery, restate, statements
+from tandem.ledger import attempt, celery, restate, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
@@ -70,14 +70,14 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         statements.claim_invocation(
             id=claim.id, task="t", engine=ENGINE, worker="w", lease=30.0, dispatch=1, invocation="i"
         ),
-        statements.checkpoint(claim, result="1", **named),
-        statements.progress(claim, current=1.0, total=None, message=""),
-        statements.suspend(claim, **named),
-        statements.resume(claim, lease=30.0),
-        statements.release(claim),
-        statements.finish(claim, outcome="succeeded", result="1", error=None),
-        statements.retry_later(claim, seconds=1.0, counted=True, error=ERROR),
-        statements.park(claim, error=ERROR),
+        attempt.checkpoint(claim, result="1", **named),
+        attempt.progress(claim, current=1.0, total=None, message=""),
+        attempt.suspend(claim, **named),
+        attempt.resume(claim, lease=30.0),
+        attempt.release(claim),
+        attempt.finish(claim, outcome="succeeded", result="1", error=None),
+        attempt.retry_later(claim, seconds=1.0, counted=True, error=ERROR),
+        attempt.park(claim, error=ERROR),
         statements.cancel_waiting(id=claim.id, by=None),
         statements.cancel_running(id=claim.id, by=None),
         statements.heartbeat(

@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tandem.context import Attempt, Place
+from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
 
 __all__ = ["AsyncCeleryJournal", "CeleryJournal"]
 

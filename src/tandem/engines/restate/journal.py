@@ -12,8 +12,8 @@ from tandem.engines.restate.bridge import Done, Durable
 from tandem.engines.restate.tracker import Mirror
 from tandem.exceptions import AttemptOver
 from tandem.heartbeat import Running
+from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
 
 __all__ = ["LoopJournal", "ThreadJournal"]
 

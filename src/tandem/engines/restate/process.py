@@ -20,8 +20,8 @@ from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.slots import Slots
 from tandem.engines.restate.tracker import Mirror
 from tandem.heartbeat import Heartbeat
+from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import Statement
 from tandem.runner import Outcome, Runner

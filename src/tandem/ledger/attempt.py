@@ -1,0 +1,224 @@
+"""What an attempt reads and writes once it holds a claim, by name: steps, progress, sleeps and how it ended.
+
+Guards: each write names its fence, so an attempt that is over changes nothing.
+"""
+
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from tandem.ledger.rows import Checkpoint, Claim, Error, RecordedStep
+from tandem.ledger.statements import Rows, Statement
+
+__all__ = [
+    "checkpoint",
+    "finish",
+    "park",
+    "progress",
+    "recorded_steps",
+    "release",
+    "resume",
+    "retry_later",
+    "suspend",
+]
+
+# Rows are named by phases, never by `outcome IS NULL`: `tandem.ledger.statements` says why, beside its claims.
+
+# An attempt whose lease ran out may still write, until a newer one claims the row that the relay queued again.
+_HELD: Final = "id = %(id)s AND fence = %(fence)s AND phase IN ('running', 'queued')"
+
+RECORDED_STEPS: Final = """
+SELECT name, occurrence, position, kind, result, EXTRACT(EPOCH FROM finished_at - now())::float8
+FROM tandem_step WHERE execution_id = %(id)s ORDER BY position
+"""
+
+CHECKPOINT: Final = f"""
+WITH holder AS (
+    SELECT id, cancel_requested_at FROM tandem_execution
+    WHERE {_HELD}
+), written AS (
+    INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
+                             worker)
+    SELECT id, %(name)s, %(occurrence)s, %(position)s, 'step', %(result)s,
+           now() - %(seconds)s * interval '1 second', now(), %(fence)s, %(worker)s::text
+    FROM holder
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
+       (SELECT cancel_requested_at IS NOT NULL FROM holder)
+"""
+
+PROGRESS: Final = f"""
+WITH holder AS (
+    SELECT id, cancel_requested_at FROM tandem_execution
+    WHERE {_HELD}
+), written AS (
+    INSERT INTO tandem_progress (execution_id, current, total, message, updated_at)
+    SELECT id, %(current)s, %(total)s, %(message)s, now() FROM holder
+    ON CONFLICT (execution_id) DO UPDATE
+    SET current = EXCLUDED.current, total = EXCLUDED.total, message = EXCLUDED.message, updated_at = now()
+    RETURNING 1
+)
+SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
+       (SELECT cancel_requested_at IS NOT NULL FROM holder)
+"""
+
+SUSPEND: Final = """
+WITH holder AS (
+    UPDATE tandem_execution
+    SET phase = 'sleeping', lease_expires_at = NULL, due_at = now() + %(seconds)s * interval '1 second'
+    WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running'
+      AND cancel_requested_at IS NULL
+    RETURNING id
+), written AS (
+    INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
+                             worker)
+    SELECT id, %(name)s, %(occurrence)s, %(position)s, 'sleep', NULL, now(),
+           now() + %(seconds)s * interval '1 second', %(fence)s, %(worker)s::text
+    FROM holder
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT count(*) FROM holder
+"""
+
+RESUME: Final = """
+UPDATE tandem_execution
+SET phase = 'running', lease_expires_at = now() + %(lease)s * interval '1 second'
+WHERE id = %(id)s AND fence = %(fence)s AND phase IN ('sleeping', 'running')
+RETURNING cancel_requested_at IS NOT NULL
+"""
+
+RELEASE: Final = """
+UPDATE tandem_execution SET lease_expires_at = NULL
+WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running'
+RETURNING id
+"""
+
+FINISH: Final = f"""
+UPDATE tandem_execution
+SET phase = %(outcome)s::text, outcome = %(outcome)s::text, result = %(result)s, finished_at = now(), lease_expires_at = NULL,
+    due_at = NULL, attempts = attempts + %(failed)s,
+    errors = CASE WHEN %(error)s::jsonb IS NULL THEN errors ELSE errors || %(error)s::jsonb END
+WHERE {_HELD}
+RETURNING finished_at
+"""
+
+# The last ten errors are kept: a task that is retried for a week must not grow its row without bound.
+_ERRORS_KEPT: Final = """
+    (SELECT jsonb_agg(item ORDER BY place) FROM (
+        SELECT item, place FROM jsonb_array_elements(errors || %(error)s::jsonb) WITH ORDINALITY AS list(item, place)
+        ORDER BY place DESC LIMIT 10) AS latest)
+"""
+
+RETRY_LATER: Final = f"""
+UPDATE tandem_execution
+SET phase = 'retrying', attempts = attempts + %(counted)s, lease_expires_at = NULL, sent_at = NULL, epoch = NULL,
+    due_at = now() + %(seconds)s * interval '1 second', errors = {_ERRORS_KEPT}
+WHERE {_HELD}
+RETURNING due_at
+"""
+
+PARK: Final = f"""
+UPDATE tandem_execution
+SET phase = 'parked', lease_expires_at = NULL, due_at = NULL, errors = {_ERRORS_KEPT}
+WHERE {_HELD}
+RETURNING id
+"""
+
+
+def recorded_steps(id: UUID) -> Statement[tuple[RecordedStep, ...]]:  # noqa: A002  # the column
+    """Load what earlier attempts recorded, in the order the body asked for it."""
+    return Statement(
+        "recorded_steps", RECORDED_STEPS, {"id": id}, lambda rows: tuple(RecordedStep(*row) for row in rows)
+    )
+
+
+def checkpoint(
+    claim: Claim, *, name: str, occurrence: int, position: int, result: str, seconds: float, worker: str
+) -> Statement[Checkpoint]:
+    """Record a finished step, unless the fence moved or an earlier attempt's checkpoint is there. `result` is JSON."""
+    parameters = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "name": name,
+        "occurrence": occurrence,
+        "position": position,
+        "result": result,
+        "seconds": seconds,
+        "worker": worker,
+    }
+    return Statement("checkpoint", CHECKPOINT, parameters, _read_checkpoint)
+
+
+def _read_checkpoint(rows: Rows) -> Checkpoint:
+    held, written, cancelled = rows[0]
+    return Checkpoint(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))
+
+
+def progress(claim: Claim, *, current: float, total: float | None, message: str) -> Statement[Checkpoint]:
+    """Overwrite the execution's progress; answers too whether the lease is held and a cancel was asked for."""
+    parameters = {"id": claim.id, "fence": claim.fence, "current": current, "total": total, "message": message}
+    return Statement("progress", PROGRESS, parameters, _read_checkpoint)
+
+
+def suspend(claim: Claim, *, name: str, occurrence: int, position: int, seconds: float, worker: str) -> Statement[bool]:
+    """Give up the lease until a time, recording the sleep; False where the lease is lost or a cancel was asked for."""
+    parameters = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "name": name,
+        "occurrence": occurrence,
+        "position": position,
+        "seconds": seconds,
+        "worker": worker,
+    }
+    return Statement("suspend", SUSPEND, parameters, lambda rows: bool(rows[0][0]))
+
+
+def resume(claim: Claim, *, lease: float) -> Statement[Checkpoint]:
+    """Take the lease back after a sleep that this same attempt waited out."""
+    parameters = {"id": claim.id, "fence": claim.fence, "lease": lease}
+    return Statement(
+        "resume",
+        RESUME,
+        parameters,
+        lambda rows: Checkpoint(held=bool(rows), written=bool(rows), cancel_requested=bool(rows and rows[0][0])),
+    )
+
+
+def release(claim: Claim) -> Statement[bool]:
+    """Say that a Restate attempt ended without an outcome (suspended, disconnected): no lost lease is to be counted."""
+    return Statement("release", RELEASE, {"id": claim.id, "fence": claim.fence}, bool)
+
+
+def finish(claim: Claim, *, outcome: str, result: str | None, error: Error | None) -> Statement[datetime | None]:
+    """Write the outcome once; None where this attempt no longer holds the row. `result` is JSON."""
+    parameters = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "outcome": outcome,
+        "result": result,
+        "error": None if error is None else Jsonb([error.as_json()]),
+        "failed": int(outcome in {"failed", "dead"}),
+    }
+    return Statement("finish", FINISH, parameters, lambda rows: rows[0][0] if rows else None)
+
+
+def retry_later(claim: Claim, *, seconds: float, counted: bool, error: Error) -> Statement[datetime | None]:
+    """Set when the next attempt is due, counting a failure or not; None where the lease is lost."""
+    parameters = {
+        "id": claim.id,
+        "fence": claim.fence,
+        "seconds": seconds,
+        "counted": int(counted),
+        "error": Jsonb([error.as_json()]),
+    }
+    return Statement("retry_later", RETRY_LATER, parameters, lambda rows: rows[0][0] if rows else None)
+
+
+def park(claim: Claim, *, error: Error) -> Statement[bool]:
+    """Set an execution aside whose code changed; checkpoints stay, and a retry resumes it."""
+    parameters = {"id": claim.id, "fence": claim.fence, "error": Jsonb([error.as_json()])}
+    return Statement("park", PARK, parameters, bool)
