@@ -9,7 +9,7 @@ from uuid import UUID
 
 import psycopg
 
-from tandem.context import Attempt
+from tandem.attempt import Attempt
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 

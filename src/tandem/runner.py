@@ -18,7 +18,8 @@ from django.db import connections
 from django.tasks.signals import task_finished, task_started
 
 from tandem import registry
-from tandem.context import AsyncContext, AsyncJournal, Attempt, Context, Journal, as_json
+from tandem.attempt import Attempt, as_json
+from tandem.context import AsyncContext, AsyncJournal, Context, Journal
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded, UnknownTask
 from tandem.heartbeat import Running
 from tandem.ledger import attempt as statements

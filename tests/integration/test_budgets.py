@@ -13,8 +13,8 @@ import pytest
 import redis
 from django.db import connections
 
+from tandem.attempt import Attempt, Place
 from tandem.configuration import Configuration
-from tandem.context import Attempt, Place
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference

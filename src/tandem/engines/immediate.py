@@ -11,7 +11,8 @@ from django.tasks.base import TaskError
 from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
 
-from tandem.context import AsyncContext, Attempt, Context, Place, as_json
+from tandem.attempt import Attempt, Place, as_json
+from tandem.context import AsyncContext, Context
 from tandem.engines.base import CAPABILITIES
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import Permanent

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tandem.context import Attempt, Place
+from tandem.attempt import Attempt, Place
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 

@@ -18,7 +18,7 @@ import psycopg
 from billiard.exceptions import TimeLimitExceeded, WorkerLostError
 from celery.worker import state
 
-from tandem.context import Attempt
+from tandem.attempt import Attempt
 from tandem.engines.celery.app import ExecutionTask, is_execution
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger

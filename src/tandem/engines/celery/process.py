@@ -13,7 +13,7 @@ from uuid import UUID
 import psycopg
 from celery.exceptions import SoftTimeLimitExceeded
 
-from tandem.context import Attempt
+from tandem.attempt import Attempt
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
 from tandem.exceptions import LedgerNotMigrated, TimeLimitExceeded
 from tandem.ledger import connection as ledger

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from tandem.context import Attempt, Place
+from tandem.attempt import Attempt, Place
 from tandem.engines.restate.bridge import Done, Durable
 from tandem.engines.restate.tracker import Mirror
 from tandem.exceptions import AttemptOver

@@ -13,8 +13,8 @@ from uuid import UUID
 
 import psycopg
 
+from tandem.attempt import Attempt
 from tandem.configuration import Configuration, RestateOptions
-from tandem.context import Attempt
 from tandem.engines.restate.bridge import Durable
 from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.slots import Slots
