@@ -4,55 +4,44 @@
 fails no caller: the row waits, and the relay sends it.
 """
 
-import json
 import logging
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from uuid import UUID
 
 from asgiref.sync import sync_to_async
 from django.core.checks import CheckMessage
-from django.db import connections, transaction
+from django.db import transaction
 from django.dispatch import Signal
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils import timezone
-from django.utils.json import normalize_json
 
+from tandem.arguments import InvalidArguments, encoded_arguments
+from tandem.call import Call, LazyResults, result_of_call, row_of_call
 from tandem.configuration import Configuration
 from tandem.engines.base import CAPABILITIES, Engine, Reference
 from tandem.engines.factory import engines_of
 from tandem.engines.memory import MemoryEngine
-from tandem.exceptions import BrokerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.rows import NewExecution
 from tandem.router import Router
 from tandem.routing import Decision
-from tandem.task import STATUS_OF_PHASE, Task, TaskResult
-from tandem.telemetry import current_trace
+from tandem.task import Task, TaskResult
+from tandem.transactions import send_after_commit, warn_of_other_transactions
 
 __all__ = ["InvalidArguments", "TandemBackend", "requirements"]
-
-logger = logging.getLogger("tandem.backend")
 
 BATCH: Final = 1_000
 
 if TYPE_CHECKING:
     from django.tasks.base import Task as DjangoTask
-
-type Call = tuple[Sequence[Any], Mapping[str, Any]]
-
-
-class InvalidArguments(InvalidTask, TypeError):
-    """Arguments that the ledger cannot keep. A `TypeError` too, which is what Django's own backends raise."""
 
 
 class TandemBackend(BaseTaskBackend):
@@ -98,18 +87,18 @@ class TandemBackend(BaseTaskBackend):
         """
         task = self._own(task)
         self.validate_task(task)
-        arguments = self._arguments(task, args, kwargs)
+        arguments = encoded_arguments(task, args, kwargs, limit=self.configuration.max_arguments_bytes)
         id_ = new_id()
         new = self._row(task, self._decide(task, id_), id_, arguments)
         memory = self.engines[new.engine]
         if isinstance(memory, MemoryEngine):
             return memory.accept(self._result(task, new, id_, (args, kwargs), timezone.now()))
-        self._warn_of_other_transactions()
+        warn_of_other_transactions()
         created = ledger.execute_in_transaction(statements.insert_one(new))
         if created is None:
             return self._existing(task)
         if new.phase == "queued":
-            self._after_commit(new.engine, [_reference(new, id_)])
+            send_after_commit(self.engines, new.engine, [_reference(new, id_)])
         result = self._result(task, new, id_, (args, kwargs), created)
         task_enqueued.send(type(self), task_result=result)
         return result
@@ -125,7 +114,8 @@ class TandemBackend(BaseTaskBackend):
         if task.idempotency_key is not None:
             raise InvalidTask("enqueue_many() takes no idempotency_key: it would name all its calls. Use enqueue().")
         pending = [(args, kwargs) for args, kwargs in calls]
-        texts = [self._arguments(task, args, kwargs) for args, kwargs in pending]
+        limit = self.configuration.max_arguments_bytes
+        texts = [encoded_arguments(task, args, kwargs, limit=limit) for args, kwargs in pending]
         ids = new_ids(len(pending))
         groups: dict[Decision, list[int]] = {}
         if ids and self.router.is_uniform(task.module_path):
@@ -137,7 +127,7 @@ class TandemBackend(BaseTaskBackend):
         memory = any(isinstance(self.engines[row.engine], MemoryEngine) for row in rows.values())
         created = timezone.now()
         if not memory:
-            self._warn_of_other_transactions()
+            warn_of_other_transactions()
             with transaction.atomic(using=ledger.LEDGER_DATABASE):
                 for decision, places in groups.items():
                     for part in batched(places, BATCH):
@@ -159,7 +149,7 @@ class TandemBackend(BaseTaskBackend):
     def _insert_part(self, row: NewExecution, ids: list[UUID], texts: list[str]) -> datetime:
         created = ledger.execute_in_transaction(statements.insert_many(row, ids=ids, arguments=texts))
         if row.phase == "queued":
-            self._after_commit(row.engine, [_reference(row, id_) for id_ in ids])
+            send_after_commit(self.engines, row.engine, [_reference(row, id_) for id_ in ids])
         return created
 
     async def aenqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> Sequence[TaskResult]:
@@ -223,7 +213,8 @@ class TandemBackend(BaseTaskBackend):
                 f"{found.task} {result_id} is {found.phase}: only failed, dead, cancelled, parked or held executions"
                 " can be retried."
             )
-        self._after_commit(
+        send_after_commit(
+            self.engines,
             row.engine,
             [Reference(id=row.id, task=row.task, queue=row.queue, priority=row.priority, dispatch=row.dispatch)],
         )
@@ -239,26 +230,6 @@ class TandemBackend(BaseTaskBackend):
             raise InvalidTask(f"{task.module_path} was made for another backend; @task(backend={self.alias!r}).")
         return task
 
-    def _arguments(self, task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-        try:
-            text = _JSON.encode({"args": args, "kwargs": kwargs})
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InvalidArguments(
-                f"{task.module_path}: arguments must be JSON ({error}). Pass strings, numbers, lists, dictionaries,"
-                " and the keys of rows instead of the rows."
-            ) from error
-        limit = self.configuration.max_arguments_bytes
-        if len(text) > limit:
-            raise InvalidArguments(
-                f"{task.module_path}: arguments are {len(text):,} bytes of JSON, above the limit of {limit:,}"
-                " (OPTIONS['MAX_ARGUMENTS_BYTES']). Store them elsewhere and pass where they are."
-            )
-        if "\\u0000" in text:
-            raise InvalidArguments(
-                f"{task.module_path}: arguments hold a NUL character, which PostgreSQL cannot store."
-            )
-        return text
-
     def _decide(self, task: Task, id_: UUID) -> Decision:
         return self.router.decide(
             self.router.facts(
@@ -272,25 +243,7 @@ class TandemBackend(BaseTaskBackend):
         )
 
     def _row(self, task: Task, decision: Decision, id_: UUID, arguments: str) -> NewExecution:
-        due_at = task.run_after
-        deferred = due_at is not None and due_at > timezone.now()
-        phase = "held" if decision.held else "deferred" if deferred else "queued"
-        return NewExecution(
-            id=id_,
-            task=task.module_path,
-            queue=task.queue_name,
-            priority=task.priority,
-            arguments=arguments,
-            engine=decision.engine,
-            reason=decision.reason[:255],
-            pinned=task.engine is not None,
-            phase=phase,
-            owner=task.owner,
-            trace=current_trace(),
-            idempotency_key=task.idempotency_key,
-            due_at=due_at if deferred else None,
-            epoch=self.engines[decision.engine].epoch() if phase == "queued" else None,
-        )
+        return row_of_call(arguments, task=task, decision=decision, id_=id_, engine=self.engines[decision.engine])
 
     def _existing(self, task: Task) -> TaskResult:
         key = cast("str", task.idempotency_key)
@@ -300,92 +253,12 @@ class TandemBackend(BaseTaskBackend):
         return self.get_result(str(found))
 
     def _result(self, task: Task, row: NewExecution, id_: UUID, call: Call, created: datetime) -> TaskResult:
-        return TaskResult(
-            task=task if task.idempotency_key is None else replace(task, idempotency_key=None),
-            id=str(id_),
-            status=STATUS_OF_PHASE[row.phase],
-            enqueued_at=created,
-            started_at=None,
-            finished_at=None,
-            last_attempted_at=None,
-            args=list(call[0]),
-            kwargs=dict(call[1]),
-            backend=self.alias,
-            errors=[],
-            worker_ids=[],
-            phase=row.phase,
-            engine=row.engine,
-            reason=row.reason,
-            owner=row.owner,
-        )
-
-    def _after_commit(self, engine: str, references: Sequence[Reference]) -> None:
-        def send() -> None:
-            self._send(engine, references)
-
-        connection = connections[ledger.LEDGER_DATABASE]
-        if connection.in_atomic_block:
-            transaction.on_commit(send, using=ledger.LEDGER_DATABASE)
-        else:
-            send()
-
-    def _send(self, engine: str, references: Sequence[Reference]) -> None:
-        """Push what committed. A failure is written on the rows, for the relay, and is no error of the caller's."""
-        try:
-            epoch = self.engines[engine].submit(references)
-        except BrokerUnavailable as error:
-            logger.warning("%s The relay sends %d execution(s) when it is back.", error, len(references))
-            ledger.execute_in_transaction(statements.unsent([reference.id for reference in references]))
-            return
-        if epoch is not None and any(reference.epoch != epoch for reference in references):
-            ledger.execute_in_transaction(statements.sent([reference.id for reference in references], epoch))
-
-    def _warn_of_other_transactions(self) -> None:
-        for alias in connections:
-            if alias != ledger.LEDGER_DATABASE and connections[alias].in_atomic_block:
-                warnings.warn(
-                    f"enqueue() inside a transaction of database {alias!r}: Tandem's row is written to"
-                    f" {ledger.LEDGER_DATABASE!r}, so it commits whether that transaction does or not.",
-                    RuntimeWarning,
-                    stacklevel=4,
-                )
-
-
-class LazyResults(Sequence[TaskResult]):
-    """The results of many calls; each is made when it is first looked at, since few callers look at 10,000."""
-
-    def __init__(self, make: Callable[[int], TaskResult], *, count: int) -> None:
-        self._make = make
-        self._made: list[TaskResult | None] = [None] * count
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-    @overload
-    def __getitem__(self, index: int) -> TaskResult: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[TaskResult]: ...
-    def __getitem__(self, index: int | slice) -> TaskResult | list[TaskResult]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
-        at = range(len(self._made))[index]
-        made = self._made[at]
-        if made is None:
-            made = self._made[at] = self._make(at)
-        return made
+        return result_of_call(call, task=task, row=row, id_=id_, created=created, backend=self.alias)
 
 
 def _heard(signal: Signal) -> bool:
     """Whether anybody but Django's own debug log would hear a signal: 10,000 of them cost as much as their rows."""
     return len(signal.receivers) > 1 or logging.getLogger("django.tasks").isEnabledFor(logging.DEBUG)
-
-
-def _plain(value: object) -> object:
-    """What `django.utils.json.normalize_json` makes of what the encoder does not know."""
-    return normalize_json(value)
-
-
-_JSON: Final = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)
 
 
 def _reference(row: NewExecution, id_: UUID) -> Reference:

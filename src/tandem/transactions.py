@@ -1,0 +1,54 @@
+"""The caller's transactions: what an enqueue wrote is sent once its own committed, and of others it warns."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+
+from django.db import connections, transaction
+
+from tandem.engines.base import Engine, Reference
+from tandem.exceptions import BrokerUnavailable
+from tandem.ledger import connection as ledger
+from tandem.ledger import statements
+
+__all__ = ["send_after_commit", "warn_of_other_transactions"]
+
+logger = logging.getLogger("tandem.backend")
+
+
+def send_after_commit(engines: Mapping[str, Engine], name: str, references: Sequence[Reference]) -> None:
+    """Push to the engine `name` once the ledger's transaction commits, or at once where there is none."""
+
+    def send() -> None:
+        _send(engines, name, references)
+
+    connection = connections[ledger.LEDGER_DATABASE]
+    if connection.in_atomic_block:
+        transaction.on_commit(send, using=ledger.LEDGER_DATABASE)
+    else:
+        send()
+
+
+def _send(engines: Mapping[str, Engine], name: str, references: Sequence[Reference]) -> None:
+    """Push what committed. A failure is written on the rows, for the relay, and is no error of the caller's."""
+    try:
+        epoch = engines[name].submit(references)
+    except BrokerUnavailable as error:
+        logger.warning("%s The relay sends %d execution(s) when it is back.", error, len(references))
+        ledger.execute_in_transaction(statements.unsent([reference.id for reference in references]))
+        return
+    if epoch is not None and any(reference.epoch != epoch for reference in references):
+        ledger.execute_in_transaction(statements.sent([reference.id for reference in references], epoch))
+
+
+def warn_of_other_transactions() -> None:
+    """Warn the caller's caller, who called a task's enqueue, of an open transaction of another database."""
+    for alias in connections:
+        if alias != ledger.LEDGER_DATABASE and connections[alias].in_atomic_block:
+            warnings.warn(
+                f"enqueue() inside a transaction of database {alias!r}: Tandem's row is written to"
+                f" {ledger.LEDGER_DATABASE!r}, so it commits whether that transaction does or not.",
+                RuntimeWarning,
+                # Past this function, the backend's and the task's: the line that calls a task's enqueue.
+                stacklevel=4,
+            )
