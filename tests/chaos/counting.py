@@ -1,0 +1,204 @@
+"""What is counted of one fault on one engine, from the ledger's rows and the side-effect log.
+
+**Lost**: calls that were answered with an id of which there is no row, and rows that did not succeed with the value
+their body must answer, by the deadline. No body fails by itself and none has retries: a row that is failed or dead
+counts, whatever its error says.
+
+**Stale**: what was accepted from an attempt although a newer claim had committed before its fence was checked.
+A trigger logs each claim with its transaction; a checkpoint's row keeps the snapshot that its statement, and so its
+fence check, read by. A checkpoint counts where a claim with a higher fence is visible in that snapshot; progress
+likewise, the fence being the value of the progress. A finish locks the row that it checks, so none may come from any
+but the newest attempt: it counts where the result has another fence than the row.
+
+**Again**: times that a step's function began after the step was recorded, that is later than its `finished_at`.
+
+**Atomic**: effects of atomic steps that are not there exactly once; None where no atomic step was in the load.
+
+**Cut**: bodies that never came to their end (their process died), which shows that the fault was real. *Resumed* is
+the longest time from such a death to the next claim of the execution.
+
+**First** and **all**: seconds from the end of the fault until the first execution finished, and until all that were
+enqueued before then were finished.
+
+**Stale bodies**: bodies that still ran when a newer body of the same execution had begun, and the longest time for
+which they did. No lease can prevent that: a frozen process does not know that it was frozen. A body without an end in
+the log is taken to have ended with its process, or with its process's last line.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.chaos.log import Line
+
+__all__ = ["Body", "Checkpoint", "Claim", "Counts", "Evidence", "Row", "bodies", "count"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """An execution as it ended. Times are seconds since the epoch."""
+
+    id: str
+    engine: str
+    task: str
+    phase: str
+    number: int
+    result: Mapping[str, Any] | None
+    fence: int
+    created_at: float
+    finished_at: float | None
+
+    @property
+    def is_right(self) -> bool:
+        """Whether it ended as every body here must."""
+        return self.phase == "succeeded" and self.result is not None and self.result["number"] == self.number
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Checkpoint:
+    """A recorded step; `is_stale`: a newer claim was visible to the statement that wrote it."""
+
+    execution: str
+    name: str
+    finished_at: float
+    is_stale: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claim:
+    execution: str
+    fence: int
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evidence:
+    """All that is known of one fault's load. `acknowledged` are the ids that callers got, with their engine."""
+
+    acknowledged: Mapping[str, str]
+    rows: Sequence[Row]
+    checkpoints: Sequence[Checkpoint]
+    claims: Sequence[Claim]
+    stale_progress: Mapping[str, int]
+    lines: Sequence[Line]
+    deaths: Mapping[int, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """One run of a body; `was_cut`: it never came to its end."""
+
+    execution: str
+    fence: int
+    start: float
+    end: float
+    was_cut: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """One row of the table."""
+
+    executions: int
+    lost: int
+    stale: int
+    again: int
+    atomic: int | None
+    cut: int
+    resumed: float | None
+    first: float | None
+    all: float | None
+    stale_bodies: int
+    overlap: float
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether every count that must be 0 is 0."""
+        return not (self.lost or self.stale or self.again or self.atomic)
+
+
+def count(evidence: Evidence, engine: str, *, ended: float) -> Counts:
+    """Count for one engine; `ended` is when the fault was over."""
+    rows = [row for row in evidence.rows if row.engine == engine]
+    ids = {row.id for row in rows}
+    acknowledged = {id_ for id_, of in evidence.acknowledged.items() if of == engine}
+    ran = [body for body in bodies(evidence.lines, evidence.deaths) if body.execution in ids]
+    overlaps = list(_overlaps(ran))
+    finished = [row.finished_at for row in rows if row.finished_at is not None]
+    before = [row.finished_at for row in rows if row.finished_at is not None and row.created_at <= ended]
+    return Counts(
+        executions=len(ids | acknowledged),
+        lost=len(acknowledged - ids) + sum(not row.is_right for row in rows),
+        stale=_stale(evidence, rows),
+        again=_again(evidence, ids),
+        atomic=None,
+        cut=sum(body.was_cut for body in ran),
+        resumed=_resumed(ran, evidence.claims),
+        first=min((at - ended for at in finished if at >= ended), default=None),
+        all=max((at - ended for at in before if at >= ended), default=0.0 if before else None),
+        stale_bodies=len(overlaps),
+        overlap=max(overlaps, default=0.0),
+    )
+
+
+def bodies(lines: Sequence[Line], deaths: Mapping[int, float]) -> list[Body]:
+    """Every run of a body, in the order of their starts."""
+    last: dict[int, float] = {}
+    starts: dict[tuple[int, str, int], float] = {}
+    ends: dict[tuple[int, str, int], float] = {}
+    for line in lines:
+        last[line.pid] = line.at
+        key = (line.pid, line.execution, line.fence)
+        if line.event == "body-start":
+            starts[key] = line.at
+        elif line.event == "body-end":
+            ends[key] = line.at
+    return [
+        Body(
+            execution=key[1],
+            fence=key[2],
+            start=start,
+            end=ends[key] if key in ends else max(start, deaths.get(key[0], last[key[0]])),
+            was_cut=key not in ends,
+        )
+        for key, start in sorted(starts.items(), key=lambda item: item[1])
+    ]
+
+
+def _overlaps(ran: Sequence[Body]) -> Iterator[float]:
+    """For each body that a newer one of its execution began beside: for how long it still ran."""
+    by_execution: defaultdict[str, list[Body]] = defaultdict(list)
+    for body in ran:
+        by_execution[body.execution].append(body)
+    for runs in by_execution.values():
+        for place, older in enumerate(runs[:-1]):
+            newer = runs[place + 1]
+            if newer.start < older.end:
+                yield older.end - newer.start
+
+
+def _stale(evidence: Evidence, rows: Sequence[Row]) -> int:
+    ids = {row.id for row in rows}
+    checkpoints = sum(item.is_stale for item in evidence.checkpoints if item.execution in ids)
+    progress = sum(times for id_, times in evidence.stale_progress.items() if id_ in ids)
+    finishes = sum(1 for row in rows if row.result is not None and row.result["fence"] != row.fence)
+    return checkpoints + progress + finishes
+
+
+def _again(evidence: Evidence, ids: set[str]) -> int:
+    recorded = {(item.execution, item.name): item.finished_at for item in evidence.checkpoints if item.execution in ids}
+    starts = (line for line in evidence.lines if line.event == "step-start")
+    return sum(line.at > recorded.get((line.execution, line.name), float("inf")) for line in starts)
+
+
+def _resumed(ran: Sequence[Body], claims: Sequence[Claim]) -> float | None:
+    claimed: defaultdict[str, list[Claim]] = defaultdict(list)
+    for claim in claims:
+        claimed[claim.execution].append(claim)
+    waits = (
+        min((claim.at - body.end for claim in claimed[body.execution] if claim.fence > body.fence), default=None)
+        for body in ran
+        if body.was_cut
+    )
+    return max((wait for wait in waits if wait is not None), default=None)

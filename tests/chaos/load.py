@@ -1,0 +1,96 @@
+"""The steady load of one fault: every kind of task in turn, on both engines at once, at a pace that they can keep."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from django.db import Error, connection
+
+from tandem.task import Task
+from tests.chaos.tasks import KINDS
+from tests.chaos.waiting import until
+
+__all__ = ["ENGINES", "Load", "enqueue"]
+
+ENGINES: Final = ("celery", "restate")
+
+_AGAIN_SECONDS: Final = 0.1
+_PATIENCE_SECONDS: Final = 240.0
+
+
+def enqueue(task: Task, number: int, *, engine: str, owner: str) -> str | None:
+    """Enqueue as a caller does; None where the caller was told that it failed."""
+    try:
+        return str(task.using(engine=engine, owner=owner).enqueue(number).id)
+    except Error:
+        connection.close()
+        return None
+
+
+@dataclass(kw_only=True)
+class Load:
+    """So many calls an engine, `pace` of them a second. What callers were told is in `acknowledged`: id and engine.
+
+    A call that failed is made again: with an id of its own, for it may have been committed all the same.
+    """
+
+    owner: str
+    calls: int
+    pace: float
+    call: Callable[..., str | None] = enqueue
+    kinds: Sequence[Task] = KINDS
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    _made: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENGINES, 0))
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _failures: list[BaseException] = field(default_factory=list)
+
+    def start(self) -> None:
+        for engine in ENGINES:
+            thread = threading.Thread(target=self._run, args=(engine,), name=f"load-{engine}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def reach(self, part: float) -> None:
+        """Wait until that part of the calls was made on both engines."""
+
+        def reached() -> bool:
+            self._raise()
+            return min(self._made.values()) >= self.calls * part
+
+        until(reached, f"{part:.0%} of the load is enqueued", seconds=_PATIENCE_SECONDS)
+
+    def join(self) -> None:
+        """Wait until every call was made."""
+        self.reach(1)
+        for thread in self._threads:
+            thread.join()
+
+    def extra(self, task: Task, number: int, *, engine: str) -> str:
+        """Make one call beside the steady ones, and answer its id."""
+        id_ = until(lambda: enqueue(task, number, engine=engine, owner=self.owner), f"{task.name} is enqueued")
+        self.acknowledged[id_] = engine
+        return id_
+
+    def _run(self, engine: str) -> None:
+        began = time.monotonic()
+        try:
+            for number in range(self.calls):
+                # What was late because a server did not answer is made up for at once, as waiting callers would.
+                time.sleep(max(0.0, began + number / self.pace - time.monotonic()))
+                self._call(self.kinds[number % len(self.kinds)], number, engine)
+                self._made[engine] += 1
+        except BaseException as error:  # noqa: BLE001  # raised where the load is waited for
+            self._failures.append(error)
+        finally:
+            connection.close()
+
+    def _call(self, task: Any, number: int, engine: str) -> None:
+        while (id_ := self.call(task, number, engine=engine, owner=self.owner)) is None:
+            time.sleep(_AGAIN_SECONDS)
+        self.acknowledged[id_] = engine
+
+    def _raise(self) -> None:
+        if self._failures:
+            raise RuntimeError("The load came to a stop.") from self._failures[0]

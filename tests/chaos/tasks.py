@@ -1,0 +1,103 @@
+"""The load: what runs while faults are injected. Every body and step writes to the side-effect log.
+
+A body answers its number and the fence of its attempt: the ledger's row must end with that same fence. None has
+retries: no body here fails by itself, so whatever makes an attempt fail is a fault's doing, and nobody asked for it.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from tandem import Context
+from tandem.decorators import task
+from tests.chaos import log
+
+__all__ = ["KINDS", "REVISION", "changing", "long", "plain", "stepped", "workflow"]
+
+REVISION: Final = "TANDEM_CHAOS_REVISION"
+
+PLAIN_SECONDS: Final = 0.05
+STEP_SECONDS: Final = 0.1
+SLEEP_SECONDS: Final = 0.5
+LONG_STEP_SECONDS: Final = 0.5
+
+
+@contextmanager
+def _body(context: Context) -> Iterator[int]:
+    """Log a body's start and its end, and answer the fence of its attempt."""
+    fence = context._attempt.claim.fence
+    log.write("body-start", context.execution_id, fence)
+    try:
+        yield fence
+    finally:
+        log.write("body-end", context.execution_id, fence)
+
+
+def _step(context: Context, fence: int, name: str, seconds: float = STEP_SECONDS) -> None:
+    context.step(name, _effect, context.execution_id, fence, name, seconds)
+
+
+def _effect(execution: str, fence: int, name: str, seconds: float) -> int:
+    log.write("step-start", execution, fence, name)
+    time.sleep(seconds)
+    log.write("step-end", execution, fence, name)
+    return fence
+
+
+def _answer(number: int, fence: int) -> dict[str, Any]:
+    return {"number": number, "fence": fence}
+
+
+@task(takes_context=True)
+def plain(context: Context, number: int) -> dict[str, Any]:
+    with _body(context) as fence:
+        time.sleep(PLAIN_SECONDS)
+        return _answer(number, fence)
+
+
+@task(takes_context=True)
+def stepped(context: Context, number: int) -> dict[str, Any]:
+    """Progress carries the fence too, where a stale one would show."""
+    with _body(context) as fence:
+        for name in ("one", "two", "three", "four"):
+            context.progress(fence)
+            _step(context, fence, name)
+        return _answer(number, fence)
+
+
+@task(takes_context=True, workflow="ChaosWorkflow")
+def workflow(context: Context, number: int) -> dict[str, Any]:
+    with _body(context) as fence:
+        _step(context, fence, "before")
+        context.sleep(SLEEP_SECONDS)
+        _step(context, fence, "between")
+        context.sleep(SLEEP_SECONDS)
+        _step(context, fence, "after")
+        return _answer(number, fence)
+
+
+@task(takes_context=True)
+def long(context: Context, number: int) -> dict[str, Any]:
+    """Steps that outlast a lease together, so that a frozen process is sure to be frozen in one."""
+    with _body(context) as fence:
+        for count in range(6):
+            _step(context, fence, f"long-{count}", LONG_STEP_SECONDS)
+        return _answer(number, fence)
+
+
+@task(takes_context=True, workflow="ChangingWorkflow")
+def changing(context: Context, number: int, seconds: float) -> dict[str, Any]:
+    """A workflow whose next release has its steps in another order."""
+    names = ["reserve", "charge"]
+    if os.environ.get(REVISION) == "2":
+        names.reverse()
+    with _body(context) as fence:
+        _step(context, fence, names[0])
+        context.sleep(seconds)
+        _step(context, fence, names[1])
+        return _answer(number, fence)
+
+
+KINDS: Final = (plain, stepped, workflow)
