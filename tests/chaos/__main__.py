@@ -1,6 +1,7 @@
 """`python -m tests.chaos`: the short form; `--executions 1000 --pause 30 --lease 15` is a long one."""
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
@@ -36,6 +37,7 @@ def main() -> int:
 def _run(system: System, arguments: argparse.Namespace) -> bool:
     # The harness is a Django project too, whose settings are read from the environment.
     os.environ.update(system.environment())
+    logging.basicConfig(filename=system.folder / "load.log")
     import django  # noqa: PLC0415
 
     django.setup()

@@ -32,7 +32,7 @@ from typing import Any
 
 from tests.chaos.log import Line
 
-__all__ = ["Body", "Checkpoint", "Claim", "Counts", "Evidence", "Row", "bodies", "count"]
+__all__ = ["Body", "Checkpoint", "Claim", "Counts", "Evidence", "Row", "bodies", "count", "details"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +48,7 @@ class Row:
     fence: int
     created_at: float
     finished_at: float | None
+    error: str = ""
 
     @property
     def is_right(self) -> bool:
@@ -131,7 +132,7 @@ def count(evidence: Evidence, engine: str, *, ended: float) -> Counts:
         executions=len(ids | acknowledged),
         lost=len(acknowledged - ids) + sum(not row.is_right for row in rows),
         stale=_stale(evidence, rows),
-        again=_again(evidence, ids),
+        again=sum(1 for _ in _begun_again(evidence, ids)),
         atomic=None,
         cut=sum(body.was_cut for body in ran),
         resumed=_resumed(ran, evidence.claims),
@@ -140,6 +141,19 @@ def count(evidence: Evidence, engine: str, *, ended: float) -> Counts:
         stale_bodies=len(overlaps),
         overlap=max(overlaps, default=0.0),
     )
+
+
+def details(evidence: Evidence, engine: str) -> Iterator[str]:
+    """Name what was lost or ran again, for whoever looks for the cause."""
+    rows = {row.id: row for row in evidence.rows if row.engine == engine}
+    for id_, of in evidence.acknowledged.items():
+        if of == engine and id_ not in rows:
+            yield f"{id_} was answered and has no row"
+    for row in rows.values():
+        if not row.is_right:
+            yield f"{row.id} {row.task} is {row.phase} with fence {row.fence}: {row.error or row.result}"
+    for line in _begun_again(evidence, set(rows)):
+        yield f"{line.execution} ran step {line.name!r} again, with fence {line.fence} in process {line.pid}"
 
 
 def bodies(lines: Sequence[Line], deaths: Mapping[int, float]) -> list[Body]:
@@ -186,10 +200,11 @@ def _stale(evidence: Evidence, rows: Sequence[Row]) -> int:
     return checkpoints + progress + finishes
 
 
-def _again(evidence: Evidence, ids: set[str]) -> int:
+def _begun_again(evidence: Evidence, ids: set[str]) -> Iterator[Line]:
     recorded = {(item.execution, item.name): item.finished_at for item in evidence.checkpoints if item.execution in ids}
-    starts = (line for line in evidence.lines if line.event == "step-start")
-    return sum(line.at > recorded.get((line.execution, line.name), float("inf")) for line in starts)
+    for line in evidence.lines:
+        if line.event == "step-start" and line.at > recorded.get((line.execution, line.name), float("inf")):
+            yield line
 
 
 def _resumed(ran: Sequence[Body], claims: Sequence[Claim]) -> float | None:

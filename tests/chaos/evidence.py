@@ -109,4 +109,5 @@ def _row(execution: Execution) -> Row:
         fence=execution.fence,
         created_at=execution.created_at.timestamp(),
         finished_at=None if execution.finished_at is None else execution.finished_at.timestamp(),
+        error=execution.errors[-1]["traceback"].rstrip().rpartition("\n")[2] if execution.errors else "",
     )

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Final
 
 from django.db import Error, connection
@@ -12,7 +13,10 @@ from tandem.task import Task
 from tests.chaos.tasks import KINDS
 from tests.chaos.waiting import until
 
-__all__ = ["ENGINES", "Load", "enqueue"]
+__all__ = ["ENGINES", "Call", "Load", "enqueue"]
+
+type Call = Callable[..., str | None]
+"""Takes what `enqueue` takes, and answers as it does."""
 
 ENGINES: Final = ("celery", "restate")
 
@@ -31,7 +35,9 @@ def enqueue(task: Task, number: int, *, engine: str, owner: str) -> str | None:
 
 @dataclass(kw_only=True)
 class Load:
-    """So many calls an engine, `pace` of them a second. What callers were told is in `acknowledged`: id and engine.
+    """At least so many calls an engine, `pace` of them a second, and more for as long as the fault lasts.
+
+    What callers were told is in `acknowledged`: id and engine.
 
     A call that failed is made again: with an id of its own, for it may have been committed all the same.
     """
@@ -39,10 +45,11 @@ class Load:
     owner: str
     calls: int
     pace: float
-    call: Callable[..., str | None] = enqueue
+    call: Call = enqueue
     kinds: Sequence[Task] = KINDS
     acknowledged: dict[str, str] = field(default_factory=dict)
     _made: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ENGINES, 0))
+    _over: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
     _failures: list[BaseException] = field(default_factory=list)
 
@@ -61,11 +68,13 @@ class Load:
 
         until(reached, f"{part:.0%} of the load is enqueued", seconds=_PATIENCE_SECONDS)
 
-    def join(self) -> None:
-        """Wait until every call was made."""
+    def finish(self) -> None:
+        """Say that the fault is over, and wait until every call was made."""
+        self._over.set()
         self.reach(1)
         for thread in self._threads:
             thread.join()
+        self._raise()
 
     def extra(self, task: Task, number: int, *, engine: str) -> str:
         """Make one call beside the steady ones, and answer its id."""
@@ -76,7 +85,9 @@ class Load:
     def _run(self, engine: str) -> None:
         began = time.monotonic()
         try:
-            for number in range(self.calls):
+            for number in count():
+                if number >= self.calls and self._over.is_set():
+                    break
                 # What was late because a server did not answer is made up for at once, as waiting callers would.
                 time.sleep(max(0.0, began + number / self.pace - time.monotonic()))
                 self._call(self.kinds[number % len(self.kinds)], number, engine)

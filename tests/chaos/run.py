@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
-from django.db import connection
+from django.db import Error, connection
 
 from tests.chaos import evidence, report
-from tests.chaos.counting import count
+from tests.chaos.counting import count, details
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.load import ENGINES, Load
 from tests.chaos.system import System
@@ -31,23 +32,29 @@ class Size:
 def run(system: System, faults: Sequence[Fault], size: Size, say: Callable[[str], None]) -> list[report.Result]:
     """Inject every fault in turn and answer the rows, which are said as they come."""
     results: list[report.Result] = []
-    for fault in faults:
-        for result in _suffer(system, fault, size):
-            results.append(result)
-            say(report.line(result))
+    for setting, alike in groupby(faults, key=lambda fault: fault.setting):
+        with setting(system) as call:
+            for fault in alike:
+                load = Load(owner=fault.name, calls=size.executions, pace=size.pace, call=call)
+                scene = Scene(system=system, load=load, pause=size.pause)
+                for result in _suffer(fault, scene):
+                    results.append(result)
+                    say(report.line(result))
+                for note in scene.notes:
+                    say(f"    {note}")
     return results
 
 
-def _suffer(system: System, fault: Fault, size: Size) -> Iterator[report.Result]:
+def _suffer(fault: Fault, scene: Scene) -> Iterator[report.Result]:
+    system, load = scene.system, scene.load
     system.mark()
-    load = Load(owner=fault.name, calls=size.executions, pace=size.pace)
     load.start()
     load.reach(_BEFORE)
-    ended = fault.inject(Scene(system=system, load=load, pause=size.pause))
-    load.join()
+    ended = fault.inject(scene)
+    load.finish()
     problem = ""
     try:
-        until(lambda: not evidence.unfinished(fault.name), "all is done", seconds=_DONE_SECONDS)
+        until(lambda: not _unfinished(fault.name), "all is done", seconds=_DONE_SECONDS)
         system.check()
     except Overdue as error:
         problem = str(error)
@@ -55,3 +62,13 @@ def _suffer(system: System, fault: Fault, size: Size) -> Iterator[report.Result]
     connection.close()
     for engine in ENGINES:
         yield report.Result(title=fault.title, engine=engine, counts=count(found, engine, ended=ended), problem=problem)
+        scene.notes.extend(details(found, engine))
+
+
+def _unfinished(owner: str) -> bool:
+    try:
+        return evidence.unfinished(owner) > 0
+    except Error:
+        # The fault may have taken this connection too.
+        connection.close()
+        return True

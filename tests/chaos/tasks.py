@@ -14,14 +14,14 @@ from tandem import Context
 from tandem.decorators import task
 from tests.chaos import log
 
-__all__ = ["KINDS", "REVISION", "changing", "long", "plain", "stepped", "workflow"]
+__all__ = ["KINDS", "REVISION", "changing", "plain", "stepped", "workflow"]
 
 REVISION: Final = "TANDEM_CHAOS_REVISION"
 
 PLAIN_SECONDS: Final = 0.05
 STEP_SECONDS: Final = 0.1
 SLEEP_SECONDS: Final = 0.5
-LONG_STEP_SECONDS: Final = 0.5
+DEPLOY_SECONDS: Final = 4.0
 
 
 @contextmanager
@@ -35,13 +35,13 @@ def _body(context: Context) -> Iterator[int]:
         log.write("body-end", context.execution_id, fence)
 
 
-def _step(context: Context, fence: int, name: str, seconds: float = STEP_SECONDS) -> None:
-    context.step(name, _effect, context.execution_id, fence, name, seconds)
+def _step(context: Context, fence: int, name: str) -> None:
+    context.step(name, _effect, context.execution_id, fence, name)
 
 
-def _effect(execution: str, fence: int, name: str, seconds: float) -> int:
+def _effect(execution: str, fence: int, name: str) -> int:
     log.write("step-start", execution, fence, name)
-    time.sleep(seconds)
+    time.sleep(STEP_SECONDS)
     log.write("step-end", execution, fence, name)
     return fence
 
@@ -78,24 +78,15 @@ def workflow(context: Context, number: int) -> dict[str, Any]:
         return _answer(number, fence)
 
 
-@task(takes_context=True)
-def long(context: Context, number: int) -> dict[str, Any]:
-    """Steps that outlast a lease together, so that a frozen process is sure to be frozen in one."""
-    with _body(context) as fence:
-        for count in range(6):
-            _step(context, fence, f"long-{count}", LONG_STEP_SECONDS)
-        return _answer(number, fence)
-
-
 @task(takes_context=True, workflow="ChangingWorkflow")
-def changing(context: Context, number: int, seconds: float) -> dict[str, Any]:
+def changing(context: Context, number: int) -> dict[str, Any]:
     """A workflow whose next release has its steps in another order."""
     names = ["reserve", "charge"]
     if os.environ.get(REVISION) == "2":
         names.reverse()
     with _body(context) as fence:
         _step(context, fence, names[0])
-        context.sleep(seconds)
+        context.sleep(DEPLOY_SECONDS)
         _step(context, fence, names[1])
         return _answer(number, fence)
 

@@ -1,10 +1,10 @@
-"""Every fault, in the order in which they are injected. What is not here is said in `MISSING`."""
+"""Every fault, in the order in which they are injected."""
 
 from typing import Final
 
-from tests.chaos.faults import workers
+from tests.chaos.faults import deploys, networks, processes, servers
 from tests.chaos.faults.base import Fault
 
 __all__ = ["FAULTS"]
 
-FAULTS: Final[tuple[Fault, ...]] = (*workers.FAULTS,)
+FAULTS: Final[tuple[Fault, ...]] = (*processes.FAULTS, *servers.FAULTS, *networks.FAULTS, *deploys.FAULTS)

@@ -1,21 +1,35 @@
 """What a fault is."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 
-from tests.chaos.load import Load
+from tests.chaos.load import Call, Load, enqueue
 from tests.chaos.system import System
 
-__all__ = ["Fault", "Scene"]
+__all__ = ["Fault", "Scene", "Setting", "as_it_is"]
+
+type Setting = Callable[[System], AbstractContextManager[Call]]
+"""What is put in place before a fault's load begins, and taken away after it; answers how the load calls."""
+
+
+@contextmanager
+def as_it_is(_: System) -> Iterator[Call]:
+    """The system as it stands, called as any Django process calls it."""
+    yield enqueue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scene:
-    """What a fault is given: the system, the load that runs on it, and for how many seconds to freeze or cut."""
+    """What a fault is given: the system, the load that runs on it, and for how many seconds to freeze or cut.
+
+    What it puts into `notes` is printed below its rows.
+    """
 
     system: System
     load: Load
     pause: float
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,3 +43,4 @@ class Fault:
     name: str
     title: str
     inject: Callable[[Scene], float]
+    setting: Setting = as_it_is
