@@ -9,7 +9,7 @@ from django.utils.json import normalize_json
 
 from tandem.task import Task
 
-__all__ = ["InvalidArguments", "encoded_arguments"]
+__all__ = ["InvalidArguments", "encodable", "encoded_arguments"]
 
 
 class InvalidArguments(InvalidTask, TypeError):
@@ -41,3 +41,16 @@ def encoded_arguments(task: Task, args: Sequence[Any], kwargs: Mapping[str, Any]
     if "\\u0000" in text:
         raise InvalidArguments(f"{task.module_path}: arguments hold a NUL character, which PostgreSQL cannot store.")
     return text
+
+
+def encodable(value: Any, *, what: str, limit: int) -> Any:
+    """Answer `value` as JSON has it; raises `InvalidArguments` naming `what`, as `encoded_arguments` does."""
+    try:
+        text = _JSON.encode(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArguments(f"{what} must be JSON ({error}).") from error
+    if len(text) > limit:
+        raise InvalidArguments(f"{what} is {len(text):,} bytes of JSON, above the limit of {limit:,}.")
+    if "\\u0000" in text:
+        raise InvalidArguments(f"{what} holds a NUL character, which PostgreSQL cannot store.")
+    return json.loads(text)

@@ -89,6 +89,12 @@ class Attempt:
         """Set the deadline of this attempt, on this process's monotonic clock."""
         self.deadline = None if seconds is None else self._started + seconds
 
+    @property
+    def age(self) -> float:
+        """Seconds since the execution was enqueued."""
+        before = (self.claim.last_attempted_at - self.claim.created_at).total_seconds()
+        return before + time.monotonic() - self._started
+
     def guard(self) -> None:
         """Raise `AttemptOver` or, once, `Cancelled`, where the body must stop."""
         if self.over is not None:
@@ -131,7 +137,9 @@ class Attempt:
         if not 0 <= seconds <= 366 * 86_400:
             raise Permanent(f"sleep({duration!r}) must be from 0 seconds to 366 days.")
         recorded = self.recorded.get((place.name, place.occurrence))
-        return seconds if recorded is None else max(0.0, recorded.due_in - (time.monotonic() - self._started))
+        if recorded is None or recorded.due_in is None:
+            return seconds
+        return max(0.0, recorded.due_in - (time.monotonic() - self._started))
 
     def checkpoint(self, place: Place, text: str, seconds: float) -> Statement[Checkpoint]:
         """The statement that records a finished step."""

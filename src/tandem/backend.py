@@ -4,6 +4,7 @@
 fails no caller: the row waits, and the relay sends it.
 """
 
+import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -30,13 +31,14 @@ from tandem.engines.memory import MemoryEngine
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
 from tandem.ledger.identity import new_id, new_ids
-from tandem.ledger.rows import NewExecution
-from tandem.router import Router
+from tandem.ledger.rows import Claim, NewExecution
+from tandem.ledger.waiting import Child
+from tandem.router import Router, requirements
 from tandem.routing import Decision
-from tandem.task import Task, TaskResult
+from tandem.task import BoundCall, Task, TaskResult
 from tandem.transactions import send_after_commit, warn_of_other_transactions
 
-__all__ = ["InvalidArguments", "TandemBackend", "requirements"]
+__all__ = ["InvalidArguments", "TandemBackend"]
 
 BATCH: Final = 1_000
 
@@ -179,16 +181,9 @@ class TandemBackend(BaseTaskBackend):
 
         Answers which; `finished` where it was over. Raises `TaskResultDoesNotExist`.
         """
-        id_ = _uuid(result_id)
-        if id_ is None:
-            raise TaskResultDoesNotExist(result_id)
-        if ledger.execute_in_transaction(statements.cancel_waiting(id=id_, by=by)):
-            return "cancelled"
-        if ledger.execute_in_transaction(statements.cancel_running(id=id_, by=by)):
-            return "requested"
-        if ledger.execute_in_transaction(manual.phase_of(id_)) is None:
-            raise TaskResultDoesNotExist(result_id)
-        return "finished"
+        from tandem import control  # noqa: PLC0415  # as in get_result
+
+        return control.cancel(result_id, by=by)
 
     def retry(self, result_id: str, *, engine: str | None = None) -> None:
         """Run a failed, dead, cancelled, parked or held execution again, from its last finished step.
@@ -196,27 +191,39 @@ class TandemBackend(BaseTaskBackend):
         It stays on its engine unless `engine` names another. Raises `RouteError` where that one cannot serve it,
         `ValueError` where there is nothing to retry, `TaskResultDoesNotExist`.
         """
-        from tandem import registry  # noqa: PLC0415  # as in get_result
+        from tandem import control  # noqa: PLC0415  # as in get_result
 
-        id_ = _uuid(result_id)
-        found = None if id_ is None else ledger.execute_in_transaction(manual.phase_of(id_))
-        if id_ is None or found is None:
-            raise TaskResultDoesNotExist(result_id)
-        task = registry.resolve(found.task)
-        if engine is not None:
-            self.router.decide(
-                self.router.facts(task=found.task, key=result_id, requires=requirements(task), pinned=engine)
-            )
-        row = ledger.execute_in_transaction(manual.retry(id=id_, engine=engine))
-        if row is None:
-            raise ValueError(
-                f"{found.task} {result_id} is {found.phase}: only failed, dead, cancelled, parked or held executions"
-                " can be retried."
-            )
-        send_after_commit(
-            self.engines,
-            row.engine,
-            [Reference(id=row.id, task=row.task, queue=row.queue, priority=row.priority, dispatch=row.dispatch)],
+        control.retry(result_id, engine=engine, router=self.router, engines=self.engines)
+
+    def signal(self, result_id: str, name: str, payload: Any = None, *, by: str | None = None) -> None:
+        """Send a signal to an execution, which keeps it until its body asks for one of that name with `wait`.
+
+        Inside a transaction it is sent with it. Raises `ValueError` where the execution is over, `InvalidTask` for a
+        payload that is not JSON or too large, `TaskResultDoesNotExist`.
+        """
+        from tandem import control  # noqa: PLC0415  # as in get_result
+
+        control.signal(result_id, name, payload, by=by, limit=self.configuration.max_arguments_bytes)
+
+    def child(self, call: BoundCall, *, id_: UUID, parent: Claim) -> Child:
+        """The row of a call that a body makes: on the parent's engine before any rule, where that can serve it."""
+        task = self._own(call.task)
+        self.validate_task(task)
+        text = encoded_arguments(task, call.args, call.kwargs, limit=self.configuration.max_arguments_bytes)
+        engine, reason, held = parent.engine, "parent", False
+        supported = self.engines[engine].supports if engine in self.engines else frozenset()
+        if task.engine is not None or not requirements(task) <= supported:
+            decision = self._decide(task, id_)
+            engine, reason, held = decision.engine, decision.reason[:255], decision.held
+        return Child(
+            id=str(id_),
+            task=task.module_path,
+            queue=task.queue_name,
+            priority=task.priority,
+            arguments=json.loads(text),
+            engine=engine,
+            reason=reason,
+            phase="held" if held else "queued",
         )
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
@@ -263,16 +270,6 @@ def _heard(signal: Signal) -> bool:
 
 def _reference(row: NewExecution, id_: UUID) -> Reference:
     return Reference(id=id_, task=row.task, queue=row.queue, priority=row.priority, epoch=row.epoch)
-
-
-def requirements(task: Task) -> frozenset[str]:
-    """What the call asks of an engine, by its options."""
-    needs = set(task.requires)
-    if task.run_after is not None:
-        needs.add("defer")
-    if task.workflow:
-        needs.add("workflow")
-    return frozenset(needs)
 
 
 def _uuid(text: str) -> UUID | None:

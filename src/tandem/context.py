@@ -1,8 +1,8 @@
-"""What a body may call: `step`, `progress`, `sleep`, and who it is.
+"""What a body may call: `step`, `progress`, `sleep`, `wait`, `call`, `gather`, and who it is.
 
-The semantics live here and in `tandem.attempt`, once, for both engines: where a step stands, what an earlier attempt
+The semantics live here, in `tandem.attempt` and in `tandem.waiting`, once, for both engines: where a step stands, what an earlier attempt
 recorded, what is written, and that a body whose attempt is over stops at its next call. An engine's `Journal` decides
-only how a step's closure is run and how a sleep is waited out.
+only how a step's closure is run and how a body waits.
 """
 
 import inspect
@@ -11,14 +11,19 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, cast, overload
 
+from asgiref.sync import sync_to_async
 from django.tasks import TaskContext
 
+from tandem.atomic import perform_atomic
 from tandem.attempt import Attempt, Place, as_json
 from tandem.exceptions import AttemptOver, Permanent
+from tandem.journal import AsyncJournal, Journal
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
+from tandem.task import BoundCall, Task
+from tandem.waiting import Hold, Steps, gather, timeout_seconds, wait
 
 if TYPE_CHECKING:
     # Generic in the stubs alone.
@@ -26,41 +31,10 @@ if TYPE_CHECKING:
 else:
     _ContextBase = TaskContext
 
-__all__ = ["AsyncContext", "AsyncJournal", "Context", "Journal"]
+__all__ = ["AsyncContext", "Context"]
 
 _SLEEP = "sleep"
-
-
-class Journal(Protocol):
-    """What an engine does with a sync body's durable calls."""
-
-    def step(self, place: Place, action: Callable[[], Any]) -> Any:
-        """Run `action` on the body's thread, or answer what an earlier attempt's journal has of it."""
-        ...
-
-    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
-        """Wait `seconds` (0 or less: it is over), or suspend and raise `AttemptOver`."""
-        ...
-
-    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        """Hear of progress that was written, to mirror it where the engine has readers."""
-        ...
-
-
-class AsyncJournal(Protocol):
-    """What an engine does with an async body's durable calls."""
-
-    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
-        """As `Journal.step`, awaited on the body's loop."""
-        ...
-
-    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
-        """As `Journal.sleep`, awaited."""
-        ...
-
-    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        """As `Journal.progressed`; must not block the loop."""
-        ...
+_GATHER = "gather"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,16 +76,27 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
 
     _journal: Journal
 
-    def step[**P, T](self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    def step[T](self, name: str, function: Callable[..., T], /, *args: Any, atomic: bool = False, **kwargs: Any) -> T:
         """Run `function` once, record its JSON result, and answer that result on every later attempt.
 
         The result is what JSON makes of it (tuples become lists). It may run more than once before it is recorded,
         never after. What it raises comes out here and is not recorded. A result that is not JSON is `Permanent`.
+
+        `atomic`: what the function writes to the `default` database commits with the record, or not at all: exactly
+        once. Not inside a transaction of the body's own, which could still be rolled back.
         """
         if inspect.iscoroutinefunction(function):
             raise Permanent(f"Step {name!r} is an async function; a sync body's steps are plain functions.")
-        place = self._attempt.place(name)
-        result = self._journal.step(place, lambda: self._perform(place, lambda: function(*args, **kwargs)))
+        attempt = self._attempt
+        if atomic:
+            _refuse_in_transaction("step")
+            place = attempt.place(name)
+            result = self._journal.step(
+                place, lambda: perform_atomic(attempt, place, lambda: function(*args, **kwargs))
+            )
+        else:
+            place = attempt.place(name)
+            result = self._journal.step(place, lambda: self._perform(place, lambda: function(*args, **kwargs)))
         return cast("T", result)
 
     def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
@@ -158,6 +143,51 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         self._journal.sleep(self._attempt, place, self._attempt.remaining(place, duration))
         self._attempt.guard()
 
+    def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:
+        """Suspend until a signal of this name is there, and answer its payload; each signal is answered once.
+
+        Signals that came before are kept, in order. Raises `SignalTimeout` after `timeout` (seconds or a timedelta).
+        """
+        _refuse_in_transaction("wait")
+        seconds = timeout_seconds(timeout)
+        place = self._attempt.place(signal)
+        self._flush()
+        return self._drive(wait(self._attempt, place, signal=signal, seconds=seconds))
+
+    def call(self, task: Task, /, *args: Any, **kwargs: Any) -> Any:
+        """Run another task as this one's child, suspended until it ends, and answer its result.
+
+        The child runs on this execution's engine where that can serve it. Raises `ChildFailed`.
+        """
+        _refuse_in_transaction("call")
+        place = self._attempt.place(task.name)
+        self._flush()
+        child = BoundCall(task=task, args=args, kwargs=kwargs)
+        return self._drive(gather(self._attempt, place, [child], return_exceptions=False))[0]
+
+    def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
+        """Run `task.bind(...)` calls as children, all at once, and answer their results in order once all have ended.
+
+        Raises the first `ChildFailed`, or has each in its child's place where `return_exceptions` is set.
+        """
+        _refuse_in_transaction("gather")
+        place = self._attempt.place(_GATHER)
+        self._flush()
+        return self._drive(gather(self._attempt, place, calls, return_exceptions=return_exceptions))
+
+    def _drive[T](self, steps: Steps[T]) -> T:
+        answer: Any = None
+        try:
+            while True:
+                asked = steps.send(answer)
+                answer = None
+                if isinstance(asked, Hold):
+                    self._journal.hold(self._attempt, asked)
+                else:
+                    answer = ledger.execute(asked)
+        except StopIteration as end:
+            return cast("T", end.value)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
@@ -166,15 +196,29 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
     _journal: AsyncJournal
 
     @overload
-    async def step[**P, T](
-        self, name: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
+    async def step[T](
+        self, name: str, function: Callable[..., Awaitable[T]], /, *args: Any, atomic: bool = False, **kwargs: Any
     ) -> T: ...
     @overload
-    async def step[**P, T](self, name: str, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
-    async def step(self, name: str, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """As `Context.step`; `function` may be async or plain (a plain one blocks the loop: keep it short)."""
-        place = self._attempt.place(name)
-        return await self._journal.step(place, lambda: self._perform(place, lambda: function(*args, **kwargs)))
+    async def step[T](
+        self, name: str, function: Callable[..., T], /, *args: Any, atomic: bool = False, **kwargs: Any
+    ) -> T: ...
+    async def step(
+        self, name: str, function: Callable[..., Any], /, *args: Any, atomic: bool = False, **kwargs: Any
+    ) -> Any:
+        """As `Context.step`; `function` may be async or plain (a plain one blocks the loop: keep it short).
+
+        An `atomic` one is plain, and runs on a thread: Django's transactions are not async.
+        """
+        attempt = self._attempt
+        if not atomic:
+            place = attempt.place(name)
+            return await self._journal.step(place, lambda: self._perform(place, lambda: function(*args, **kwargs)))
+        if inspect.iscoroutinefunction(function):
+            raise Permanent(f"Step {name!r} is atomic, so it must be a plain function, not an async one.")
+        place = attempt.place(name)
+        perform = sync_to_async(perform_atomic, thread_sensitive=True)
+        return await self._journal.step(place, lambda: perform(attempt, place, lambda: function(*args, **kwargs)))
 
     async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         attempt = self._attempt
@@ -216,6 +260,39 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         await self._flush()
         await self._journal.sleep(self._attempt, place, self._attempt.remaining(place, duration))
         self._attempt.guard()
+
+    async def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:  # noqa: ASYNC109  # durable
+        """As `Context.wait`."""
+        seconds = timeout_seconds(timeout)
+        place = self._attempt.place(signal)
+        await self._flush()
+        return await self._drive(wait(self._attempt, place, signal=signal, seconds=seconds))
+
+    async def call(self, task: Task, /, *args: Any, **kwargs: Any) -> Any:
+        """As `Context.call`."""
+        place = self._attempt.place(task.name)
+        await self._flush()
+        child = BoundCall(task=task, args=args, kwargs=kwargs)
+        return (await self._drive(gather(self._attempt, place, [child], return_exceptions=False)))[0]
+
+    async def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
+        """As `Context.gather`."""
+        place = self._attempt.place(_GATHER)
+        await self._flush()
+        return await self._drive(gather(self._attempt, place, calls, return_exceptions=return_exceptions))
+
+    async def _drive[T](self, steps: Steps[T]) -> T:
+        answer: Any = None
+        try:
+            while True:
+                asked = steps.send(answer)
+                answer = None
+                if isinstance(asked, Hold):
+                    await self._journal.hold(self._attempt, asked)
+                else:
+                    answer = await ledger.aexecute(asked)
+        except StopIteration as end:
+            return cast("T", end.value)
 
 
 def _refuse_in_transaction(call: str) -> None:

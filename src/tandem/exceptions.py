@@ -6,12 +6,14 @@ __all__ = [
     "AttemptOver",
     "BrokerUnavailable",
     "Cancelled",
+    "ChildFailed",
     "ConfigurationError",
     "LedgerNotMigrated",
     "OrderChanged",
     "Permanent",
     "Retryable",
     "RouteError",
+    "SignalTimeout",
     "TandemError",
     "TimeLimitExceeded",
     "UnknownTask",
@@ -71,6 +73,27 @@ class TimeLimitExceeded(TandemError, TimeoutError):
 
 class Cancelled(TandemError):
     """Raised in a body at a context call, once its execution was cancelled. Clean-up may run; nothing else is recorded."""
+
+
+class SignalTimeout(Permanent, TimeoutError):
+    """Raised in a body by `context.wait(signal, timeout)`: no signal of that name came in time. No retry changes that."""
+
+
+class ChildFailed(Permanent):
+    """Raised in a body by `context.call` and `context.gather`: a child ended without success.
+
+    `id` is the child's, `phase` how it ended (`failed`, `dead`, `cancelled`), `error` its last traceback. Not caught,
+    it fails the parent for good, since the child had retries of its own; once the child was retried by hand, and
+    succeeded, a retry of the parent goes on.
+    """
+
+    def __init__(self, *, id: str, task: str, phase: str, error: str | None) -> None:  # noqa: A002  # the field's name
+        line = (error or "").rstrip().rpartition("\n")[2]
+        super().__init__(f"{task} {id} {phase}{': ' if line else ''}{line}")
+        self.id = id
+        self.task = task
+        self.phase = phase
+        self.error = error
 
 
 @final

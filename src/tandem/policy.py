@@ -18,18 +18,24 @@ class Verdict:
     delay: float = 0.0
 
 
-def after_failure(error: BaseException, *, task: Task, attempts: int, random: Callable[[], float]) -> Verdict:
-    """Judge a failure after `attempts` earlier failures and lost leases.
+def after_failure(
+    error: BaseException, *, task: Task, attempts: int, age: float, random: Callable[[], float]
+) -> Verdict:
+    """Judge a failure after `attempts` earlier failures and lost leases, `age` seconds after enqueue.
 
-    `Permanent` fails at once. A task without retries fails; one whose retries are used up is dead. The delay is
-    `Retryable.after` where given, else the task's backoff doubled for each earlier attempt, with jitter (`random`
-    gives 0 to 1).
+    `Permanent` fails at once. A task without retries fails; one whose retries are used up, or whose next attempt
+    would start past its `max_age`, is dead. The delay is `Retryable.after` where given, else the task's backoff
+    doubled for each earlier attempt, with jitter (`random` gives 0 to 1).
     """
     if isinstance(error, Permanent):
         return Verdict(outcome="failed")
     if attempts >= task.retries:
         return Verdict(outcome="dead" if task.retries else "failed")
     if isinstance(error, Retryable) and error.after is not None:
-        return Verdict(outcome=None, delay=max(0.0, float(error.after)))
-    delay = min(task.max_backoff, task.backoff * 2.0 ** min(attempts, 60))
-    return Verdict(outcome=None, delay=delay * (1 - random() / 2) if task.jitter else delay)
+        delay = max(0.0, float(error.after))
+    else:
+        delay = min(task.max_backoff, task.backoff * 2.0 ** min(attempts, 60))
+        delay = delay * (1 - random() / 2) if task.jitter else delay
+    if task.max_age is not None and age + delay > task.max_age:
+        return Verdict(outcome="dead")
+    return Verdict(outcome=None, delay=delay)

@@ -18,8 +18,9 @@ import psycopg
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine, Reference
 from tandem.exceptions import BrokerUnavailable
-from tandem.ledger import agenda, manual, statements
+from tandem.ledger import agenda, cancel, manual, statements, waking
 from tandem.ledger import connection as ledger
+from tandem.ledger.bell import Bell
 
 __all__ = ["Relay"]
 
@@ -49,6 +50,7 @@ class Relay:
     engines: Mapping[str, Engine]
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:relay")
     _stop: threading.Event = field(default_factory=threading.Event)
+    _bell: Bell = field(default_factory=Bell)
     _patient_until: float = 0.0
     _swept_at: float = float("-inf")
     _seen_at: float = float("-inf")
@@ -66,12 +68,18 @@ class Relay:
             except psycopg.Error as error:
                 self._wait_a_lease()
                 logger.warning("The relay's round failed (%s); the next follows in %.1f s.", error, pause)
-            self._stop.wait(pause)
+            self._wait(pause)
+        self._bell.close()
         ledger.close()
 
     def stop(self) -> None:
         """End after the current statement; another relay, or the next start, goes on from the ledger."""
         self._stop.set()
+
+    def _wait(self, seconds: float) -> None:
+        """Wait until something is due at once, or for so long."""
+        if not self._bell.wait(seconds):
+            self._stop.wait(seconds)
 
     def round(self) -> float:
         """Go round once, and answer the seconds until the next round."""
@@ -88,7 +96,10 @@ class Relay:
             if engine == "celery" and not patient:
                 self._take_over(engine, queue)
             if engine in self.engines:
+                self._wake(engine, queue)
                 self._send_due(engine, queue)
+        for told in self.engines.values():
+            self._tell(told)
         if started - self._pruned_at >= _PRUNE_SECONDS:
             ledger.execute(manual.expire_keys(days=self.configuration.idempotency_days, limit=BATCH))
             self._pruned_at = started
@@ -134,8 +145,41 @@ class Relay:
     def _take_over(self, engine: str, queue: str) -> None:
         most = self.configuration.max_lost_leases
         taken = ledger.execute(agenda.take_over(engine=engine, queue=queue, most=most, limit=BATCH))
-        for id_, outcome in taken:
+        for id_, outcome, parent in taken:
             logger.warning("%s lost its lease: %s.", id_, outcome or "it is sent again")
+            if outcome is not None and parent is not None:
+                ledger.execute(waking.wake_parent(parent))
+
+    def _wake(self, name: str, queue: str) -> None:
+        """Look at who waits, and have those go on that can."""
+        waiting = ledger.execute(waking.recheck(engine=name, queue=queue, limit=BATCH))
+        ready = [waiter for waiter in waiting if waiter.ready]
+        if not ready:
+            return
+        try:
+            self.engines[name].wake(ready)
+        except BrokerUnavailable as error:
+            # They stay due: the look after this one comes within a minute.
+            logger.warning("%s %d execution(s) that could go on wait for it.", error, len(ready))
+
+    def _tell(self, engine: Engine) -> None:
+        """Tell an engine of what was cancelled while it held it."""
+        untold = ledger.execute(cancel.untold(engine=engine.name, limit=BATCH))
+        if not untold:
+            return
+        try:
+            engine.cancel(
+                [
+                    Reference(
+                        id=row.id, task=row.task, queue="", priority=0, dispatch=row.dispatch, invocation=row.invocation
+                    )
+                    for row in untold
+                ]
+            )
+        except BrokerUnavailable as error:
+            logger.warning("%s %d cancelled execution(s) wait there until it is told.", error, len(untold))
+            return
+        ledger.execute(cancel.told([row.nudge for row in untold]))
 
     def _send_due(self, name: str, queue: str) -> None:
         """Send batch after batch until nothing is due, or the broker is down: then the rows are due again."""

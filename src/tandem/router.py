@@ -10,8 +10,9 @@ from tandem.configuration import Configuration
 from tandem.ledger import connection as ledger
 from tandem.ledger.statements import Statement
 from tandem.routing import Decision, Facts, Kind, Override, Rule, Rules, decide, from_environment, from_settings, merge
+from tandem.task import Task
 
-__all__ = ["Router", "overrides"]
+__all__ = ["Router", "overrides", "requirements"]
 
 logger = logging.getLogger("tandem.router")
 
@@ -110,3 +111,13 @@ class Router:
             if rule not in usable:
                 logger.warning("The override %s names engine %r, which is not configured.", rule.label, rule.engine)
         return usable
+
+
+def requirements(task: Task) -> frozenset[str]:
+    """What the call asks of an engine, by its options."""
+    needs = set(task.requires)
+    if task.run_after is not None:
+        needs.add("defer")
+    if task.workflow:
+        needs.add("workflow")
+    return frozenset(needs)

@@ -19,11 +19,13 @@ from django.tasks.signals import task_finished, task_started
 
 from tandem import registry
 from tandem.attempt import Attempt, as_json
-from tandem.context import AsyncContext, AsyncJournal, Context, Journal
+from tandem.context import AsyncContext, Context
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded, UnknownTask
 from tandem.heartbeat import Running
+from tandem.journal import AsyncJournal, Journal
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
+from tandem.ledger import waking
 from tandem.ledger.results import result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statements import Statement
@@ -213,11 +215,15 @@ class Runner:
         if finished is None:
             attempt.end("the lease went to a newer attempt, or the execution is over")
             return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
-        line = "" if error is None else error.traceback.rstrip().rpartition("\n")[2]
+        if attempt.claim.parent is not None:
+            ledger.execute(waking.wake_parent(attempt.claim.parent))
+        line = "" if error is None else error.line
         return Outcome(kind=kind, claim=attempt.claim, result=text, error=line)
 
     def _fail(self, attempt: Attempt, task: Task, failure: BaseException) -> Outcome:
-        verdict = after_failure(failure, task=task, attempts=attempt.claim.attempts, random=self.random)
+        verdict = after_failure(
+            failure, task=task, attempts=attempt.claim.attempts, age=attempt.age, random=self.random
+        )
         if verdict.outcome is not None:
             return self._finish(attempt, verdict.outcome, None, Error.of(failure))
         return self._retry(attempt, failure, delay=verdict.delay, counted=True)

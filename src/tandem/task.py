@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 else:
     _TaskBase, _TaskResultBase = DjangoTask, DjangoTaskResult
 
-__all__ = ["STATUS_OF_PHASE", "ProgressValue", "Task", "TaskResult"]
+__all__ = ["STATUS_OF_PHASE", "BoundCall", "ProgressValue", "Task", "TaskResult"]
 
 STATUS_OF_PHASE: Final[Mapping[str, TaskResultStatus]] = {
     "queued": TaskResultStatus.READY,
@@ -50,8 +50,8 @@ class Task(_TaskBase):
     """A Django task with Tandem's options.
 
     Set with `@task(...)`: `retries` after a failure (0: none), `backoff` seconds before the first of them, doubled
-    each time up to `max_backoff`, with up to half of it taken off at random unless `jitter` is False; `time_limit`
-    seconds for one attempt; `workflow` (True or a name) makes it a Restate Workflow of its own; `external` lets it
+    each time up to `max_backoff`, with up to half of it taken off at random unless `jitter` is False; `max_age`
+    seconds from enqueue, past which no retry starts; `time_limit` seconds for one attempt; `workflow` (True or a name) makes it a Restate Workflow of its own; `external` lets it
     be called through Restate's ingress; `requires` names capabilities that the engine must have.
 
     Set with `.using(...)`: `engine` pins the call, `idempotency_key` makes a second call answer the first one's
@@ -64,6 +64,7 @@ class Task(_TaskBase):
     backoff: float = 1.0
     max_backoff: float = 600.0
     jitter: bool = True
+    max_age: float | None = None
     time_limit: float | None = None
     workflow: bool | str = False
     external: bool = False
@@ -82,9 +83,10 @@ class Task(_TaskBase):
         for name in ("backoff", "max_backoff"):
             if not isinstance(getattr(self, name), int | float) or getattr(self, name) < 0:
                 raise ConfigurationError(f"{where}: {name} is {getattr(self, name)!r}, but must be seconds from 0.")
-        limit: object = self.time_limit
-        if limit is not None and (not isinstance(limit, int | float) or limit <= 0):
-            raise ConfigurationError(f"{where}: time_limit is {self.time_limit!r}, but must be seconds above 0.")
+        for name in ("time_limit", "max_age"):
+            limit: object = getattr(self, name)
+            if limit is not None and (not isinstance(limit, int | float) or limit <= 0):
+                raise ConfigurationError(f"{where}: {name} is {limit!r}, but must be seconds above 0.")
         if self.idempotency_key is not None and not 0 < len(self.idempotency_key) <= 255:  # noqa: PLR2004  # the column
             raise ConfigurationError(f"{where}: idempotency_key must have 1 to 255 characters.")
         # The decorated task comes first; copies made by using() have its name.
@@ -128,6 +130,10 @@ class Task(_TaskBase):
         """As `enqueue_many`, awaited."""
         return await self.get_backend().aenqueue_many(self, calls)
 
+    def bind(self, *args: Any, **kwargs: Any) -> "BoundCall":
+        """Name a call without making it, for `context.gather`."""
+        return BoundCall(task=self, args=args, kwargs=kwargs)
+
     def delay(self, *args: Any, **kwargs: Any) -> "TaskResult":
         """Celery's name for `enqueue`."""
         return self.enqueue(*args, **kwargs)
@@ -156,6 +162,15 @@ class Task(_TaskBase):
         run_after = eta if countdown is None else timezone.now() + timedelta(seconds=countdown)
         call = self.using(run_after=run_after, queue_name=queue, priority=priority)
         return call.enqueue(*args, **(kwargs or {}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundCall:
+    """A task with its arguments, to be run by `context.gather`."""
+
+    task: Task
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,6 +234,10 @@ class TaskResult(_TaskResultBase):  # type: ignore[misc]  # frozen in Django, no
     def cancel(self, *, by: str | None = None) -> str:
         """Stop it. Answers what happened: `cancelled` (none held it), `requested` (it is told) or `finished`."""
         return self.task.get_backend().cancel(self.id, by=by)
+
+    def signal(self, name: str, payload: Any = None, *, by: str | None = None) -> None:
+        """Send a signal for its body's `context.wait(name)`; see `TandemBackend.signal`."""
+        self.task.get_backend().signal(self.id, name, payload, by=by)
 
     def retry(self, *, engine: str | None = None) -> None:
         """Run a failed, dead, cancelled or parked execution again from its last finished step.

@@ -27,6 +27,7 @@ from tandem.ledger.models import Override
 from tandem.ledger.rows import NewExecution
 from tandem.runner import Runner
 from tandem.task import Task
+from tandem.waiting import Hold
 from tests.work import tasks
 
 
@@ -133,6 +134,9 @@ class Inline:
 
     def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
         raise AssertionError("no task here sleeps")
+
+    def hold(self, attempt: Attempt, hold: Hold) -> None:
+        raise AssertionError("no task here waits")
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
         """Nobody else hears of it."""

@@ -16,7 +16,7 @@ from tandem.engines.base import Reference
 from tandem.engines.celery.app import app_of
 from tandem.exceptions import TimeLimitExceeded
 from tandem.ledger import connection as ledger
-from tandem.ledger.models import Execution
+from tandem.ledger.models import Event, Execution
 from tandem.ledger.statements import Statement
 from tests.celery_work import tasks as hard
 from tests.celery_work.stage import Stage, Worker, stage, until
@@ -260,6 +260,20 @@ def test_a_warm_shutdown_finishes_what_runs_and_hands_back_the_rest(celery: Stag
     with celery.broker.client as client:
         assert client.llen("default:6") == 5 - ended
         assert not client.exists("tandem:unacked")
+
+
+def test_what_does_not_end_in_the_grace_time_is_handed_back_and_counts_nothing(
+    celery: Stage, pool: str, mark: str
+) -> None:
+    worker = celery.worker("--pool", pool, "--grace", "0.5", concurrency=1)
+    result = hard.pause.enqueue(mark, 60.0)
+    started(celery, mark)
+    assert worker.stop() == 0
+    row = celery.row(result.id)
+    assert (row.phase, row.attempts, row.lost, row.lease_expires_at) == ("queued", 0, 0, None)
+    (event,) = Event.objects.filter(execution_id=result.id)
+    assert event.kind == "handed back"
+    assert celery.backend.cancel(result.id) == "cancelled"
 
 
 def test_a_ledger_that_is_away_for_a_moment_loses_nothing(celery: Stage) -> None:

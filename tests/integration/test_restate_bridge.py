@@ -12,7 +12,7 @@ from tandem.configuration import RestateOptions
 from tandem.embedded.stack import Stack
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
-from tandem.ledger.models import Execution, Step
+from tandem.ledger.models import Event, Execution, Step
 from tandem.task import TaskResult
 from tests.integration.waiting import all_finished, finished, in_phase, until
 from tests.work import tasks
@@ -135,6 +135,33 @@ def test_a_killed_invocation_is_found_by_the_relay_and_goes_on(mark: str, task: 
     assert finished(result).return_value == 3
     assert names(mark).count("end-0") == 1
     assert Execution.objects.get(pk=result.id).dispatch == 2
+    (event,) = Event.objects.filter(execution_id=result.id, kind="reconciled")
+    assert "its invocation ended without it" in event.detail
+
+
+def test_a_paused_invocation_goes_on_and_the_reason_is_recorded(mark: str, admin: httpx.Client) -> None:
+    result = enqueue(tasks.approval, mark)
+    in_phase(result, "waiting")
+    assert admin.patch(f"/invocations/{invocation(result)}/pause").is_success
+    events = Event.objects.filter(execution_id=result.id, kind="reconciled")
+    until(lambda: events.filter(detail__contains="was paused").exists(), "it is resumed")
+    for number in (1, 2):
+        result.signal("approved", number)
+    assert finished(result).return_value == [1, 2]
+    assert names(mark) == ["asked", "answered"]
+
+
+def test_a_purged_waiter_is_sent_anew_when_it_can_go_on(mark: str, admin: httpx.Client) -> None:
+    result = enqueue(tasks.approval, mark)
+    in_phase(result, "waiting")
+    found = invocation(result)
+    assert admin.patch(f"/invocations/{found}/kill").is_success
+    until(lambda: admin.patch(f"/invocations/{found}/purge").is_success, "it can be purged")
+    for number in (1, 2):
+        result.signal("approved", number)
+    assert finished(result).return_value == [1, 2]
+    assert names(mark) == ["asked", "answered"]
+    assert Event.objects.filter(execution_id=result.id, kind="reconciled").exists()
 
 
 @pytest.mark.parametrize("task", [tasks.swallow, tasks.swallow_async], ids=["sync", "async"])

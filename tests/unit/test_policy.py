@@ -6,8 +6,8 @@ from tandem.task import Task
 from tests.work import tasks
 
 
-def judge(error: BaseException, task: Task, attempts: int, random: float = 0.0) -> Verdict:
-    return after_failure(error, task=task, attempts=attempts, random=lambda: random)
+def judge(error: BaseException, task: Task, attempts: int, random: float = 0.0, age: float = 0.0) -> Verdict:
+    return after_failure(error, task=task, attempts=attempts, age=age, random=lambda: random)
 
 
 def test_a_task_without_retries_fails() -> None:
@@ -35,9 +35,14 @@ def test_jitter_takes_off_up_to_half() -> None:
 def test_backoff_has_a_ceiling_and_cannot_overflow() -> None:
     delays = [judge(ValueError(), tasks.ask_again, attempts).delay for attempts in range(5)]
     assert max(delays) == 600.0
-    assert after_failure(ValueError(), task=_patient(), attempts=5_000, random=lambda: 0.0) == Verdict(
-        outcome=None, delay=600.0
-    )
+    assert judge(ValueError(), _patient(), 5_000) == Verdict(outcome=None, delay=600.0)
+
+
+def test_a_retry_that_would_start_past_the_maximum_age_is_dead() -> None:
+    aging = Task(func=tasks.ask_again.func, takes_context=True, retries=10, backoff=60, jitter=False, max_age=100)
+    assert judge(ValueError(), aging, 0, age=39.9) == Verdict(outcome=None, delay=60.0)
+    assert judge(ValueError(), aging, 0, age=40.1) == Verdict(outcome="dead")
+    assert judge(Retryable(after=1), aging, 0, age=99.5) == Verdict(outcome="dead")
 
 
 def test_retryable_names_its_own_delay() -> None:

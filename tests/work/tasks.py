@@ -5,7 +5,9 @@ import sys
 import time
 from typing import Any
 
-from tandem import AsyncContext, Cancelled, Context, Permanent, Retryable
+from django.db import connection
+
+from tandem import AsyncContext, Cancelled, ChildFailed, Context, Permanent, Retryable, SignalTimeout
 from tandem.decorators import task
 from tests.work.effects import record, recorded
 
@@ -328,3 +330,93 @@ def reports(context: Context, mark: str) -> None:
 @task(external=True)
 def refuse_outside(reason: str) -> None:
     raise Permanent(reason)
+
+
+@task(takes_context=True)
+def approval(context: Context, mark: str, timeout: float | None = None) -> list[Any]:
+    context.step("asked", _effect, mark, "asked")
+    answers = [context.wait("approved", timeout), context.wait("approved", timeout)]
+    context.step("answered", _effect, mark, "answered")
+    return answers
+
+
+@task(takes_context=True)
+async def approval_async(context: AsyncContext, mark: str, timeout: float | None = None) -> list[Any]:  # noqa: ASYNC109
+    await context.step("asked", _async_effect, mark, "asked")
+    answers = [await context.wait("approved", timeout), await context.wait("approved", timeout)]
+    await context.step("answered", _async_effect, mark, "answered")
+    return answers
+
+
+@task(takes_context=True)
+def impatient(context: Context, mark: str) -> str:
+    try:
+        context.wait("never", timeout=0.3)
+    except SignalTimeout:
+        return context.step("gave up", _effect, mark, "gave-up")
+    return "came"
+
+
+@task(takes_context=True)
+def family(context: Context, mark: str, size: int) -> dict[str, Any]:
+    first = context.call(add, 1, right=1)
+    context.step("between", _effect, mark, "between")
+    rest = context.gather(*(add.bind(number, right=first) for number in range(size)))
+    context.step("after", _effect, mark, "after")
+    return {"first": first, "rest": rest}
+
+
+@task(takes_context=True)
+async def family_async(context: AsyncContext, mark: str, size: int) -> dict[str, Any]:
+    first = await context.call(add, 1, right=1)
+    await context.step("between", _async_effect, mark, "between")
+    rest = await context.gather(*(add.bind(number, right=first) for number in range(size)))
+    await context.step("after", _async_effect, mark, "after")
+    return {"first": first, "rest": rest}
+
+
+@task(takes_context=True)
+def strict_parent(context: Context, mark: str) -> Any:
+    return context.call(fails_until, mark)
+
+
+@task
+def fails_until(mark: str) -> str:
+    if not recorded(f"{mark}-fixed"):
+        raise ValueError("not yet")
+    return "fixed"
+
+
+@task(takes_context=True)
+def lenient_parent(context: Context) -> list[str]:
+    ends = context.gather(add.bind(1), fail.bind("on purpose"), return_exceptions=True)
+    return [end.phase if isinstance(end, ChildFailed) else str(end) for end in ends]
+
+
+@task(takes_context=True)
+def parent_of_waiters(context: Context, mark: str) -> Any:
+    return context.gather(approval.bind(mark), approval.bind(mark))
+
+
+def _deposit(account: str, amount: int, fail: bool) -> int:  # noqa: FBT001  # a step's arguments
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO work_deposit (account, amount) VALUES (%s, %s)", [account, amount])
+    if fail:
+        raise RuntimeError("after the write, before the commit")
+    return amount
+
+
+@task(takes_context=True, retries=3, backoff=0.05)
+def deposit(context: Context, mark: str, fail_first: bool = False) -> int:  # noqa: FBT001, FBT002  # JSON arguments
+    first = context.step("first", _deposit, mark, 1, fail_first and context.attempt == 1, atomic=True)
+    if context.attempt <= 2:
+        raise RuntimeError("between the deposits")
+    return first + context.step("second", _deposit, mark, 10, False, atomic=True)  # as above
+
+
+@task(takes_context=True, retries=3, backoff=0.05)
+async def deposit_async(context: AsyncContext, mark: str, fail_first: bool = False) -> int:  # noqa: FBT001, FBT002
+    first = await context.step("first", _deposit, mark, 1, fail_first and context.attempt == 1, atomic=True)
+    if context.attempt <= 2:
+        raise RuntimeError("between the deposits")
+    return first + await context.step("second", _deposit, mark, 10, False, atomic=True)

@@ -65,7 +65,8 @@ def finished_steps(execution: Execution) -> list[FinishedStep]:
             worker=step.worker,
             result=json.dumps(step.result, ensure_ascii=False),
         )
-        for step in execution.steps.order_by("position")[:STEPS]
+        for step in execution.steps.filter(finished_at__isnull=False).order_by("position")[:STEPS]
+        if step.finished_at is not None
     ]
 
 

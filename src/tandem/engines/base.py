@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from uuid import UUID
 
+from tandem.ledger.waking import Waiter
+
 __all__ = ["CAPABILITIES", "Engine", "Reference", "State"]
 
 CAPABILITIES: Final = frozenset(
@@ -23,6 +25,7 @@ class Reference:
     priority: int
     dispatch: int = 1
     epoch: str | None = None
+    invocation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,10 @@ class Engine(Protocol):
 
     def cancel(self, batch: Sequence[Reference]) -> None:
         """Tell the engine of executions that were cancelled, where it can do something about it."""
+        ...
+
+    def wake(self, waiting: Sequence[Waiter]) -> None:
+        """Have executions go on that the ledger says can, where the engine holds them while they wait."""
         ...
 
     def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:

@@ -1,12 +1,13 @@
 """The immediate engine: runs a body in place, as Django's ImmediateBackend does; for unit tests and scripts."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, Final
 from uuid import UUID
 
-from asgiref.sync import async_to_sync
+from asgiref.sync import async_to_sync, sync_to_async
 from django.tasks.base import TaskError
 from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
@@ -15,13 +16,15 @@ from tandem.attempt import Attempt, Place, as_json
 from tandem.context import AsyncContext, Context
 from tandem.engines.base import CAPABILITIES
 from tandem.engines.memory import MemoryEngine
-from tandem.exceptions import Permanent
+from tandem.exceptions import ChildFailed, Permanent
 from tandem.ledger.rows import Claim, Error
-from tandem.task import STATUS_OF_PHASE, ProgressValue, TaskResult
+from tandem.task import STATUS_OF_PHASE, BoundCall, ProgressValue, Task, TaskResult
+from tandem.waiting import Hold
 
 __all__ = ["ImmediateEngine"]
 
 _WORKER: Final = "immediate"
+_NO_SIGNALS: Final = "nothing can be sent to a body that runs in place. Test it on a running engine."
 
 
 class _InPlace:
@@ -35,6 +38,9 @@ class _InPlace:
 
     def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
         """Tests do not wait."""
+
+    def hold(self, attempt: Attempt, hold: Hold) -> None:
+        raise Permanent(f"{attempt.claim.task} waits for {hold.place.label}: {_NO_SIGNALS}")
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
         value = ProgressValue(current=current, total=total, message=message, updated_at=timezone.now())
@@ -54,9 +60,38 @@ class _AsyncInPlace:
     async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
         """Tests do not wait."""
 
+    async def hold(self, attempt: Attempt, hold: Hold) -> None:
+        self._in_place.hold(attempt, hold)
+
+
+def _children(calls: Sequence[BoundCall], *, return_exceptions: bool) -> list[Any]:
+    """Run children in place, one after the other."""
+    ends = [_end(call.task.enqueue(*call.args, **call.kwargs)) for call in calls]
+    failure = next((end for end in ends if isinstance(end, ChildFailed)), None)
+    if failure is not None and not return_exceptions:
+        raise failure
+    return ends
+
+
+def _end(result: TaskResult) -> Any:
+    if result.phase == "succeeded":
+        return result.return_value
+    error = result.errors[-1].traceback if result.errors else None
+    return ChildFailed(id=result.id, task=result.task.module_path, phase=result.phase, error=error)
+
 
 class _MemoryContext(Context):
     __slots__ = ()
+
+    def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:
+        raise Permanent(f"{self._attempt.claim.task} waits for signal {signal!r}: {_NO_SIGNALS}")
+
+    def call(self, task: Task, /, *args: Any, **kwargs: Any) -> Any:
+        return self.gather(task.bind(*args, **kwargs))[0]
+
+    def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
+        self._attempt.place("gather")
+        return _children(calls, return_exceptions=return_exceptions)
 
     def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         limit = self._attempt.max_result_bytes
@@ -70,6 +105,16 @@ class _MemoryContext(Context):
 
 class _MemoryAsyncContext(AsyncContext):
     __slots__ = ()
+
+    async def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:  # noqa: ASYNC109  # durable
+        raise Permanent(f"{self._attempt.claim.task} waits for signal {signal!r}: {_NO_SIGNALS}")
+
+    async def call(self, task: Task, /, *args: Any, **kwargs: Any) -> Any:
+        return (await self.gather(task.bind(*args, **kwargs)))[0]
+
+    async def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
+        self._attempt.place("gather")
+        return await sync_to_async(_children)(calls, return_exceptions=return_exceptions)
 
     async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         value = action()

@@ -8,6 +8,7 @@ from django.tasks.signals import task_enqueued
 
 from tandem.configuration import Configuration
 from tandem.engines.base import Reference, State
+from tandem.ledger.waking import Waiter
 from tandem.task import TaskResult
 
 __all__ = ["MemoryEngine"]
@@ -55,6 +56,9 @@ class MemoryEngine:
 
     def cancel(self, batch: Sequence[Reference]) -> None:
         """Nothing runs elsewhere."""
+
+    def wake(self, waiting: Sequence[Waiter]) -> None:
+        """Nothing waits elsewhere."""
 
     def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
         """Nothing runs elsewhere."""

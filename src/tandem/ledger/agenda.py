@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
 __all__ = ["Due", "next_due", "queues", "take_due", "take_over"]
@@ -48,17 +49,17 @@ ORDER BY due_at LIMIT 1
 """
 
 # Walks the sent rows of a queue from the oldest. An execution that was asked to cancel ends with its worker.
-TAKE_OVER: Final = """
+TAKE_OVER: Final = f"""
 WITH expired AS (
     SELECT id FROM tandem_execution
     WHERE engine = %(engine)s AND queue = %(queue)s AND due_at IS NULL AND outcome IS NULL
       AND sent_at < now() AND phase = 'running' AND lease_expires_at < now()
     ORDER BY sent_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), fate AS (
-    SELECT expired.id, CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
+    SELECT expired.id, worker, CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
                             WHEN lost >= %(most)s THEN 'dead' END AS outcome
     FROM expired JOIN tandem_execution USING (id)
-)
+), noted AS ({note("fate", kind="lease lost", detail="'by ' || worker || COALESCE(': ' || outcome, ': sent again')")})
 UPDATE tandem_execution AS execution
 SET phase = COALESCE(fate.outcome, 'queued'),
     outcome = fate.outcome,
@@ -70,7 +71,7 @@ SET phase = COALESCE(fate.outcome, 'queued'),
     due_at = CASE WHEN fate.outcome IS NULL THEN now() END,
     attempts = attempts + 1, lost = lost + 1, lease_expires_at = NULL, sent_at = NULL, epoch = NULL
 FROM fate WHERE execution.id = fate.id
-RETURNING execution.id, fate.outcome
+RETURNING execution.id, fate.outcome, execution.parent
 """
 
 
@@ -103,11 +104,13 @@ def next_due(*, engine: str, queue: str) -> Statement[float | None]:
     )
 
 
-def take_over(*, engine: str, queue: str, most: int, limit: int) -> Statement[list[tuple[UUID, str | None]]]:
+def take_over(
+    *, engine: str, queue: str, most: int, limit: int
+) -> Statement[list[tuple[UUID, str | None, UUID | None]]]:
     """Take a batch of running rows whose lease ran out.
 
     Each is due at once, or cancelled where that was asked for, or dead after `most` lost leases before this one.
-    Reads `(id, outcome)`; None: it is due.
+    Reads `(id, outcome, parent)`; outcome None: it is due.
     """
     parameters = {"engine": engine, "queue": queue, "most": most, "limit": limit}
-    return Statement("take_over", TAKE_OVER, parameters, lambda rows: [(row[0], row[1]) for row in rows])
+    return Statement("take_over", TAKE_OVER, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows])

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from tandem.ledger.events import note
 from tandem.ledger.rows import Checkpoint, Claim, Error, RecordedStep
 from tandem.ledger.statements import Rows, Statement
 
@@ -27,7 +28,7 @@ __all__ = [
 # Rows are named by phases, never by `outcome IS NULL`: `tandem.ledger.statements` says why, beside its claims.
 
 # An attempt whose lease ran out may still write, until a newer one claims the row that the relay queued again.
-_HELD: Final = "id = %(id)s AND fence = %(fence)s AND phase IN ('running', 'queued')"
+HELD: Final = "id = %(id)s AND fence = %(fence)s AND phase IN ('running', 'queued')"
 
 RECORDED_STEPS: Final = """
 SELECT name, occurrence, position, kind, result, EXTRACT(EPOCH FROM finished_at - now())::float8
@@ -37,7 +38,7 @@ FROM tandem_step WHERE execution_id = %(id)s ORDER BY position
 CHECKPOINT: Final = f"""
 WITH holder AS (
     SELECT id, cancel_requested_at FROM tandem_execution
-    WHERE {_HELD}
+    WHERE {HELD}
 ), written AS (
     INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
                              worker)
@@ -53,7 +54,7 @@ SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
 PROGRESS: Final = f"""
 WITH holder AS (
     SELECT id, cancel_requested_at FROM tandem_execution
-    WHERE {_HELD}
+    WHERE {HELD}
 ), written AS (
     INSERT INTO tandem_progress (execution_id, current, total, message, updated_at)
     SELECT id, %(current)s, %(total)s, %(message)s, now() FROM holder
@@ -101,7 +102,7 @@ UPDATE tandem_execution
 SET phase = %(outcome)s::text, outcome = %(outcome)s::text, result = %(result)s, finished_at = now(), lease_expires_at = NULL,
     due_at = NULL, attempts = attempts + %(failed)s,
     errors = CASE WHEN %(error)s::jsonb IS NULL THEN errors ELSE errors || %(error)s::jsonb END
-WHERE {_HELD}
+WHERE {HELD}
 RETURNING finished_at
 """
 
@@ -113,17 +114,20 @@ _ERRORS_KEPT: Final = """
 """
 
 RETRY_LATER: Final = f"""
-UPDATE tandem_execution
-SET phase = 'retrying', attempts = attempts + %(counted)s, lease_expires_at = NULL, sent_at = NULL, epoch = NULL,
-    due_at = now() + %(seconds)s * interval '1 second', errors = {_ERRORS_KEPT}
-WHERE {_HELD}
-RETURNING due_at
+WITH held AS (
+    UPDATE tandem_execution
+    SET phase = 'retrying', attempts = attempts + %(counted)s, lease_expires_at = NULL, sent_at = NULL, epoch = NULL,
+        due_at = now() + %(seconds)s * interval '1 second', errors = {_ERRORS_KEPT}
+    WHERE {HELD}
+    RETURNING id, due_at
+), noted AS ({note("held", kind="retrying", detail="%(why)s")})
+SELECT due_at FROM held
 """
 
 PARK: Final = f"""
 UPDATE tandem_execution
 SET phase = 'parked', lease_expires_at = NULL, due_at = NULL, errors = {_ERRORS_KEPT}
-WHERE {_HELD}
+WHERE {HELD}
 RETURNING id
 """
 
@@ -214,6 +218,7 @@ def retry_later(claim: Claim, *, seconds: float, counted: bool, error: Error) ->
         "seconds": seconds,
         "counted": int(counted),
         "error": Jsonb([error.as_json()]),
+        "why": f"in {seconds:.1f} s, after {error.line}",
     }
     return Statement("retry_later", RETRY_LATER, parameters, lambda rows: rows[0][0] if rows else None)
 

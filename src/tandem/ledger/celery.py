@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
+from tandem.ledger.events import note
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import CLAIM_COLUMNS, Rows, Statement, read_claim
 
@@ -14,6 +15,7 @@ __all__ = [
     "Stretch",
     "cancel_killed",
     "consumed_queues",
+    "hand_back",
     "lost_with_epoch",
     "mark_lost",
     "passed_in_line",
@@ -90,12 +92,24 @@ WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running'
 RETURNING id
 """
 
-CANCEL_KILLED: Final = """
-UPDATE tandem_execution
-SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL
-WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running'
-  AND cancel_requested_at IS NOT NULL
-RETURNING id
+HAND_BACK: Final = f"""
+WITH handed AS (
+    UPDATE tandem_execution
+    SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, lease_expires_at = NULL
+    WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s::text AND phase = 'running'
+    RETURNING id
+), noted AS ({note("handed", kind="handed back", detail="'its worker was told to end: ' || %(worker)s::text")})
+SELECT id, pg_notify('tandem_relay', '') FROM handed
+"""
+
+CANCEL_KILLED: Final = f"""
+WITH killed AS (
+    UPDATE tandem_execution
+    SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL
+    WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND cancel_requested_at IS NOT NULL
+    RETURNING id
+), noted AS ({note("killed", kind="cancelled", detail="'its body did not stop in time: its process was killed'")})
+SELECT id FROM killed
 """
 
 CONSUMED_QUEUES: Final = """
@@ -179,6 +193,11 @@ def take_from_child(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noq
 def release_of_dead(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002  # the column
     """End the lease of an attempt whose process died, so that the relay takes over at once."""
     return Statement("release_of_dead", RELEASE_OF_DEAD, {"id": id, "worker": worker}, bool)
+
+
+def hand_back(ids: Sequence[UUID], *, worker: str) -> Statement[int]:
+    """Queue again what a worker that ends did not finish; it counts neither as a failure nor as a lost lease."""
+    return Statement("hand_back", HAND_BACK, {"ids": list(ids), "worker": worker}, len)
 
 
 def cancel_killed(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002  # the column

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
 __all__ = ["Found", "Retried", "by_idempotency_key", "expire_keys", "phase_of", "prune", "retry"]
@@ -14,7 +15,9 @@ PHASE_OF: Final = "SELECT task, phase, engine FROM tandem_execution WHERE id = %
 BY_IDEMPOTENCY_KEY: Final = "SELECT id FROM tandem_execution WHERE task = %(task)s AND idempotency_key = %(key)s"
 
 # The fence goes up too: whatever may still run of an earlier attempt is over.
-RETRY: Final = """
+# A call whose child failed is looked at again: the child may have been retried meanwhile.
+RETRY: Final = f"""
+WITH again AS (
 UPDATE tandem_execution
 SET phase = 'queued', outcome = NULL, result = NULL, finished_at = NULL, due_at = NULL, attempts = 0, lost = 0,
     dispatch = dispatch + 1, invocation = NULL, fence = fence + 1, lease_expires_at = NULL,
@@ -24,6 +27,11 @@ SET phase = 'queued', outcome = NULL, result = NULL, finished_at = NULL, due_at 
     engine = COALESCE(%(engine)s::text, engine)
 WHERE id = %(id)s AND phase IN ('failed', 'dead', 'cancelled', 'parked', 'held')
 RETURNING id, task, queue, priority, dispatch, engine
+), reopened AS (
+    UPDATE tandem_step SET kind = 'calling', result = '{{}}', finished_at = NULL FROM again
+    WHERE execution_id = again.id AND kind = 'call' AND result @? '$[*] ? (@[0] != "succeeded")'
+), noted AS ({note("again", kind="retried", detail="'by hand, on ' || engine")})
+SELECT id, task, queue, priority, dispatch, engine FROM again
 """
 
 # By primary keys of a short batch: never a long transaction, and beside a full load it waits for nobody.
@@ -36,6 +44,12 @@ WITH old AS (
     DELETE FROM tandem_step USING old WHERE execution_id = old.id
 ), progress AS (
     DELETE FROM tandem_progress USING old WHERE execution_id = old.id
+), signals AS (
+    DELETE FROM tandem_signal USING old WHERE execution_id = old.id
+), events AS (
+    DELETE FROM tandem_event USING old WHERE execution_id = old.id
+), nudges AS (
+    DELETE FROM tandem_nudge USING old WHERE execution_id = old.id
 )
 DELETE FROM tandem_execution USING old WHERE tandem_execution.id = old.id
 RETURNING tandem_execution.id

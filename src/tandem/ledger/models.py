@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from django.db import models
 
-__all__ = ["Execution", "Override", "Phase", "Progress", "Step", "Worker"]
+__all__ = ["Event", "Execution", "Nudge", "Override", "Phase", "Progress", "Signal", "Step", "Worker"]
 
 
 class Phase(models.TextChoices):
@@ -35,7 +35,7 @@ class Execution(models.Model):
     `fence` goes up at each claim and guards every later write; `attempts` counts failures and lost leases, `lost`
     the lost leases among them. `due_at` says when the relay must next send the row, `sent_at` and `epoch` what was
     sent and to which life of the broker. `dispatch` goes up when the ledger wants a new Restate invocation, and
-    `invocation` is the one that holds the row.
+    `invocation` is the one that holds the row. `wakes` goes up whenever something came that the body may wait for.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -70,6 +70,7 @@ class Execution(models.Model):
     fence = models.IntegerField(db_default=0)
     attempts = models.IntegerField(db_default=0)
     lost = models.IntegerField(db_default=0)
+    wakes = models.IntegerField(db_default=0)
     worker = models.CharField(max_length=255, null=True)  # noqa: DJ001  # null: nobody holds it
     worker_ids = models.JSONField(db_default=models.Value([], models.JSONField()))
     lease_expires_at = models.DateTimeField(null=True)
@@ -100,7 +101,11 @@ class Execution(models.Model):
 
 
 class Step(models.Model):
-    """One finished step, or one sleep with the time it ends. Written once, by the attempt that held the lease."""
+    """One durable call of a body, written by the attempt that held the lease.
+
+    `kind` is `step`; `sleep`, with the time it ends; `signal` or `call`, answered. Open ones are `waiting` (with the
+    time at which they give up, or none) and `calling`: they become `wait`, `timeout` or `call` once.
+    """
 
     pk = models.CompositePrimaryKey("execution_id", "name", "occurrence")
     # No constraint in the database: it would lock the execution's row at each step. Prune deletes both.
@@ -113,7 +118,7 @@ class Step(models.Model):
     kind = models.CharField(max_length=10)
     result = models.JSONField(null=True)
     started_at = models.DateTimeField()
-    finished_at = models.DateTimeField()
+    finished_at = models.DateTimeField(null=True)
     fence = models.IntegerField()
     worker = models.CharField(max_length=255)
 
@@ -122,6 +127,61 @@ class Step(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}[{self.occurrence}]"
+
+
+class Signal(models.Model):
+    """Something a body may wait for, kept until it is consumed; those of one name in the order of their ids."""
+
+    execution = models.ForeignKey(
+        Execution, on_delete=models.CASCADE, db_index=False, db_constraint=False, related_name="signals"
+    )
+    name = models.CharField(max_length=200)
+    payload = models.JSONField(null=True)
+    sent_at = models.DateTimeField()
+    sent_by = models.CharField(max_length=255, null=True)  # noqa: DJ001  # null: nobody was named
+    consumed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "tandem_signal"
+        indexes: ClassVar = [models.Index(fields=["execution", "name", "id"], name="tandem_signal_order")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Event(models.Model):
+    """Something unusual in an execution's life, and why: a lost lease, a retry, a cancel, what was put right."""
+
+    execution = models.ForeignKey(
+        Execution, on_delete=models.CASCADE, db_index=False, db_constraint=False, related_name="events"
+    )
+    at = models.DateTimeField()
+    kind = models.CharField(max_length=20)
+    detail = models.CharField(max_length=500)
+
+    class Meta:
+        db_table = "tandem_event"
+        indexes: ClassVar = [models.Index(fields=["execution", "id"], name="tandem_event_order")]
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}"
+
+
+class Nudge(models.Model):
+    """An execution whose engine is still to be told that it was cancelled; the relay does, and deletes the row."""
+
+    execution = models.ForeignKey(
+        Execution, on_delete=models.CASCADE, db_index=False, db_constraint=False, related_name="+"
+    )
+    engine = models.CharField(max_length=20)
+    dispatch = models.IntegerField()
+    invocation = models.CharField(max_length=100, null=True)  # noqa: DJ001  # null: none has claimed it
+
+    class Meta:
+        db_table = "tandem_nudge"
+
+    def __str__(self) -> str:
+        return f"{self.execution_id}.{self.dispatch}"
 
 
 class Progress(models.Model):

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
+from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
-__all__ = ["Ended", "Suspect", "ended", "invocations", "postpone", "seen_alive", "send_again", "suspects"]
+__all__ = ["Ended", "Suspect", "ended", "postpone", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
 
 # Walks one queue in the order of the index. `sent_at` is when a reference was last known to be on its way: sent, or
 # seen alive by the runtime.
@@ -24,17 +25,20 @@ ORDER BY due_at, sent_at LIMIT %(limit)s
 """
 
 # The fence says that nobody claimed the row since it was read. Where it held a lease, that lease is lost.
-SEND_AGAIN: Final = """
+SEND_AGAIN: Final = f"""
+WITH again AS (
 UPDATE tandem_execution AS execution
 SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, invocation = NULL, lease_expires_at = NULL,
     dispatch = execution.dispatch + seen.ended::int,
     attempts = attempts + (lease_expires_at IS NOT NULL)::int,
     lost = lost + (lease_expires_at IS NOT NULL)::int
-FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[])
-     AS seen(id, fence, dispatch, ended)
+FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[], %(reasons)s::text[])
+     AS seen(id, fence, dispatch, ended, reason)
 WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch = seen.dispatch
-  AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'running')
-RETURNING execution.id
+  AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
+RETURNING execution.id, seen.reason
+), noted AS ({note("again", kind="reconciled", detail="reason || ': sent again'")})
+SELECT id FROM again
 """
 
 SEEN_ALIVE: Final = """
@@ -50,7 +54,15 @@ WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase = 'queued'
 RETURNING id
 """
 
-INVOCATIONS: Final = "SELECT id, invocation FROM tandem_execution WHERE id = ANY(%(ids)s) AND invocation IS NOT NULL"
+RECONCILED: Final = f"""
+WITH these AS (SELECT unnest(%(ids)s::uuid[]) AS id)
+{note("these", kind="reconciled", detail="%(reason)s")} RETURNING execution_id
+"""
+
+UNFINISHED: Final = """
+SELECT id, dispatch FROM tandem_execution
+WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled', 'parked')
+"""
 
 ENDED: Final = "SELECT outcome, result::text, errors FROM tandem_execution WHERE id = %(id)s AND outcome IS NOT NULL"
 
@@ -82,13 +94,17 @@ def suspects(*, queue: str, age: float, lease: float, limit: int) -> Statement[l
     return Statement("suspects", SUSPECTS, parameters, lambda rows: [Suspect(*row) for row in rows])
 
 
-def send_again(found: Mapping[Suspect, bool]) -> Statement[int]:
-    """Make rows due that the runtime no longer has; True: their invocation ended, so a new dispatch is needed."""
+def send_again(found: Mapping[Suspect, tuple[bool, str]]) -> Statement[int]:
+    """Make rows due that the runtime no longer has.
+
+    `found` says whether their invocation ended, so that a new dispatch is needed, and the reason to record.
+    """
     parameters: dict[str, Any] = {
         "ids": [suspect.id for suspect in found],
         "fences": [suspect.fence for suspect in found],
         "dispatches": [suspect.dispatch for suspect in found],
-        "ended": list(found.values()),
+        "ended": [ended for ended, _ in found.values()],
+        "reasons": [reason for _, reason in found.values()],
     }
     return Statement("send_again", SEND_AGAIN, parameters, len)
 
@@ -103,9 +119,14 @@ def postpone(ids: Sequence[UUID], *, seconds: float) -> Statement[int]:
     return Statement("postpone", POSTPONE, {"ids": list(ids), "seconds": seconds}, len)
 
 
-def invocations(ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
-    """Read which invocation holds each row."""
-    return Statement("invocations", INVOCATIONS, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
+def reconciled(ids: Sequence[UUID], *, reason: str) -> Statement[int]:
+    """Record what was put right."""
+    return Statement("reconciled", RECONCILED, {"ids": list(ids), "reason": reason}, len)
+
+
+def unfinished(ids: Sequence[UUID]) -> Statement[dict[UUID, int]]:
+    """Read the dispatch of those that are still to be driven by the runtime."""
+    return Statement("unfinished", UNFINISHED, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
 
 
 def ended(id: UUID) -> Statement[Ended | None]:  # noqa: A002  # the column

@@ -60,14 +60,17 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class RecordedStep:
-    """A step of an earlier attempt. `due_in` is the seconds until it ends: above 0 only for a sleep."""
+    """A durable call that an earlier attempt recorded; `tandem.ledger.models.Step` has the kinds.
+
+    `due_in` is the seconds until it ends: above 0 for a sleep or a wait, None for a wait that never gives up.
+    """
 
     name: str
     occurrence: int
     position: int
     kind: str
     result: Any
-    due_in: float
+    due_in: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +96,11 @@ class Error:
         # PostgreSQL's JSON holds no NUL.
         text = "".join(format_exception(error))[-20_000:].replace("\0", "\\0")
         return cls(exception_class_path=f"{kind.__module__}.{kind.__qualname__}", traceback=text)
+
+    @property
+    def line(self) -> str:
+        """What went wrong, in a line."""
+        return self.traceback.rstrip().rpartition("\n")[2]
 
     def as_json(self) -> dict[str, str]:
         """The form in the row's `errors`."""

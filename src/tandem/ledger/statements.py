@@ -19,8 +19,6 @@ __all__ = [
     "CLAIM_COLUMNS",
     "Rows",
     "Statement",
-    "cancel_running",
-    "cancel_waiting",
     "claim",
     "claim_invocation",
     "heartbeat",
@@ -250,31 +248,3 @@ def heartbeat(
         "lease": lease,
     }
     return Statement("heartbeat", HEARTBEAT, parameters, lambda rows: {row[0]: (row[1], row[2]) for row in rows})
-
-
-# --- cancel ------------------------------------------------------------------------------------------------------
-
-CANCEL_WAITING: Final = """
-UPDATE tandem_execution
-SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL,
-    cancel_requested_at = now(), cancelled_by = %(by)s
-WHERE id = %(id)s AND phase NOT IN ('running', 'succeeded', 'failed', 'dead', 'cancelled')
-RETURNING id
-"""
-
-CANCEL_RUNNING: Final = """
-UPDATE tandem_execution
-SET cancel_requested_at = COALESCE(cancel_requested_at, now()), cancelled_by = COALESCE(cancelled_by, %(by)s)
-WHERE id = %(id)s AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
-RETURNING id
-"""
-
-
-def cancel_waiting(*, id: UUID, by: str | None) -> Statement[bool]:  # noqa: A002  # the column
-    """End an execution that no worker holds; False where one does, or it is over."""
-    return Statement("cancel_waiting", CANCEL_WAITING, {"id": id, "by": by}, bool)
-
-
-def cancel_running(*, id: UUID, by: str | None) -> Statement[bool]:  # noqa: A002  # the column
-    """Ask a running execution to stop; False where it is over."""
-    return Statement("cancel_running", CANCEL_RUNNING, {"id": id, "by": by}, bool)

@@ -7,9 +7,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from tandem import overrides, registry
-from tandem.backend import requirements
 from tandem.exceptions import UnknownTask
 from tandem.management.arguments import add_backend, backend_of, print_table, when
+from tandem.router import requirements
 from tandem.routing import explain, parse_target, table
 
 __all__ = ["add_arguments", "handle"]

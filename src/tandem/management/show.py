@@ -3,6 +3,7 @@
 import argparse
 import json
 from typing import Any
+from uuid import UUID
 
 from django.core.management.base import CommandError
 
@@ -17,10 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: dict[str, Any]) -> None:
-    """Print one execution: where it is, why there, its steps, its errors."""
+    """Print one execution: where it is, why there, its steps, signals, children, events and errors."""
     from django.core.exceptions import ValidationError  # noqa: PLC0415  # beside the models
 
-    from tandem.ledger.models import Execution, Progress, Step  # noqa: PLC0415  # models need the apps loaded
+    from tandem.ledger.models import Execution, Progress  # noqa: PLC0415  # models need the apps loaded
 
     try:
         row = Execution.objects.get(pk=options["id"])
@@ -53,7 +54,16 @@ def handle(options: dict[str, Any]) -> None:
         lines["progress"] = f"{progress.current:g}{total} {progress.message}".rstrip()
     for name, value in lines.items():
         print(f"{name:<10} {value}")
-    steps = Step.objects.filter(execution_id=row.id).order_by("position")
+    _tables(row.id)
+    for number, error in enumerate(row.errors, start=1):
+        print(f"\nerror {number}: {error['exception_class_path']}\n{error['traceback'].rstrip()}")
+
+
+def _tables(id_: UUID) -> None:
+    """Print what is kept beside the row: steps, signals, children, events."""
+    from tandem.ledger.models import Event, Execution, Signal, Step  # noqa: PLC0415  # models need the apps loaded
+
+    steps = Step.objects.filter(execution_id=id_).order_by("position")
     if steps:
         print()
         print_table(
@@ -63,15 +73,37 @@ def handle(options: dict[str, Any]) -> None:
                     f"{step.name}#{step.occurrence}" if step.occurrence else step.name,
                     step.kind,
                     when(step.started_at),
-                    f"{(step.finished_at - step.started_at).total_seconds():.3f}",
+                    "-" if step.finished_at is None else f"{(step.finished_at - step.started_at).total_seconds():.3f}",
                     step.worker,
                     _short(json.dumps(step.result)),
                 )
                 for step in steps
             ],
         )
-    for number, error in enumerate(row.errors, start=1):
-        print(f"\nerror {number}: {error['exception_class_path']}\n{error['traceback'].rstrip()}")
+    signals = Signal.objects.filter(execution_id=id_).order_by("id")
+    if signals:
+        print()
+        print_table(
+            ("signal", "sent", "by", "consumed", "payload"),
+            [
+                (
+                    item.name,
+                    when(item.sent_at),
+                    item.sent_by or "-",
+                    when(item.consumed_at),
+                    _short(json.dumps(item.payload)),
+                )
+                for item in signals
+            ],
+        )
+    children = Execution.objects.filter(parent=id_).order_by("created_at", "id")
+    if children:
+        print()
+        print_table(("child", "task", "engine", "phase"), [(str(c.id), c.task, c.engine, c.phase) for c in children])
+    events = Event.objects.filter(execution_id=id_).order_by("id")
+    if events:
+        print()
+        print_table(("at", "event", "why"), [(when(item.at), item.kind, item.detail) for item in events])
 
 
 def _short(text: str) -> str:

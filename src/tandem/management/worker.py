@@ -30,13 +30,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="prefork",
         help="prefork can kill a body that is past its time limit or will not stop; threads cannot",
     )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=25.0,
+        metavar="SECONDS",
+        help="after SIGTERM, how long bodies may run on before their executions are handed back (default: 25)",
+    )
     parser.add_argument("--hostname", metavar="NAME", help="Celery's node name, such as emails@%%h")
     parser.add_argument("--loglevel", choices=_LEVELS, default="warning")
     parser.add_argument("--events", action="store_true", help="send task events from the start, for Flower")
 
 
 def handle(options: dict[str, Any]) -> None:
-    """Run a Celery worker until SIGTERM: running bodies end, prefetched messages go back."""
+    """Run a Celery worker until SIGTERM: bodies end or are handed back, prefetched messages go back."""
     configuration = backend_of(options).configuration
     queues = _queues(options.get("queues"), configuration)
     concurrency = options.get("concurrency")
@@ -47,6 +54,7 @@ def handle(options: dict[str, Any]) -> None:
         from celery import concurrency as pools  # noqa: PLC0415  # an extra of the distribution
 
         from tandem.engines.celery.app import app_of, install, options_of  # noqa: PLC0415  # as above
+        from tandem.engines.celery.worker import end_within  # noqa: PLC0415  # as above
     except ImportError as error:
         raise CommandError(
             f"The Celery engine is not installed ({error}): pip install 'django-tandem[celery]'"
@@ -54,6 +62,7 @@ def handle(options: dict[str, Any]) -> None:
     quieten(options["loglevel"].upper())
     app = app_of(options_of(configuration), configuration.queues, worker=True)
     install(app, configuration)
+    end_within(app, options["grace"])
     worker = app.Worker(
         hostname=_node_name(options.get("hostname")),
         pool_cls=pools.get_implementation(options["pool"]),

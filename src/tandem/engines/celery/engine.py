@@ -17,6 +17,7 @@ from tandem.engines.celery.lists import Lists, step_of
 from tandem.engines.celery.message import Messages
 from tandem.engines.celery.sweep import EPOCH_KEY, Sweep
 from tandem.exceptions import ConfigurationError
+from tandem.ledger.waking import Waiter
 
 __all__ = ["CeleryEngine"]
 
@@ -96,6 +97,9 @@ class CeleryEngine:
 
         Celery's workers would keep revoked ids in memory, and swallow a later retry of the same execution.
         """
+
+    def wake(self, waiting: Sequence[Waiter]) -> None:
+        """Nothing waits in a broker: what can go on is queued, and due."""
 
     def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
         """Always empty: a list does not say who is on it without being read whole. `sweep` finds what is lost."""

@@ -6,6 +6,7 @@ from typing import Any
 from tandem.attempt import Attempt, Place
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
+from tandem.waiting import Hold
 
 __all__ = ["AsyncCeleryJournal", "CeleryJournal"]
 
@@ -28,6 +29,11 @@ class CeleryJournal:
             raise attempt.end(f"it sleeps for {seconds:.1f} s")
         attempt.learn(ledger.execute(statements.resume(attempt.claim, lease=attempt.lease)))
 
+    def hold(self, attempt: Attempt, hold: Hold) -> None:
+        """Give up the lease, and end the attempt; the relay sends the execution again when it can go on."""
+        if not hold.over and ledger.execute(hold.statement(attempt)):
+            raise attempt.end(f"it waits for {hold.place.label}")
+
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
         """Nothing else mirrors progress: pages read the ledger."""
 
@@ -46,6 +52,11 @@ class AsyncCeleryJournal:
         if await ledger.aexecute(attempt.suspend(place, seconds)):
             raise attempt.end(f"it sleeps for {seconds:.1f} s")
         attempt.learn(await ledger.aexecute(statements.resume(attempt.claim, lease=attempt.lease)))
+
+    async def hold(self, attempt: Attempt, hold: Hold) -> None:
+        """As `CeleryJournal.hold`."""
+        if not hold.over and await ledger.aexecute(hold.statement(attempt)):
+            raise attempt.end(f"it waits for {hold.place.label}")
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
         """As `CeleryJournal.progressed`."""

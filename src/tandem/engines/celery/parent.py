@@ -151,10 +151,15 @@ class Parent:
             )
             self.runner.expire(attempt)
 
-    def release_all(self) -> None:
-        """End the leases of what still runs while the worker goes down."""
-        for id_ in {key[0] for key in _active()}:
-            ledger.execute(statements.release_of_dead(id=id_, worker=self.runner.worker))
+    def hand_back_all(self) -> None:
+        """Queue again what children still run, and kill them: the worker goes down."""
+        running = _active()
+        if not running:
+            return
+        handed = ledger.execute(statements.hand_back([key[0] for key in running], worker=self.runner.worker))
+        logger.warning("%d execution(s) did not end in time and are handed back.", handed)
+        for _, pid, _ in running:
+            self.pool.terminate_job(pid, signal.SIGKILL)
 
 
 def _active() -> set[_Key]:

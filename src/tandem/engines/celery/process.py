@@ -16,6 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from tandem.attempt import Attempt
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
 from tandem.exceptions import LedgerNotMigrated, TimeLimitExceeded
+from tandem.ledger import celery as rows
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.runner import Outcome, Runner
@@ -145,6 +146,14 @@ class Process:
             body.expiry = body.loop.run_in_executor(None, self.runner.expire, attempt)
             attempt.end("the time limit is over")
             body.task.cancel()
+
+    def hand_back_all(self) -> int:
+        """Queue again what threads still run; their bodies end at their next context call. Answers how many."""
+        left = self.runner.running.attempts()
+        for attempt in left:
+            attempt.end("the process ends")
+        ids = [attempt.claim.id for attempt in left]
+        return ledger.execute(rows.hand_back(ids, worker=self.worker)) if ids else 0
 
     def close(self) -> None:
         """Close what this thread holds."""

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from tandem.heartbeat import Heartbeat
 from tandem.ledger import connection as ledger
 from tandem.runner import Runner, tidy_connections
 
-__all__ = ["connect", "process_of"]
+__all__ = ["connect", "end_within", "process_of"]
 
 logger = logging.getLogger("tandem.celery")
 
@@ -33,6 +34,7 @@ class _Worker:
     configuration: Configuration
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     parent_pid: int = field(default_factory=os.getpid)
+    grace: float = 25.0
     process: Process | None = None
     heartbeat: Heartbeat | None = None
     parent: Parent | None = None
@@ -90,6 +92,27 @@ class _Worker:
         if self.parent is not None:
             self.parent.failed(sender, task_id, exception)
 
+    def on_shutting_down(self, how: str, **_: Any) -> None:
+        """Give bodies until the grace time to end, or none in a cold shutdown; then hand their executions back."""
+        if os.getpid() != self.parent_pid or self.heartbeat is None:
+            return
+        timer = threading.Timer(self.grace if how == "Warm" else 0.0, self._hand_back)
+        timer.daemon = True
+        timer.start()
+
+    def _hand_back(self) -> None:
+        try:
+            if self.parent is not None:
+                self.parent.hand_back_all()
+            elif self.process is not None and self.process.hand_back_all():
+                # Python cannot end a thread: the process goes with what is left of its bodies.
+                logging.shutdown()
+                os._exit(0)
+        except psycopg.Error as error:
+            logger.warning("Executions could not be handed back (%s); their leases run out.", error)
+        finally:
+            ledger.close()
+
     def on_shutdown(self, sender: Any, **_: Any) -> None:
         """Hand back what did not end, and stop; Celery itself puts prefetched messages back."""
         if sender.app is not self.app or os.getpid() != self.parent_pid:
@@ -98,10 +121,7 @@ class _Worker:
             self.heartbeat.stop()
         if self.parent is not None:
             self.parent.stop()
-            try:
-                self.parent.release_all()
-            except psycopg.Error as error:
-                logger.warning("Leases could not be handed back (%s); they run out.", error)
+            self._hand_back()
         ledger.close()
 
 
@@ -113,11 +133,17 @@ def connect(app: Any, configuration: Configuration) -> None:
     if app in _workers:
         return
     worker = _workers[app] = _Worker(app=app, configuration=configuration)
+    signals.worker_shutting_down.connect(worker.on_shutting_down, weak=False)
     signals.worker_init.connect(worker.on_init, weak=False)
     signals.worker_process_init.connect(worker.on_child, weak=False)
     signals.worker_ready.connect(worker.on_ready, weak=False)
     signals.task_failure.connect(worker.on_failure, weak=False)
     signals.worker_shutdown.connect(worker.on_shutdown, weak=False)
+
+
+def end_within(app: Any, seconds: float) -> None:
+    """Set how long bodies may run on after SIGTERM before their executions are handed back (25 s unless set)."""
+    _workers[app].grace = seconds
 
 
 def process_of(app: Any) -> Process:

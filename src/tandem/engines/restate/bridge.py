@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import restate
 from restate.exceptions import SdkInternalBaseException, TerminalError
@@ -19,6 +19,7 @@ from restate.server_context import DisconnectedException
 __all__ = ["Done", "Durable"]
 
 _CANCELLED: Final = 409
+_LOOK_AGAIN_SECONDS: Final = 5.0
 _OPTIONS: Final = restate.RunOptions[Any](serde=JsonSerde[Any]())
 
 
@@ -56,8 +57,18 @@ class _Run:
 
 @dataclass(slots=True)
 class _Sleep:
-    until: float
-    future: Awaitable[None] | None
+    """What the handler waits for once the body has ended: a time (None: none), or a wake before it."""
+
+    until: float | None
+    futures: dict[str, Any]
+
+
+@dataclass(slots=True)
+class _Held:
+    """What the journal has of one wait: a timer where it gives up, and what wakes it. Once woken, it stays so."""
+
+    awakeable: str
+    futures: dict[str, Any]
 
 
 class Durable:
@@ -71,6 +82,7 @@ class Durable:
         self.cancelled = False
         self.sleeping: _Sleep | None = None
         self._place = 0
+        self._held: dict[int, _Held] = {}
         self._failed: _Run | None = None
 
     def restart(self) -> None:
@@ -129,7 +141,8 @@ class Durable:
         if self._place > self.issued:
             future = self.context.sleep(timedelta(seconds=max(0.0, seconds)))
             self.issued += 1
-        self.sleeping = _Sleep(time.monotonic() + seconds, future) if seconds > 0 else None
+        futures = {} if future is None else {"time": future}
+        self.sleeping = _Sleep(time.monotonic() + seconds, futures) if seconds > 0 else None
 
     async def begin_sleep(self, seconds: float) -> bool:
         """As `sleep`; False where the attempt is over."""
@@ -142,24 +155,58 @@ class Durable:
             return False
         return True
 
+    async def begin_hold(self, position: int, seconds: float | None) -> str | None:
+        """Put a wait at the body's nth call into the journal, once, and answer what wakes it; None where all is over.
+
+        `seconds` is how long it waits at most: whether it does at all is the same on every attempt.
+        """
+        if not await self._close_failed():
+            return None
+        held = self._held.get(position)
+        if held is None:
+            try:
+                awakeable, woken = cast("tuple[str, Any]", self.context.awakeable())
+                futures = {"woken": woken}
+                if seconds is not None:
+                    futures["time"] = self.context.sleep(timedelta(seconds=max(0.0, seconds)))
+            except Exception as error:  # noqa: BLE001  # as in step()
+                self.over = error
+                return None
+            held = self._held[position] = _Held(awakeable, futures)
+        return held.awakeable
+
+    def hold(self, position: int, seconds: float | None) -> None:
+        """Have the handler wait for it, once the body has ended."""
+        until = None if seconds is None else time.monotonic() + seconds
+        self.sleeping = _Sleep(until, self._held[position].futures)
+
     @property
     def sleeps_for(self) -> float:
         """Seconds that are left of the sleep in hand."""
-        return 0.0 if self.sleeping is None else max(0.0, self.sleeping.until - time.monotonic())
+        if self.sleeping is None or self.sleeping.until is None:
+            return 0.0
+        return max(0.0, self.sleeping.until - time.monotonic())
 
     async def wait(self) -> None:
         """Wait for the sleep in hand. Raises what the SDK raises: suspended, disconnected, or cancelled."""
         sleeping, self.sleeping = self.sleeping, None
         if sleeping is None:
             return
-        try:
-            if sleeping.future is not None:
-                await sleeping.future
-        except TerminalError:
-            self.cancelled = True
+        woken_by = "time"
+        if sleeping.futures:
+            try:
+                woken_by, _ = await restate.select(**sleeping.futures)
+            except TerminalError as error:
+                # One that is no cancel is somebody's rejection of the awakeable: the ledger says what is so.
+                self.cancelled = error.status_code == _CANCELLED
+                woken_by = "woken"
+        if woken_by == "woken":
+            # It is spent: should the body find nothing, it must not come straight back here for ever.
+            sleeping.futures.pop("woken", None)
             return
+        until = time.monotonic() + _LOOK_AGAIN_SECONDS if sleeping.until is None else sleeping.until
         # The ledger's clock and the runtime's may differ by a little: its `due_at` is what the body asks for.
-        await asyncio.sleep(max(0.0, sleeping.until - time.monotonic()))
+        await asyncio.sleep(max(0.0, until - time.monotonic()))
 
     async def close(self) -> None:
         """Leave nothing behind that waits."""

@@ -13,11 +13,12 @@ from tandem.engines.breaker import Breaker
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Query, Requests, RestateRefused
 from tandem.engines.restate.pipeline import Pipeline
+from tandem.engines.restate.reconcile import Reconciler
 from tandem.engines.restate.targets import Target, problems, target_of
 from tandem.exceptions import BrokerUnavailable, UnknownTask
-from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
+from tandem.ledger.waking import Waiter
 from tandem.registry import registered_tasks
 
 __all__ = ["RestateEngine"]
@@ -25,9 +26,7 @@ __all__ = ["RestateEngine"]
 logger = logging.getLogger("tandem.restate")
 
 _CALLER_SECONDS: Final = 2.0
-_ASKED: Final = 200
 _REFUSED_SECONDS: Final = 5.0
-_LONGEST_AGE: Final = 3600.0
 _SERVER_ERROR: Final = 500
 
 
@@ -56,7 +55,7 @@ class RestateEngine:
         self._breaker = Breaker(seconds=self.options.breaker_seconds)
         self._lock = threading.Lock()
         self._made: _Connections | None = None
-        self._age = 0.0
+        self._reconciler = Reconciler(requests=Requests(options=self.options), ask=self._ask, inspect=self.inspect)
 
     def epoch(self) -> str | None:
         """None: Restate keeps what it took; what it lost is found by asking."""
@@ -113,18 +112,43 @@ class RestateEngine:
     def cancel(self, batch: Sequence[Reference]) -> None:
         """Cancel their invocations, through the admin API: what waits there ends at once, what runs is told.
 
-        What has ended, or never arrived, is left as it is. Raises `BrokerUnavailable`, `RestateRefused`.
+        What has ended, or never arrived, is left as it is. Raises `BrokerUnavailable`.
         """
-        known = ledger.execute(rows.invocations([reference.id for reference in batch]))
 
-        def cancel(reference: Reference) -> bool:
-            invocation = known.get(reference.id)
-            if invocation is None:
-                invocation = self._ask(self._requests.lookup(target_of(reference.task), _key(reference)))
-            return self._ask(self._requests.cancel(invocation))
+        def cancel(reference: Reference) -> None:
+            try:
+                self._ask(self._requests.cancel(reference.invocation or self._invocation_of(reference)))
+            except (RestateRefused, UnknownTask) as error:
+                logger.warning("%s was cancelled, but its invocation was not: %s", reference.id, error)
 
-        for _ in self._each(cancel, batch):
-            pass
+        self._each(cancel, batch)
+
+    def _invocation_of(self, reference: Reference) -> str:
+        return self._ask(self._requests.lookup(target_of(reference.task), _key(reference)))
+
+    def wake(self, waiting: Sequence[Waiter]) -> None:
+        """Resolve what their invocations wait for; those whose invocation is gone are sent anew.
+
+        Raises `BrokerUnavailable`.
+        """
+        suspects = [
+            rows.Suspect(
+                id=waiter.id,
+                task=waiter.task,
+                queue=waiter.queue,
+                priority=waiter.priority,
+                dispatch=waiter.dispatch,
+                fence=waiter.fence,
+            )
+            for waiter in waiting
+        ]
+        gone = {suspect.id for suspect in self._reconciler.lost(suspects)}
+        for waiter in waiting:
+            if waiter.awakeable is not None and waiter.id not in gone:
+                try:
+                    self._ask(self._requests.resolve(waiter.awakeable))
+                except RestateRefused as error:
+                    logger.warning("%s could go on, but its invocation was not woken: %s", waiter.id, error)
 
     def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
         """Ask what Restate knows of these; raises `BrokerUnavailable`."""
@@ -135,22 +159,8 @@ class RestateEngine:
         return {reference.id: state for reference, state in zip(batch, self._each(ask, batch), strict=True)}
 
     def sweep(self, *, lease: float) -> int:
-        """Ask about rows that should have moved on, at most 200 a round, and make due what Restate no longer has.
-
-        Who was seen alive is asked again after `lease` seconds; when a round is full that age grows, so that all
-        get their turn. Raises `BrokerUnavailable`.
-        """
-        self._age = max(self._age, lease)
-        queues = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == self.name]
-        lost = 0
-        full = False
-        for queue in queues:
-            limit = max(1, _ASKED // len(queues))
-            suspects = ledger.execute(rows.suspects(queue=queue, age=self._age, lease=lease, limit=limit))
-            full = full or len(suspects) == limit
-            lost += self._settle(suspects)
-        self._age = min(self._age * 1.5, _LONGEST_AGE) if full else max(self._age / 1.5, lease)
-        return lost
+        """Put right what Restate no longer has, at most 200 rows a round; raises `BrokerUnavailable`."""
+        return self._reconciler.run(lease)
 
     def problems(self) -> list[str]:
         """Say which tasks' names keep them from being served."""
@@ -194,29 +204,6 @@ class RestateEngine:
 
     def _ours(self, alias: str) -> bool:
         return alias == self.configuration.alias
-
-    def _settle(self, suspects: Sequence[rows.Suspect]) -> int:
-        """Act on what Restate says of a few rows; answers how many are due again."""
-        references: dict[rows.Suspect, Reference] = {}
-        for suspect in suspects:
-            try:
-                target_of(suspect.task)
-            except UnknownTask as error:
-                logger.error("%s", error)  # noqa: TRY400  # as above
-                continue
-            references[suspect] = Reference(
-                id=suspect.id,
-                task=suspect.task,
-                queue=suspect.queue,
-                priority=suspect.priority,
-                dispatch=suspect.dispatch,
-            )
-        states = self.inspect(list(references.values()))
-        lost = {item: states[item.id].kind == "ended" for item in references if states[item.id].kind != "alive"}
-        alive = [item.id for item in suspects if item not in lost]
-        if alive:
-            ledger.execute(rows.seen_alive(alive))
-        return ledger.execute(rows.send_again(lost)) if lost else 0
 
     def _ask[T](self, query: Query[T]) -> T:
         self._breaker.check()

@@ -20,6 +20,7 @@ from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.targets import HEADER
 from tandem.exceptions import LedgerNotMigrated
+from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
 from tandem.ledger import statements
@@ -193,7 +194,7 @@ class _Handling:
             raise error
         if self.durable.cancelled:
             # As on every engine: what sleeps is cancelled where it is.
-            await asyncio.to_thread(ledger.execute, statements.cancel_waiting(id=self.id, by="restate"))
+            await asyncio.to_thread(ledger.execute, cancelling.cancel(id=self.id, by="restate"))
 
 
 async def _quietly(call: Coroutine[Any, Any, None]) -> BaseException | None:

@@ -14,6 +14,7 @@ from tandem.exceptions import AttemptOver
 from tandem.heartbeat import Running
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
+from tandem.waiting import Hold
 
 __all__ = ["LoopJournal", "ThreadJournal"]
 
@@ -92,12 +93,26 @@ class ThreadJournal(_Journal):
         if seconds > 0:
             raise attempt.end(f"asleep for {seconds:.1f} s")
 
+    def hold(self, attempt: Attempt, hold: Hold) -> None:
+        """Give up the lease and end the body; it is run again when something came, or the wait gives up."""
+        position = hold.place.position
+        done = self._call(self._begin_hold(position, hold.seconds))
+        if not isinstance(done, Done):
+            raise self._over()
+        if not hold.over and ledger.execute(hold.statement(attempt, awakeable=done.value)):
+            self._post(lambda seconds: self.durable.hold(position, seconds), hold.seconds)
+            raise attempt.end(f"it waits for {hold.place.label}")
+
     def end(self) -> None:
         """Wake a body that waits in a call: its attempt is over."""
         self._inbox.put(None)
 
     async def _begin_sleep(self, seconds: float) -> Done | None:
         return Done() if await self.durable.begin_sleep(seconds) else None
+
+    async def _begin_hold(self, position: int, seconds: float | None) -> Done | None:
+        awakeable = await self.durable.begin_hold(position, seconds)
+        return None if awakeable is None else Done(awakeable)
 
     async def _perform(self) -> Done:
         future: asyncio.Future[Done] = self._loop.create_future()
@@ -169,6 +184,16 @@ class LoopJournal(_Journal):
             raise self._over()
         if seconds > 0:
             raise attempt.end(f"asleep for {seconds:.1f} s")
+
+    async def hold(self, attempt: Attempt, hold: Hold) -> None:
+        """As `ThreadJournal.hold`."""
+        position = hold.place.position
+        awakeable = None if self.durable.over else await self.durable.begin_hold(position, hold.seconds)
+        if awakeable is None:
+            raise self._over()
+        if not hold.over and await ledger.aexecute(hold.statement(attempt, awakeable=awakeable)):
+            self.durable.hold(position, hold.seconds)
+            raise attempt.end(f"it waits for {hold.place.label}")
 
 
 def _run(action: Callable[[], Any]) -> Done:

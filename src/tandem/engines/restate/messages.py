@@ -203,6 +203,20 @@ class Requests:
 
         return self._admin(f"/invocations/{quote(invocation, safe='')}/cancel", read, method="PATCH")
 
+    def paused(self, *, limit: int) -> Query[list[dict[str, Any]]]:
+        """Read paused invocations: `id`, and the key it was sent with, in one of two columns."""
+        return self.sql(
+            f"SELECT id, idempotency_key, target_service_key FROM sys_invocation WHERE status = 'paused' LIMIT {limit}"
+        )
+
+    def resume(self, invocation: str) -> Query[None]:
+        """Have a paused invocation go on."""
+        return self._admin(f"/invocations/{quote(invocation, safe='')}/resume", _nothing, method="PATCH")
+
+    def resolve(self, awakeable: str) -> Query[None]:
+        """Resolve an awakeable; one that is resolved already stays so."""
+        return self._ingress(f"/restate/awakeables/{quote(awakeable, safe='')}/resolve", _nothing, content=b"null")
+
     def sql(self, query: str) -> Query[list[dict[str, Any]]]:
         """Query Restate's tables; columns that are null are left out of a row."""
         return self._admin(

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "show": "show one execution",
     "list": "list executions",
     "cancel": "cancel executions",
+    "signal": "send a signal to an execution that waits for one",
     "retry": "run ended or parked executions again",
     "prune": "delete old executions",
     "check": "say what is misconfigured or unreachable",

@@ -1,0 +1,92 @@
+"""What a person asks of an execution: cancel it, retry it, send it a signal."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from uuid import UUID
+
+from django.db import connections, transaction
+from django.tasks.exceptions import TaskResultDoesNotExist
+
+from tandem import registry
+from tandem.arguments import encodable
+from tandem.engines.base import Engine, Reference
+from tandem.ledger import cancel as cancelling
+from tandem.ledger import connection as ledger
+from tandem.ledger import manual, waking
+from tandem.router import Router, requirements
+from tandem.transactions import send_after_commit
+
+__all__ = ["cancel", "retry", "signal"]
+
+_TRIES = 3
+
+
+def cancel(result_id: str, *, by: str | None) -> Literal["cancelled", "requested", "finished"]:
+    """Stop an execution and its unfinished children; see `TandemBackend.cancel`."""
+    id_ = _uuid(result_id)
+    for _ in range(_TRIES):
+        done = ledger.execute_in_transaction(cancelling.cancel(id=id_, by=by))
+        if done.phase is None:
+            raise TaskResultDoesNotExist(result_id)
+        if done.stopped:
+            if done.parent is not None:
+                _after_commit(done.parent, children=True)
+            return "cancelled"
+        if done.asked:
+            return "requested"
+        if done.phase in {"succeeded", "failed", "dead", "cancelled"}:
+            return "finished"
+        # Claimed, or let go, between the look and the write.
+    return "requested"
+
+
+def retry(result_id: str, *, engine: str | None, router: Router, engines: Mapping[str, Engine]) -> None:
+    """Run an execution again from its last finished step; see `TandemBackend.retry`."""
+    id_ = _uuid(result_id)
+    found = ledger.execute_in_transaction(manual.phase_of(id_))
+    if found is None:
+        raise TaskResultDoesNotExist(result_id)
+    task = registry.resolve(found.task)
+    if engine is not None:
+        router.decide(router.facts(task=found.task, key=result_id, requires=requirements(task), pinned=engine))
+    row = ledger.execute_in_transaction(manual.retry(id=id_, engine=engine))
+    if row is None:
+        raise ValueError(
+            f"{found.task} {result_id} is {found.phase}: only failed, dead, cancelled, parked or held executions"
+            " can be retried."
+        )
+    reference = Reference(id=row.id, task=row.task, queue=row.queue, priority=row.priority, dispatch=row.dispatch)
+    send_after_commit(engines, row.engine, [reference])
+
+
+def signal(result_id: str, name: str, payload: Any, *, by: str | None, limit: int) -> None:
+    """Send a signal to an execution; see `TandemBackend.signal`."""
+    id_ = _uuid(result_id)
+    if not 0 < len(name) <= 200:  # noqa: PLR2004  # the column's length
+        raise ValueError(f"A signal's name must have 1 to 200 characters, not {len(name)}.")
+    value = encodable(payload, what=f"The payload of signal {name!r}", limit=limit)
+    if not ledger.execute_in_transaction(waking.send_signal(id=id_, name=name, payload=value, by=by)):
+        found = ledger.execute_in_transaction(manual.phase_of(id_))
+        if found is None:
+            raise TaskResultDoesNotExist(result_id)
+        raise ValueError(f"{found.task} {result_id} is {found.phase}: no signal can reach it any more.")
+    _after_commit(id_, children=False)
+
+
+def _after_commit(id_: UUID, *, children: bool) -> None:
+    """Wake an execution once the caller's transaction has committed: it locks its row only for that moment."""
+
+    def wake() -> None:
+        ledger.execute_in_transaction(waking.wake_parent(id_) if children else waking.wake(id_))
+
+    if connections[ledger.LEDGER_DATABASE].in_atomic_block:
+        transaction.on_commit(wake, using=ledger.LEDGER_DATABASE)
+    else:
+        wake()
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise TaskResultDoesNotExist(text) from None

@@ -1,0 +1,123 @@
+"""Putting right what the ledger and Restate disagree on: killed, paused, purged or never arrived."""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from tandem.engines.base import Reference, State
+from tandem.engines.restate.messages import Requests, RestateRefused
+from tandem.engines.restate.targets import target_of
+from tandem.exceptions import UnknownTask
+from tandem.ledger import agenda
+from tandem.ledger import connection as ledger
+from tandem.ledger import restate as rows
+
+__all__ = ["Reconciler"]
+
+logger = logging.getLogger("tandem.restate")
+
+_ASKED: Final = 200
+_PAUSED_SECONDS: Final = 20.0
+_LONGEST_AGE: Final = 3600.0
+
+
+@dataclass(kw_only=True)
+class Reconciler:
+    """Asks Restate about rows that should have moved on, and records what it put right with the reason.
+
+    `ask` makes one request, `inspect` asks what became of references; both raise `BrokerUnavailable`.
+    """
+
+    requests: Requests
+    ask: Callable[[Any], Any]
+    inspect: Callable[[Sequence[Reference]], dict[UUID, State]]
+    _age: float = 0.0
+    _looked_at: float = float("-inf")
+
+    def run(self, lease: float) -> int:
+        """Ask about rows that should have moved on, at most 200 a round, and make due what Restate no longer has.
+
+        Who was seen alive is asked again after `lease` seconds; when a round is full that age grows, so that all
+        get their turn. Raises `BrokerUnavailable`.
+        """
+        if time.monotonic() - self._looked_at >= _PAUSED_SECONDS:
+            self._resume_paused()
+            self._looked_at = time.monotonic()
+        self._age = max(self._age, lease)
+        queues = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == "restate"]
+        lost = 0
+        full = False
+        for queue in queues:
+            limit = max(1, _ASKED // len(queues))
+            suspects = ledger.execute(rows.suspects(queue=queue, age=self._age, lease=lease, limit=limit))
+            full = full or len(suspects) == limit
+            lost += self._settle(suspects)
+        self._age = min(self._age * 1.5, _LONGEST_AGE) if full else max(self._age / 1.5, lease)
+        return lost
+
+    def _settle(self, suspects: Sequence[rows.Suspect]) -> int:
+        """Act on what Restate says of a few rows; answers how many are due again."""
+        lost = set(self.lost(suspects))
+        alive = [item.id for item in suspects if item not in lost]
+        if alive:
+            ledger.execute(rows.seen_alive(alive))
+        return len(lost)
+
+    def lost(self, suspects: Sequence[rows.Suspect]) -> list[rows.Suspect]:
+        """Make due again those whose invocation has ended, or is not known."""
+        references: dict[rows.Suspect, Reference] = {}
+        for suspect in suspects:
+            try:
+                target_of(suspect.task)
+            except UnknownTask as error:
+                logger.error("%s", error)  # noqa: TRY400  # as above
+                continue
+            references[suspect] = Reference(
+                id=suspect.id,
+                task=suspect.task,
+                queue=suspect.queue,
+                priority=suspect.priority,
+                dispatch=suspect.dispatch,
+            )
+        states = self.inspect(list(references.values()))
+        lost = {item: _fate(states[item.id]) for item in references if states[item.id].kind != "alive"}
+        if lost:
+            ledger.execute(rows.send_again(lost))
+        return list(lost)
+
+    def _resume_paused(self) -> None:
+        """Have paused invocations go on whose executions have not ended: the runtime itself never pauses ours."""
+        paused: dict[UUID, tuple[int, str]] = {}
+        for row in self.ask(self.requests.paused(limit=_ASKED)):
+            id_, _, dispatch = str(row.get("idempotency_key") or row.get("target_service_key")).rpartition(".")
+            if dispatch.isdecimal() and (found := _uuid(id_)) is not None:
+                paused[found] = (int(dispatch), str(row["id"]))
+        resumed: list[UUID] = []
+        for found, current in ledger.execute(rows.unfinished(list(paused))).items() if paused else ():
+            dispatch_of_paused, invocation = paused[found]
+            if dispatch_of_paused != current:
+                continue
+            try:
+                self.ask(self.requests.resume(invocation))
+                resumed.append(found)
+            except RestateRefused as error:
+                logger.warning("The invocation of %s is paused, and was not resumed: %s", found, error)
+        if resumed:
+            ledger.execute(rows.reconciled(resumed, reason="its invocation was paused: resumed"))
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _fate(state: State) -> tuple[bool, str]:
+    """Whether an invocation has ended, and what to record of it."""
+    if state.kind == "absent":
+        return False, "Restate does not know its invocation: it never arrived, or was purged"
+    return True, f"its invocation ended without it ({state.detail or 'killed, or answered by itself'})"

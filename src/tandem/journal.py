@@ -1,0 +1,49 @@
+"""What an engine decides for a body: how a step's closure is run, and how it waits."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from tandem.attempt import Attempt, Place
+from tandem.waiting import Hold
+
+__all__ = ["AsyncJournal", "Journal"]
+
+
+class Journal(Protocol):
+    """What an engine does with a sync body's durable calls."""
+
+    def step(self, place: Place, action: Callable[[], Any]) -> Any:
+        """Run `action` on the body's thread, or answer what an earlier attempt's journal has of it."""
+        ...
+
+    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+        """Wait `seconds` (0 or less: it is over), or suspend and raise `AttemptOver`."""
+        ...
+
+    def hold(self, attempt: Attempt, hold: Hold) -> None:
+        """Suspend and raise `AttemptOver`; or return: the hold is over, something came, or a cancel was asked for."""
+        ...
+
+    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
+        """Hear of progress that was written, to mirror it where the engine has readers."""
+        ...
+
+
+class AsyncJournal(Protocol):
+    """What an engine does with an async body's durable calls."""
+
+    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
+        """As `Journal.step`, awaited on the body's loop."""
+        ...
+
+    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+        """As `Journal.sleep`, awaited."""
+        ...
+
+    async def hold(self, attempt: Attempt, hold: Hold) -> None:
+        """As `Journal.hold`, awaited."""
+        ...
+
+    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
+        """As `Journal.progressed`; must not block the loop."""
+        ...

@@ -1,0 +1,49 @@
+"""The relays' bell: PostgreSQL's notifications, so that what is due at once is not found by polling alone."""
+
+import logging
+from typing import Any, Final
+
+import psycopg
+
+from tandem.ledger.connection import connection_parameters
+from tandem.ledger.waking import CHANNEL
+
+__all__ = ["Bell"]
+
+# A timeout of 0 would have psycopg wait without end.
+_SHORTEST: Final = 0.001
+
+logger = logging.getLogger("tandem.relay")
+
+
+class Bell:
+    """Listens on a connection of its own; one thread uses it.
+
+    A pooler in transaction mode cannot listen: the bell then never rings, and polling is what is left.
+    """
+
+    def __init__(self) -> None:
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it rings, for at most `seconds`; False, at once, where the database does not answer."""
+        try:
+            connection = self._connection
+            if connection is None or connection.closed:
+                connection = psycopg.connect(**connection_parameters(), autocommit=True)
+                self._connection = connection
+                connection.execute(f"LISTEN {CHANNEL}".encode())
+            # What else rang meanwhile is answered by the same round.
+            for _ in connection.notifies(timeout=max(seconds, _SHORTEST), stop_after=1):
+                pass
+        except psycopg.Error as error:
+            logger.debug("The bell is broken (%s).", error)
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Stop listening; the next wait listens again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

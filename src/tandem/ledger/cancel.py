@@ -1,0 +1,92 @@
+"""Cancelling: an execution with all its unfinished children, and the engines that are still to be told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from tandem.ledger.events import note
+from tandem.ledger.statements import Statement
+
+__all__ = ["Cancelled", "Untold", "cancel", "told", "untold"]
+
+# What nobody holds ends at once; what runs is asked to. Restate keeps an invocation for what waits there.
+CANCEL: Final = f"""
+WITH RECURSIVE family AS (
+    SELECT id FROM tandem_execution WHERE id = %(id)s
+    UNION ALL
+    SELECT child.id FROM tandem_execution AS child JOIN family ON child.parent = family.id
+    WHERE child.outcome IS NULL
+), seen AS (
+    SELECT execution.id, execution.phase FROM tandem_execution AS execution JOIN family USING (id)
+), stopped AS (
+    UPDATE tandem_execution AS execution
+    SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL,
+        cancel_requested_at = now(), cancelled_by = %(by)s
+    FROM seen WHERE execution.id = seen.id AND execution.phase NOT IN ('running', 'succeeded', 'failed', 'dead', 'cancelled')
+    RETURNING execution.id, execution.engine, execution.parent, execution.dispatch, execution.invocation, seen.phase
+), asked AS (
+    UPDATE tandem_execution AS execution
+    SET cancel_requested_at = COALESCE(cancel_requested_at, now()), cancelled_by = COALESCE(cancelled_by, %(by)s)
+    FROM seen WHERE execution.id = seen.id AND execution.phase = 'running'
+    RETURNING execution.id
+), untold AS (
+    INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
+    SELECT id, engine, dispatch, invocation FROM stopped WHERE engine = 'restate'
+    RETURNING pg_notify('tandem_relay', '')
+), noted AS ({note("stopped", kind="cancelled", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while ' || phase")}
+), noted_too AS ({note("asked", kind="cancel asked for", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while running'")}
+)
+SELECT (SELECT count(*) FROM stopped WHERE id = %(id)s), (SELECT count(*) FROM asked WHERE id = %(id)s),
+       (SELECT parent FROM stopped WHERE id = %(id)s), (SELECT phase FROM seen WHERE id = %(id)s),
+       (SELECT count(*) FROM untold)
+"""
+
+UNTOLD: Final = """
+SELECT nudge.id, execution.id, execution.task, nudge.dispatch, nudge.invocation
+FROM tandem_nudge AS nudge JOIN tandem_execution AS execution ON execution.id = nudge.execution_id
+WHERE nudge.engine = %(engine)s ORDER BY nudge.id LIMIT %(limit)s
+"""
+
+TOLD: Final = "DELETE FROM tandem_nudge WHERE id = ANY(%(ids)s::bigint[]) RETURNING id"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cancelled:
+    """What a cancel did. `phase` is what it was before, None where there is no such execution."""
+
+    stopped: bool
+    asked: bool
+    parent: UUID | None
+    phase: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Untold:
+    """An execution whose engine is still to be told that it was cancelled."""
+
+    nudge: int
+    id: UUID
+    task: str
+    dispatch: int
+    invocation: str | None
+
+
+def cancel(*, id: UUID, by: str | None) -> Statement[Cancelled]:  # noqa: A002  # the column
+    """End an execution and its unfinished children where nobody holds them, and ask those that run to stop."""
+    return Statement(
+        "cancel",
+        CANCEL,
+        {"id": id, "by": by},
+        lambda rows: Cancelled(stopped=bool(rows[0][0]), asked=bool(rows[0][1]), parent=rows[0][2], phase=rows[0][3]),
+    )
+
+
+def untold(*, engine: str, limit: int) -> Statement[Sequence[Untold]]:
+    """Read whom an engine is still to be told of."""
+    return Statement("untold", UNTOLD, {"engine": engine, "limit": limit}, lambda rows: [Untold(*row) for row in rows])
+
+
+def told(ids: Sequence[int]) -> Statement[int]:
+    """Note that their engine knows."""
+    return Statement("told", TOLD, {"ids": list(ids)}, len)

@@ -1,0 +1,274 @@
+"""What an attempt reads and writes while its body waits, by name: for a signal, or for children.
+
+A wait is an open step, so that a replay knows where it stands. `wakes` on the execution closes the gap between
+looking and suspending: whatever a body may wait for raises it, and one that suspends says what it saw.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from tandem.ledger.attempt import HELD
+from tandem.ledger.rows import Checkpoint, Claim
+from tandem.ledger.statements import Rows, Statement
+
+__all__ = [
+    "Child",
+    "ChildEnd",
+    "Children",
+    "Received",
+    "answer_call",
+    "children",
+    "open_wait",
+    "receive",
+    "spawn",
+    "suspend_waiting",
+]
+
+RECHECK_SECONDS: Final = 60.0
+"""How often the relay looks at a waiting row that nobody woke: what a crash left unsaid comes out by then."""
+
+_STEP: Final = "execution_id = %(id)s AND name = %(name)s AND occurrence = %(occurrence)s"
+
+_HOLDER: Final = f"SELECT id, wakes, cancel_requested_at FROM tandem_execution WHERE {HELD}"
+
+# Consuming the signal and recording it is one statement: no crash can come between.
+RECEIVE: Final = f"""
+WITH holder AS ({_HOLDER}), open AS (
+    SELECT kind, result, finished_at FROM tandem_step WHERE {_STEP}
+), next AS (
+    SELECT signal.id FROM tandem_signal AS signal JOIN holder ON signal.execution_id = holder.id
+    WHERE signal.name = %(signal)s AND signal.consumed_at IS NULL
+      AND NOT EXISTS (SELECT FROM open WHERE kind <> 'waiting')
+    ORDER BY signal.id LIMIT 1
+), consumed AS (
+    UPDATE tandem_signal AS signal SET consumed_at = now() FROM next
+    WHERE signal.id = next.id AND signal.consumed_at IS NULL RETURNING signal.payload
+), written AS (
+    INSERT INTO tandem_step AS step (execution_id, name, occurrence, position, kind, result, started_at, finished_at,
+                                     fence, worker)
+    SELECT holder.id, %(name)s, %(occurrence)s, %(position)s, 'signal', consumed.payload, now(), now(), %(fence)s,
+           %(worker)s::text
+    FROM holder, consumed
+    ON CONFLICT (execution_id, name, occurrence) DO UPDATE
+    SET kind = 'wait', result = EXCLUDED.result, finished_at = now(), fence = EXCLUDED.fence, worker = EXCLUDED.worker
+    WHERE step.kind = 'waiting'
+    RETURNING kind, result
+), given_up AS (
+    UPDATE tandem_step SET kind = 'timeout', result = NULL, fence = %(fence)s, worker = %(worker)s::text FROM holder
+    WHERE {_STEP} AND kind = 'waiting' AND finished_at <= now() AND NOT EXISTS (SELECT FROM consumed)
+    RETURNING kind
+)
+SELECT (SELECT wakes FROM holder), (SELECT cancel_requested_at IS NOT NULL FROM holder),
+       COALESCE((SELECT kind FROM written), (SELECT kind FROM given_up), (SELECT kind FROM open)),
+       COALESCE((SELECT result FROM written), (SELECT result FROM open WHERE kind <> 'waiting')),
+       (SELECT EXTRACT(EPOCH FROM finished_at - now())::float8 FROM open)
+"""
+
+OPEN_WAIT: Final = f"""
+WITH holder AS ({_HOLDER}), written AS (
+    INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
+                             worker)
+    SELECT id, %(name)s, %(occurrence)s, %(position)s, 'waiting', %(signal)s, now(),
+           now() + %(seconds)s * interval '1 second', %(fence)s, %(worker)s::text
+    FROM holder
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
+       (SELECT cancel_requested_at IS NOT NULL FROM holder)
+"""
+
+SUSPEND_WAITING: Final = f"""
+WITH holder AS (
+    UPDATE tandem_execution
+    SET phase = 'waiting', lease_expires_at = NULL,
+        due_at = LEAST(now() + %(recheck)s * interval '1 second', (SELECT finished_at FROM tandem_step WHERE {_STEP}))
+    WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running' AND cancel_requested_at IS NULL AND wakes = %(wakes)s
+    RETURNING id
+), noted AS (
+    UPDATE tandem_step SET result = result || jsonb_build_object('awakeable', %(awakeable)s::text) FROM holder
+    WHERE {_STEP} AND kind IN ('waiting', 'calling') AND %(awakeable)s::text IS NOT NULL
+)
+SELECT count(*) FROM holder
+"""
+
+# Children are the relay's to send, as all that was never sent. A parent that is to be cancelled has none any more.
+SPAWN: Final = f"""
+WITH holder AS ({_HOLDER}), opened AS (
+    INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
+                             worker)
+    SELECT id, %(name)s, %(occurrence)s, %(position)s, 'calling', '{{}}', now(), NULL, %(fence)s, %(worker)s::text
+    FROM holder WHERE cancel_requested_at IS NULL
+    ON CONFLICT DO NOTHING RETURNING 1
+), born AS (
+    INSERT INTO tandem_execution (id, task, queue, priority, arguments, engine, reason, pinned, owner, parent, trace,
+                                  phase, due_at, created_at)
+    SELECT child.id, child.task, child.queue, child.priority, child.arguments, child.engine, child.reason, FALSE,
+           %(owner)s, holder.id, %(trace)s, child.phase, CASE WHEN child.phase = 'queued' THEN now() END,
+           clock_timestamp()
+    FROM holder, jsonb_to_recordset(%(children)s) AS child(id uuid, task text, queue text, priority int,
+                                                           arguments jsonb, engine text, reason text, phase text)
+    WHERE cancel_requested_at IS NULL
+    ON CONFLICT (id) DO NOTHING RETURNING pg_notify('tandem_relay', '')
+)
+SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM born) + (SELECT count(*) FROM opened),
+       (SELECT cancel_requested_at IS NOT NULL FROM holder)
+"""
+
+CHILDREN: Final = f"""
+WITH holder AS ({_HOLDER})
+SELECT holder.wakes, holder.cancel_requested_at IS NOT NULL, child.id, child.outcome, child.result,
+       child.errors -> -1 ->> 'traceback'
+FROM holder LEFT JOIN tandem_execution AS child ON child.id = ANY(%(ids)s)
+"""
+
+ANSWER_CALL: Final = f"""
+WITH holder AS ({_HOLDER}), written AS (
+    UPDATE tandem_step SET kind = 'call', result = %(result)s, finished_at = now(), fence = %(fence)s,
+                           worker = %(worker)s::text
+    FROM holder WHERE {_STEP} AND kind = 'calling' RETURNING 1
+)
+SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
+       (SELECT cancel_requested_at IS NOT NULL FROM holder)
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """What a wait found. `kind` is `signal`, `wait` or `timeout`: it is over; `waiting`: open; None: never opened."""
+
+    held: bool
+    wakes: int
+    cancel_requested: bool
+    kind: str | None
+    payload: Any
+    due_in: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """A row to insert for a child. `arguments` is JSON's data, not its text."""
+
+    id: str
+    task: str
+    queue: str
+    priority: int
+    arguments: dict[str, Any]
+    engine: str
+    reason: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildEnd:
+    """How a child ended; `traceback` is its last error's."""
+
+    outcome: str
+    result: Any
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Children:
+    """Those that have ended, and what the parent's row says."""
+
+    held: bool
+    wakes: int
+    cancel_requested: bool
+    ended: dict[UUID, ChildEnd]
+
+
+def _step(claim: Claim, *, name: str, occurrence: int, worker: str, position: int = 0) -> dict[str, Any]:
+    return {
+        "id": claim.id,
+        "fence": claim.fence,
+        "name": name,
+        "occurrence": occurrence,
+        "position": position,
+        "worker": worker,
+    }
+
+
+def receive(
+    claim: Claim, *, name: str, occurrence: int, position: int, worker: str, signal: str
+) -> Statement[Received]:
+    """Consume the oldest signal of a name and record it as this step's result; or say that there is none yet."""
+    parameters = _step(claim, name=name, occurrence=occurrence, position=position, worker=worker) | {"signal": signal}
+    return Statement("receive", RECEIVE, parameters, _read_received)
+
+
+def _read_received(rows: Rows) -> Received:
+    wakes, cancelled, kind, payload, due_in = rows[0]
+    return Received(
+        held=wakes is not None,
+        wakes=wakes or 0,
+        cancel_requested=bool(cancelled),
+        kind=kind,
+        payload=payload,
+        due_in=due_in,
+    )
+
+
+def open_wait(
+    claim: Claim, *, name: str, occurrence: int, position: int, worker: str, signal: str, seconds: float | None
+) -> Statement[Checkpoint]:
+    """Record that a wait begins, and when it gives up (None: never)."""
+    parameters = _step(claim, name=name, occurrence=occurrence, position=position, worker=worker) | {
+        "signal": Jsonb({"signal": signal}),
+        "seconds": seconds,
+    }
+    return Statement("open_wait", OPEN_WAIT, parameters, _read_checkpoint)
+
+
+def suspend_waiting(
+    claim: Claim, *, name: str, occurrence: int, worker: str, wakes: int, awakeable: str | None
+) -> Statement[bool]:
+    """Give up the lease until something comes; False where something did since `wakes`, or a cancel was asked for."""
+    parameters = _step(claim, name=name, occurrence=occurrence, worker=worker) | {
+        "wakes": wakes,
+        "awakeable": awakeable,
+        "recheck": RECHECK_SECONDS,
+    }
+    return Statement("suspend_waiting", SUSPEND_WAITING, parameters, lambda rows: bool(rows[0][0]))
+
+
+def spawn(
+    claim: Claim, *, name: str, occurrence: int, position: int, worker: str, born: Sequence[Child]
+) -> Statement[Checkpoint]:
+    """Insert children, once, and open the step that waits for them."""
+    parameters = _step(claim, name=name, occurrence=occurrence, position=position, worker=worker) | {
+        "owner": claim.owner,
+        "trace": None if claim.trace is None else Jsonb(claim.trace),
+        "children": Jsonb([asdict(child) for child in born]),
+    }
+    return Statement("spawn", SPAWN, parameters, _read_checkpoint)
+
+
+def children(claim: Claim, *, ids: Sequence[UUID]) -> Statement[Children]:
+    """Read which of `ids` have ended, and how."""
+    parameters = {"id": claim.id, "fence": claim.fence, "ids": list(ids)}
+    return Statement("children", CHILDREN, parameters, _read_children)
+
+
+def _read_children(rows: Rows) -> Children:
+    ended = {row[2]: ChildEnd(outcome=row[3], result=row[4], traceback=row[5]) for row in rows if row[3] is not None}
+    return Children(
+        held=bool(rows),
+        wakes=rows[0][0] if rows else 0,
+        cancel_requested=bool(rows and rows[0][1]),
+        ended=ended,
+    )
+
+
+def answer_call(claim: Claim, *, name: str, occurrence: int, worker: str, result: str) -> Statement[Checkpoint]:
+    """Record what the children answered, unless an earlier attempt did. `result` is JSON."""
+    parameters = _step(claim, name=name, occurrence=occurrence, worker=worker) | {"result": result}
+    return Statement("answer_call", ANSWER_CALL, parameters, _read_checkpoint)
+
+
+def _read_checkpoint(rows: Rows) -> Checkpoint:
+    held, written, cancelled = rows[0]
+    return Checkpoint(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))

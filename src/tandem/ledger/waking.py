@@ -1,0 +1,108 @@
+"""Waking executions that wait: signals, children that ended, and the relay's own look at who could go on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from psycopg.types.json import Jsonb
+
+from tandem.ledger.statements import Statement
+from tandem.ledger.waiting import RECHECK_SECONDS
+
+__all__ = ["CHANNEL", "Waiter", "recheck", "send_signal", "wake", "wake_parent"]
+
+CHANNEL: Final = "tandem_relay"
+"""Relays listen to it: something is due now."""
+
+_ENDED: Final = "('succeeded', 'failed', 'dead', 'cancelled')"
+
+# No lock on the execution: the sender's transaction may be long, and a lock would stop a process's heartbeat.
+SEND_SIGNAL: Final = f"""
+INSERT INTO tandem_signal (execution_id, name, payload, sent_at, sent_by)
+SELECT id, %(name)s, %(payload)s, clock_timestamp(), %(by)s FROM tandem_execution
+WHERE id = %(id)s AND phase NOT IN {_ENDED}
+RETURNING id
+"""
+
+_WAKE: Final = f"""
+UPDATE tandem_execution AS execution
+SET wakes = wakes + 1, due_at = CASE WHEN phase = 'waiting' THEN now() ELSE due_at END
+WHERE id = %(id)s AND phase NOT IN {_ENDED}
+"""
+
+WAKE: Final = f"""{_WAKE}
+RETURNING pg_notify('{CHANNEL}', '')
+"""
+
+# Each child says so after its end is committed, so the last of them sees that all others have ended.
+WAKE_PARENT: Final = f"""{_WAKE}
+  AND NOT EXISTS (SELECT FROM tandem_execution AS child WHERE child.parent = execution.id AND child.outcome IS NULL)
+RETURNING pg_notify('{CHANNEL}', '')
+"""
+
+RECHECK: Final = """
+WITH due AS (
+    SELECT id FROM tandem_execution
+    WHERE engine = %(engine)s AND queue = %(queue)s AND due_at <= now() AND outcome IS NULL AND phase = 'waiting'
+    ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), open AS (
+    SELECT due.id, step.finished_at AS gives_up, step.result ->> 'awakeable' AS awakeable,
+           step.finished_at <= now()
+           OR step.kind = 'waiting' AND EXISTS (
+               SELECT FROM tandem_signal AS signal
+               WHERE signal.execution_id = due.id AND signal.name = step.result ->> 'signal'
+                 AND signal.consumed_at IS NULL)
+           OR step.kind = 'calling' AND NOT EXISTS (
+               SELECT FROM tandem_execution AS child WHERE child.parent = due.id AND child.outcome IS NULL) AS ready
+    FROM due JOIN tandem_step AS step ON step.execution_id = due.id AND step.kind IN ('waiting', 'calling')
+)
+UPDATE tandem_execution AS execution
+SET phase = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN 'queued' ELSE phase END,
+    sent_at = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN NULL ELSE sent_at END,
+    due_at = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN now()
+                  ELSE LEAST(now() + %(recheck)s * interval '1 second',
+                             CASE WHEN open.ready IS TRUE THEN NULL ELSE open.gives_up END) END
+FROM open WHERE execution.id = open.id
+RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch, execution.fence,
+          open.awakeable, open.ready IS TRUE
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiter:
+    """A waiting row that was looked at; `ready`: what it waits for is there, or it gave up."""
+
+    id: UUID
+    task: str
+    queue: str
+    priority: int
+    dispatch: int
+    fence: int
+    awakeable: str | None
+    ready: bool
+
+
+def send_signal(*, id: UUID, name: str, payload: Any, by: str | None) -> Statement[bool]:  # noqa: A002  # the column
+    """Keep a signal for an execution until it is consumed; False where that is over, or there is none."""
+    parameters = {"id": id, "name": name, "payload": Jsonb(payload), "by": by}
+    return Statement("send_signal", SEND_SIGNAL, parameters, bool)
+
+
+def wake(id: UUID) -> Statement[bool]:  # noqa: A002  # the column
+    """Say that something came which an execution may wait for, once that is committed."""
+    return Statement("wake", WAKE, {"id": id}, bool)
+
+
+def wake_parent(id: UUID) -> Statement[bool]:  # noqa: A002  # the column
+    """As `wake`, by a child that ended, for the last of them."""
+    return Statement("wake_parent", WAKE_PARENT, {"id": id}, bool)
+
+
+def recheck(*, engine: str, queue: str, limit: int) -> Statement[Sequence[Waiter]]:
+    """Look at waiting rows that were woken, gave up, or were not looked at for a while.
+
+    On Celery those that are ready are queued, and due; on Restate their invocation is to be told.
+    """
+    parameters = {"engine": engine, "queue": queue, "limit": limit, "recheck": RECHECK_SECONDS}
+    return Statement("recheck", RECHECK, parameters, lambda rows: [Waiter(*row) for row in rows])

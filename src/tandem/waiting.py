@@ -1,0 +1,155 @@
+"""What `wait`, `call` and `gather` do, apart from how their statements are executed: the same for both kinds of body.
+
+Each is a generator. It yields statements, and is sent their answers; and it yields `Hold`, for the engine to suspend
+the attempt, or only to keep its journal's order. A generator goes on after a `Hold` that did not suspend.
+"""
+
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from tandem.attempt import Attempt, Place, as_json
+from tandem.exceptions import Cancelled, ChildFailed, Permanent, SignalTimeout
+from tandem.ledger import attempt as attempts
+from tandem.ledger import waiting as statements
+from tandem.ledger.identity import derived_id
+from tandem.ledger.rows import Checkpoint
+from tandem.ledger.statements import Statement
+from tandem.ledger.waiting import Child, ChildEnd
+from tandem.task import BoundCall
+
+__all__ = ["Hold", "Steps", "gather", "timeout_seconds", "wait"]
+
+_LONGEST: Final = 366 * 86_400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Asks the engine to suspend at a place, for at most `seconds` (None: without end), unless `wakes` has changed.
+
+    `over`: the wait has ended in the ledger; what the engine's own journal has of it stands here.
+    """
+
+    place: Place
+    seconds: float | None
+    wakes: int = 0
+    over: bool = False
+
+    def statement(self, attempt: Attempt, *, awakeable: str | None = None) -> Statement[bool]:
+        """The statement that gives up the lease; False where something came, or a cancel was asked for."""
+        return statements.suspend_waiting(
+            attempt.claim,
+            name=self.place.name,
+            occurrence=self.place.occurrence,
+            worker=attempt.worker,
+            wakes=self.wakes,
+            awakeable=awakeable,
+        )
+
+
+type Steps[T] = Generator[Statement[Any] | Hold, Any, T]
+
+
+def timeout_seconds(timeout: float | timedelta | None) -> float | None:
+    """Check a timeout: seconds or a timedelta, from 0 to 366 days; None is without end."""
+    if timeout is None:
+        return None
+    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
+    if not 0 <= seconds <= _LONGEST:
+        raise Permanent(f"wait(timeout={timeout!r}) must be from 0 seconds to 366 days, or None.")
+    return seconds
+
+
+def wait(attempt: Attempt, place: Place, *, signal: str, seconds: float | None) -> Steps[Any]:
+    """Consume the oldest signal of a name, or suspend until one comes; raises `SignalTimeout`."""
+    step = _step(attempt, place) | {"position": place.position, "signal": signal}
+    recorded = attempt.recorded.get((place.name, place.occurrence))
+    kind, payload = (None, None) if recorded is None else (recorded.kind, recorded.result)
+    while kind is None or kind == "waiting":
+        found = yield statements.receive(attempt.claim, **step)
+        attempt.learn(Checkpoint(held=found.held, written=False, cancel_requested=found.cancel_requested))
+        kind, payload = found.kind, found.payload
+        if kind is None:
+            attempt.learn((yield statements.open_wait(attempt.claim, **step, seconds=seconds)))
+        if kind is None or kind == "waiting":
+            _refuse_after_cancel(attempt)
+            left = seconds if kind is None else found.due_in
+            yield Hold(place=place, seconds=None if left is None else max(0.0, left), wakes=found.wakes)
+            attempt.guard()
+    if kind != "signal":
+        yield Hold(place=place, seconds=None if seconds is None else 0.0, over=True)
+    if kind == "timeout":
+        raise SignalTimeout(f"No signal {signal!r} came to {attempt.claim.task} {attempt.claim.id} in {seconds:.1f} s.")
+    return payload
+
+
+def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return_exceptions: bool) -> Steps[list[Any]]:
+    """Run children to their ends, and answer their results in the order of the calls; raises `ChildFailed`."""
+    step = _step(attempt, place)
+    recorded = attempt.recorded.get((place.name, place.occurrence))
+    ids = [_child_id(attempt, place, number) for number in range(len(calls))]
+    if recorded is None and calls:
+        born = [_child(attempt, call, id_) for call, id_ in zip(calls, ids, strict=True)]
+        attempt.learn((yield statements.spawn(attempt.claim, **step, position=place.position, born=born)))
+        attempt.guard()
+    answer = [] if not calls else recorded.result if recorded is not None and recorded.kind == "call" else None
+    while answer is None:
+        found = yield statements.children(attempt.claim, ids=ids)
+        attempt.learn(Checkpoint(held=found.held, written=False, cancel_requested=found.cancel_requested))
+        if len(found.ended) == len(set(ids)):
+            answer = yield from _answer(attempt, place, [found.ended[id_] for id_ in ids])
+        else:
+            _refuse_after_cancel(attempt)
+            yield Hold(place=place, seconds=None, wakes=found.wakes)
+            attempt.guard()
+    if calls:
+        yield Hold(place=place, seconds=None, over=True)
+    ends = [
+        _result(call, id_, ChildEnd(outcome=outcome, result=result, traceback=traceback))
+        for call, id_, (outcome, result, traceback) in zip(calls, ids, answer, strict=True)
+    ]
+    failure = next((end for end in ends if isinstance(end, ChildFailed)), None)
+    if failure is not None and not return_exceptions:
+        raise failure
+    return ends
+
+
+def _answer(attempt: Attempt, place: Place, ended: list[ChildEnd]) -> Steps[list[Any]]:
+    """Record what the children answered; where an earlier attempt did, that is what counts."""
+    ends = [[end.outcome, end.result, end.traceback] for end in ended]
+    text = as_json(ends, what=f"What the children of step {place.name!r} answered", limit=attempt.max_result_bytes)
+    checkpoint = yield statements.answer_call(attempt.claim, **_step(attempt, place), result=text)
+    attempt.learn(checkpoint)
+    if not checkpoint.written:
+        attempt.load((yield attempts.recorded_steps(attempt.claim.id)))
+        return list(attempt.recorded[place.name, place.occurrence].result)
+    answered: list[Any] = json.loads(text)
+    return answered
+
+
+def _result(call: BoundCall, id_: UUID, end: ChildEnd) -> Any:
+    if end.outcome == "succeeded":
+        return end.result
+    return ChildFailed(id=str(id_), task=call.task.module_path, phase=end.outcome, error=end.traceback)
+
+
+def _refuse_after_cancel(attempt: Attempt) -> None:
+    """A body that cleans up after its cancel cannot wait: nothing suspends it any more."""
+    attempt.guard()
+    if attempt.cancel_raised:
+        raise Cancelled(f"{attempt.claim.task} {attempt.claim.id} was cancelled; it cannot wait any more.")
+
+
+def _step(attempt: Attempt, place: Place) -> dict[str, Any]:
+    return {"name": place.name, "occurrence": place.occurrence, "worker": attempt.worker}
+
+
+def _child_id(attempt: Attempt, place: Place, number: int) -> UUID:
+    return derived_id("child", str(attempt.claim.id), place.name, str(place.occurrence), str(number))
+
+
+def _child(attempt: Attempt, call: BoundCall, id_: UUID) -> Child:
+    return call.task.get_backend().child(call, id_=id_, parent=attempt.claim)
