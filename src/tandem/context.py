@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from asgiref.sync import sync_to_async
 from django.tasks import TaskContext
 
+from tandem.asking import aask, ask
 from tandem.atomic import perform_atomic
 from tandem.attempt import Attempt, Place, as_json
 from tandem.exceptions import AttemptOver, Permanent
 from tandem.journal import AsyncJournal, Journal
 from tandem.ledger import attempt as statements
-from tandem.ledger import connection as ledger
 from tandem.task import BoundCall, Task
 from tandem.waiting import Hold, Steps, gather, timeout_seconds, wait
 
@@ -109,11 +109,11 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         text = as_json(value, what=f"The result of step {place.name!r}", limit=attempt.max_result_bytes)
         if attempt.over is not None:
             raise AttemptOver(attempt.over)
-        answer = ledger.execute(attempt.checkpoint(place, text, time.monotonic() - started))
+        answer = ask(attempt, attempt.checkpoint(place, text, time.monotonic() - started))
         attempt.learn(answer)
         if answer.written:
             return json.loads(text)
-        attempt.load(ledger.execute(statements.recorded_steps(attempt.claim.id)))
+        attempt.load(ask(attempt, statements.recorded_steps(attempt.claim.id)))
         return attempt.recorded[place.name, place.occurrence].result
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
@@ -127,7 +127,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         attempt = self._attempt
         pending = attempt.progress_statement()
         if pending is not None:
-            attempt.learn(ledger.execute(pending))
+            attempt.learn(ask(attempt, pending))
             values = pending.parameters
             self._journal.progressed(attempt, values["current"], values["total"], values["message"])
 
@@ -184,7 +184,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
                 if isinstance(asked, Hold):
                     self._journal.hold(self._attempt, asked)
                 else:
-                    answer = ledger.execute(asked)
+                    answer = ask(self._attempt, asked)
         except StopIteration as end:
             return cast("T", end.value)
 
@@ -232,11 +232,11 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         text = as_json(value, what=f"The result of step {place.name!r}", limit=attempt.max_result_bytes)
         if attempt.over is not None:
             raise AttemptOver(attempt.over)
-        answer = await ledger.aexecute(attempt.checkpoint(place, text, time.monotonic() - started))
+        answer = await aask(attempt, attempt.checkpoint(place, text, time.monotonic() - started))
         attempt.learn(answer)
         if answer.written:
             return json.loads(text)
-        attempt.load(await ledger.aexecute(statements.recorded_steps(attempt.claim.id)))
+        attempt.load(await aask(attempt, statements.recorded_steps(attempt.claim.id)))
         return attempt.recorded[place.name, place.occurrence].result
 
     async def progress(self, current: float, total: float | None = None, message: str = "") -> None:
@@ -250,7 +250,7 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         attempt = self._attempt
         pending = attempt.progress_statement()
         if pending is not None:
-            attempt.learn(await ledger.aexecute(pending))
+            attempt.learn(await aask(attempt, pending))
             values = pending.parameters
             self._journal.progressed(attempt, values["current"], values["total"], values["message"])
 
@@ -290,7 +290,7 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
                 if isinstance(asked, Hold):
                     await self._journal.hold(self._attempt, asked)
                 else:
-                    answer = await ledger.aexecute(asked)
+                    answer = await aask(self._attempt, asked)
         except StopIteration as end:
             return cast("T", end.value)
 

@@ -3,9 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tandem.asking import aask, ask
 from tandem.attempt import Attempt, Place
 from tandem.ledger import attempt as statements
-from tandem.ledger import connection as ledger
 from tandem.waiting import Hold
 
 __all__ = ["AsyncCeleryJournal", "CeleryJournal"]
@@ -25,13 +25,13 @@ class CeleryJournal:
         """
         if seconds <= 0:
             return
-        if ledger.execute(attempt.suspend(place, seconds)):
+        if ask(attempt, attempt.suspend(place, seconds)):
             raise attempt.end(f"it sleeps for {seconds:.1f} s")
-        attempt.learn(ledger.execute(statements.resume(attempt.claim, lease=attempt.lease)))
+        attempt.learn(ask(attempt, statements.resume(attempt.claim, lease=attempt.lease)))
 
     def hold(self, attempt: Attempt, hold: Hold) -> None:
         """Give up the lease, and end the attempt; the relay sends the execution again when it can go on."""
-        if not hold.over and ledger.execute(hold.statement(attempt)):
+        if not hold.over and ask(attempt, hold.statement(attempt)):
             raise attempt.end(f"it waits for {hold.place.label}")
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
@@ -49,13 +49,13 @@ class AsyncCeleryJournal:
         """As `CeleryJournal.sleep`."""
         if seconds <= 0:
             return
-        if await ledger.aexecute(attempt.suspend(place, seconds)):
+        if await aask(attempt, attempt.suspend(place, seconds)):
             raise attempt.end(f"it sleeps for {seconds:.1f} s")
-        attempt.learn(await ledger.aexecute(statements.resume(attempt.claim, lease=attempt.lease)))
+        attempt.learn(await aask(attempt, statements.resume(attempt.claim, lease=attempt.lease)))
 
     async def hold(self, attempt: Attempt, hold: Hold) -> None:
         """As `CeleryJournal.hold`."""
-        if not hold.over and await ledger.aexecute(hold.statement(attempt)):
+        if not hold.over and await aask(attempt, hold.statement(attempt)):
             raise attempt.end(f"it waits for {hold.place.label}")
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:

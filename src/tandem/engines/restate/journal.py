@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tandem.asking import aask, ask
 from tandem.attempt import Attempt, Place
 from tandem.engines.restate.bridge import Done, Durable
 from tandem.engines.restate.tracker import Mirror
 from tandem.exceptions import AttemptOver
 from tandem.heartbeat import Running
 from tandem.ledger import attempt as statements
-from tandem.ledger import connection as ledger
 from tandem.waiting import Hold
 
 __all__ = ["LoopJournal", "ThreadJournal"]
@@ -85,8 +85,8 @@ class ThreadJournal(_Journal):
     def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
         """Give up the lease and end the body; it is run again when the sleep is over."""
         seconds = _sleep_of(attempt, seconds)
-        if seconds > 0 and not ledger.execute(attempt.suspend(place, seconds)):
-            attempt.learn(ledger.execute(statements.resume(attempt.claim, lease=attempt.lease)))
+        if seconds > 0 and not ask(attempt, attempt.suspend(place, seconds)):
+            attempt.learn(ask(attempt, statements.resume(attempt.claim, lease=attempt.lease)))
             attempt.guard()
         if self._call(self._begin_sleep(seconds)) is None:
             raise self._over()
@@ -99,7 +99,7 @@ class ThreadJournal(_Journal):
         done = self._call(self._begin_hold(position, hold.seconds))
         if not isinstance(done, Done):
             raise self._over()
-        if not hold.over and ledger.execute(hold.statement(attempt, awakeable=done.value)):
+        if not hold.over and ask(attempt, hold.statement(attempt, awakeable=done.value)):
             self._post(lambda seconds: self.durable.hold(position, seconds), hold.seconds)
             raise attempt.end(f"it waits for {hold.place.label}")
 
@@ -177,8 +177,8 @@ class LoopJournal(_Journal):
     async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
         """As `ThreadJournal.sleep`."""
         seconds = _sleep_of(attempt, seconds)
-        if seconds > 0 and not await ledger.aexecute(attempt.suspend(place, seconds)):
-            attempt.learn(await ledger.aexecute(statements.resume(attempt.claim, lease=attempt.lease)))
+        if seconds > 0 and not await aask(attempt, attempt.suspend(place, seconds)):
+            attempt.learn(await aask(attempt, statements.resume(attempt.claim, lease=attempt.lease)))
             attempt.guard()
         if self.durable.over is not None or not await self.durable.begin_sleep(seconds):
             raise self._over()
@@ -191,7 +191,7 @@ class LoopJournal(_Journal):
         awakeable = None if self.durable.over else await self.durable.begin_hold(position, hold.seconds)
         if awakeable is None:
             raise self._over()
-        if not hold.over and await ledger.aexecute(hold.statement(attempt, awakeable=awakeable)):
+        if not hold.over and await aask(attempt, hold.statement(attempt, awakeable=awakeable)):
             self.durable.hold(position, hold.seconds)
             raise attempt.end(f"it waits for {hold.place.label}")
 

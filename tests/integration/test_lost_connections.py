@@ -1,0 +1,31 @@
+"""A ledger that is away for a moment while a body asks it something: the attempt is over, the body has not failed."""
+
+import uuid
+from typing import Any
+
+import psycopg
+import pytest
+
+from tandem.embedded.stack import Stack
+from tests.integration.waiting import finished, until
+from tests.work import tasks
+from tests.work.effects import recorded
+
+_WAITING = """
+SELECT pid FROM pg_stat_activity
+WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO tandem_step%' AND pid <> pg_backend_pid()
+"""
+
+
+@pytest.mark.parametrize("task", [tasks.slow_steps, tasks.slow_steps_async], ids=["sync", "async"])
+def test_a_connection_lost_at_a_checkpoint_fails_no_body(workers: Stack, engine: str, task: Any) -> None:
+    mark = uuid.uuid4().hex
+    url = f"postgresql://tandem@127.0.0.1:{workers.ports.postgres}/tandem"
+    with psycopg.connect(url) as holder, psycopg.connect(url, autocommit=True) as operator:
+        holder.execute("LOCK TABLE tandem_step IN EXCLUSIVE MODE")
+        result = task.using(engine=engine).enqueue(mark, 2, 0.05)
+        [[pid]] = until(lambda: operator.execute(_WAITING).fetchall(), "a checkpoint waits")
+        operator.execute("SELECT pg_terminate_backend(%s)", [pid])
+    assert finished(result).phase == "succeeded", result.errors
+    starts = [facts[2] for facts in recorded(mark) if facts[2].startswith("start")]
+    assert starts == ["start-0", "start-0", "start-1"], "the step that was not recorded, and no other, ran again"
