@@ -145,8 +145,13 @@ CLAIM_COLUMNS: Final = """
     cancel_requested_at IS NOT NULL
 """
 
+# A message may come for a row that the relay is about to send again (a push that failed late, a queue that was
+# emptied): once it runs, it is sent and not due, or no relay would find its lost lease. Else this writes no column of
+# an index anew, and stays heap-only.
 CLAIM: Final = f"""
 UPDATE tandem_execution SET {_CLAIM_SET},
+    due_at = NULL,
+    sent_at = COALESCE(sent_at, now()),
     worker_ids = CASE WHEN jsonb_array_length(worker_ids) <= attempts
                       THEN worker_ids || to_jsonb(%(worker)s::text) ELSE worker_ids END
 WHERE id = %(id)s AND phase = 'queued' AND engine = %(engine)s

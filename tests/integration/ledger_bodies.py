@@ -1,0 +1,116 @@
+"""Bodies as data, run one statement at a time: what a test may interleave, stop for good, or go on with too late.
+
+Where a call stands, waits and children are the library's own (`tandem.attempt`, `tandem.waiting`); a suspension or
+an end is what both engines' journals and the runner write.
+"""
+
+from collections.abc import Generator, Sequence
+from typing import Any
+from uuid import UUID
+
+from tandem.attempt import Attempt
+from tandem.exceptions import AttemptOver, Cancelled, ChildFailed, SignalTimeout
+from tandem.ledger import attempt as statements
+from tandem.ledger import connection as ledger
+from tandem.ledger import waking
+from tandem.ledger.rows import Claim, Error, NewExecution
+from tandem.ledger.statements import Statement
+from tandem.waiting import Hold, Steps, gather, wait
+from tests.work.tasks import noop
+
+__all__ = ["ERROR", "LEASE", "QUEUE", "SIGNAL", "TASK", "Held", "new_execution"]
+
+LEASE = 30.0
+SIGNAL = "signal"
+TASK = noop.module_path
+QUEUE = noop.queue_name
+ERROR = Error(exception_class_path="builtins.ValueError", traceback="ValueError: x")
+
+type Statements = Generator[Statement[Any], Any, None]
+
+
+def new_execution(id_: UUID, *, engine: str, phase: str) -> NewExecution:
+    """A row as `enqueue` writes it."""
+    return NewExecution(
+        id=id_,
+        task=TASK,
+        queue=QUEUE,
+        priority=0,
+        arguments='{"args": [], "kwargs": {}}',
+        engine=engine,
+        reason="default",
+        pinned=False,
+        phase=phase,
+        epoch="e",
+    )
+
+
+class Held:
+    """A claim and the body that runs under it: a sequence of `step`, `sleep`, `wait` and `call`."""
+
+    def __init__(self, claim: Claim, worker: str, calls: Sequence[str]) -> None:
+        self.claim = claim
+        self.attempt = Attempt(claim=claim, worker=worker, lease=LEASE, max_result_bytes=1_000)
+        self.attempt.cancel_requested = claim.cancel_requested
+        self.attempt.load(ledger.execute(statements.recorded_steps(claim.id)))
+        self._statements = self._run(calls)
+        self.next: Statement[Any] | None = next(self._statements)
+
+    def answer(self, answer: Any) -> None:
+        """Take what the statement in `next` answered; `next` is then the following one, None at the end."""
+        try:
+            self.next = self._statements.send(answer)
+        except StopIteration:
+            self.next = None
+
+    def stop(self) -> None:
+        """Have the body end at its next call: its engine learned that the attempt is over."""
+        self.attempt.end("stopped")
+
+    def _run(self, calls: Sequence[str]) -> Statements:
+        outcome, error = "succeeded", None
+        try:
+            for call in calls:
+                yield from self._call(call)
+            self.attempt.guard()
+        except AttemptOver:
+            return
+        except Cancelled:
+            outcome = "cancelled"
+        except (ChildFailed, SignalTimeout):
+            outcome, error = "failed", ERROR
+        result = '"done"' if outcome == "succeeded" else None
+        finished = yield statements.finish(self.claim, outcome=outcome, result=result, error=error)
+        if finished is not None and self.claim.parent is not None:
+            yield waking.wake_parent(self.claim.parent)
+
+    def _call(self, call: str) -> Statements:
+        attempt = self.attempt
+        if call == "wait":
+            yield from self._held(wait(attempt, attempt.place(SIGNAL), signal=SIGNAL, seconds=60))
+        elif call == "call":
+            yield from self._held(gather(attempt, attempt.place(call), [noop.bind()], return_exceptions=False))
+        else:
+            place = attempt.place(call)
+            recorded = attempt.recorded.get((place.name, place.occurrence))
+            if call == "sleep" and (recorded is None or (recorded.due_in or 0) > 0):
+                if (yield attempt.suspend(place, attempt.remaining(place, 60))):
+                    raise attempt.end("asleep")
+                attempt.learn((yield statements.resume(self.claim, lease=LEASE)))
+                attempt.guard()
+            elif recorded is None:
+                # A fence in the result: had two attempts written it, it would show.
+                attempt.learn((yield attempt.checkpoint(place, str(self.claim.fence), 0.1)))
+
+    def _held(self, steps: Steps[Any]) -> Statements:
+        answer: Any = None
+        while True:
+            try:
+                asked = steps.send(answer)
+            except StopIteration:
+                return
+            answer = None
+            if not isinstance(asked, Hold):
+                answer = yield asked
+            elif not asked.over and (yield asked.statement(self.attempt)):
+                raise self.attempt.end("waits")

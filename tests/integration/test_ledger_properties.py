@@ -1,0 +1,298 @@
+"""The real ledger under any order of statements, by current and stale attempts, relays, parents of pools and people.
+
+After each statement every invariant is checked, and at the end of each example the relay's own statements must bring
+every execution to its end. `TANDEM_TEST_EXAMPLES` asks for so many examples, chosen at random.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import HealthCheck, assume, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, run_state_machine_as_test
+from pytest_django.plugin import DjangoDbBlocker
+
+from tandem.embedded.stack import Stack
+from tandem.ledger import agenda, attempt, cancel, celery, manual, restate, statements, waiting, waking
+from tandem.ledger import connection as ledger
+from tandem.ledger.identity import derived_id
+from tandem.ledger.rows import Claim
+from tandem.ledger.statements import Statement
+from tests.integration.ledger_bodies import ERROR, LEASE, QUEUE, SIGNAL, TASK, Held, new_execution
+from tests.integration.ledger_database import EMPTIED, LATER, LEASES_RUN_OUT, ledger_database
+from tests.integration.ledger_invariants import INVARIANTS, Change, Row, Snapshot, snapshot
+
+EXAMPLES = os.environ.get("TANDEM_TEST_EXAMPLES")
+SETTINGS = settings(
+    max_examples=int(EXAMPLES or 100),
+    stateful_step_count=50,
+    derandomize=EXAMPLES is None,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+)
+ENGINES = st.sampled_from(["celery", "restate"])
+WORKERS = st.sampled_from(["w1", "w2"])
+CALLS = st.lists(st.sampled_from(["step", "sleep", "wait", "call"]), max_size=4)
+PHASES = {"celery": ("queued", "deferred", "retrying", "sleeping"), "restate": ("queued", "deferred")}
+
+
+@pytest.fixture
+def own_database(servers: Stack, django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    with django_db_blocker.unblock(), ledger_database(servers):
+        yield
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """A few executions, every claim ever answered, and whatever may be said of them."""
+
+    executions: Bundle[UUID] = Bundle("executions")
+    attempts: Bundle[Held] = Bundle("attempts")
+
+    def __init__(self) -> None:
+        super().__init__()
+        ledger.execute(EMPTIED)
+        self.now: Snapshot = ledger.execute(snapshot())
+        self.count = 0
+        self.sound = True
+        self.bodies: dict[UUID, list[str]] = {}
+
+    def say[T](self, statement: Statement[T]) -> T:
+        """Execute a statement and check what it changed."""
+        before = self.now
+        answer = ledger.execute(statement)
+        self.now = ledger.execute(snapshot())
+        self.sound = False
+        change = Change(statement, answer, before, self.now)
+        for invariant in INVARIANTS:
+            invariant(change)
+        self.sound = True
+        return answer
+
+    def row(self, id_: UUID) -> Row:
+        return self.now.executions[str(id_)]
+
+    # --- enqueue and claim ---------------------------------------------------------------------------------------
+
+    @rule(target=executions, engine=ENGINES, phase=st.sampled_from(["queued", "queued", "held"]), calls=CALLS)
+    def insert(self, engine: str, phase: str, calls: list[str]) -> UUID:
+        self.count += 1
+        id_ = derived_id("properties", str(self.count))
+        self.bodies[id_] = calls
+        self.say(statements.insert_one(new_execution(id_, engine=engine, phase=phase)))
+        return id_
+
+    @rule(target=executions, parent=executions)
+    def child(self, parent: UUID) -> Any:
+        children = sorted(id_ for id_, row in self.now.executions.items() if row["parent"] == str(parent))
+        return UUID(children[0]) if children else multiple()
+
+    @rule(target=attempts, id_=executions, worker=WORKERS)
+    def deliver(self, id_: UUID, worker: str) -> Any:
+        """As a worker or a handler does for each message, however often it is delivered."""
+        return self.entered(id_, worker)
+
+    @rule(target=attempts, id_=executions, worker=WORKERS, old=st.booleans())
+    def deliver_another(self, id_: UUID, worker: str, *, old: bool) -> Any:
+        """A message of the other engine, of an older dispatch, or another invocation of this one."""
+        if self.row(id_)["engine"] == "celery" and old:
+            assert self.say(statements.claim(id=id_, engine="restate", worker=worker, lease=LEASE)) is None
+            return multiple()
+        return self.entered(id_, worker, old=old, other=True)
+
+    def entered(self, id_: UUID, worker: str, *, old: bool = False, other: bool = False) -> Any:
+        """What a rule adds to the attempts: one, or none where there was nothing to claim."""
+        dispatch = self.row(id_)["dispatch"] - int(old)
+        entry = statements.claim(id=id_, engine="celery", worker=worker, lease=LEASE)
+        if self.row(id_)["engine"] == "restate":
+            entry = statements.claim_invocation(
+                id=id_,
+                task=TASK,
+                engine="restate",
+                worker=worker,
+                lease=LEASE,
+                dispatch=dispatch,
+                invocation=f"inv-{dispatch}{'-other' * other}",
+            )
+        return self.held(self.say(entry), worker)
+
+    def held(self, claim: Claim | None, worker: str) -> Any:
+        return multiple() if claim is None else Held(claim, worker, self.bodies.get(claim.id, ()))
+
+    # --- attempts, whether they hold their claim or not ----------------------------------------------------------
+
+    @rule(held=attempts, most=st.integers(1, 20))
+    def go_on(self, held: Held, most: int) -> None:
+        """Run so many statements of a body, which is then left where it is: cut off, or gone on with later."""
+        for _ in range(most):
+            if held.next is None:
+                break
+            held.answer(self.say(held.next))
+
+    @rule(held=attempts, how=st.sampled_from(["failed", "dead", "retry_later", "not counted", "park", "progress"]))
+    def report(self, held: Held, how: str) -> None:
+        said: dict[str, Statement[Any]] = {
+            "retry_later": attempt.retry_later(held.claim, seconds=1, counted=True, error=ERROR),
+            "not counted": attempt.retry_later(held.claim, seconds=1, counted=False, error=ERROR),
+            "park": attempt.park(held.claim, error=ERROR),
+            "progress": attempt.progress(held.claim, current=1, total=2, message=how),
+        }
+        self.say(said.get(how) or attempt.finish(held.claim, outcome=how, result=None, error=ERROR))
+
+    @rule(held=attempts)
+    def write_too_late(self, held: Held) -> None:
+        """Every write that an attempt has, by one whose claim is no longer the newest."""
+        assume(held.claim.fence < self.row(held.claim.id)["fence"])
+        claim = held.claim
+        place: dict[str, Any] = {"name": "late", "occurrence": 0, "worker": "w1"}
+        for late in (
+            attempt.checkpoint(claim, **place, position=9, result="9", seconds=0),
+            attempt.suspend(claim, **place, position=9, seconds=1),
+            attempt.resume(claim, lease=LEASE),
+            attempt.release(claim),
+            attempt.finish(claim, outcome="succeeded", result="9", error=None),
+            waiting.receive(claim, **place, position=9, signal=SIGNAL),
+            waiting.open_wait(claim, **place, position=9, signal=SIGNAL, seconds=None),
+            waiting.suspend_waiting(claim, **place, wakes=self.row(claim.id)["wakes"], awakeable="sign_9"),
+            waiting.spawn(claim, **place, position=9, born=()),
+            waiting.answer_call(claim, **place, result="[]"),
+        ):
+            self.say(late)
+
+    @rule(held=attempts)
+    def release(self, held: Held) -> None:
+        assume(held.claim.engine == "restate")
+        self.say(attempt.release(held.claim))
+        held.stop()
+
+    # --- processes and relays ------------------------------------------------------------------------------------
+
+    @rule(worker=WORKERS)
+    def heartbeat(self, worker: str) -> None:
+        ids = [UUID(id_) for id_ in self.now.executions]
+        beat = statements.heartbeat(
+            worker=worker, kind="worker", engine="", queues=(), concurrency=1, stuck=0, ids=ids, lease=LEASE
+        )
+        for id_, (fence, _) in self.say(beat).items():
+            assert fence == self.row(id_)["fence"]
+
+    @rule(id_=executions, worker=WORKERS)
+    def release_of_dead(self, id_: UUID, worker: str) -> None:
+        assume(self.row(id_)["engine"] == "celery")
+        self.say(celery.release_of_dead(id=id_, worker=worker))
+
+    @rule(target=attempts, id_=executions, worker=WORKERS)
+    def take_from_child(self, id_: UUID, worker: str) -> Any:
+        assume(self.row(id_)["engine"] == "celery")
+        return self.held(self.say(celery.take_from_child(id=id_, worker=worker)), worker)
+
+    @rule(id_=executions, worker=WORKERS)
+    def cancel_killed(self, id_: UUID, worker: str) -> None:
+        self.say(celery.cancel_killed(id=id_, worker=worker))
+
+    @rule()
+    def leases_run_out(self) -> None:
+        self.say(LEASES_RUN_OUT)
+
+    @rule()
+    def time_passes(self) -> None:
+        self.say(LATER)
+
+    @rule(most=st.sampled_from([1, 3]))
+    def take_over(self, most: int) -> None:
+        self.say(agenda.take_over(engine="celery", queue=QUEUE, most=most, limit=100))
+
+    @rule(engine=ENGINES, failed=st.booleans())
+    def send_due(self, engine: str, *, failed: bool = False) -> None:
+        taken = agenda.take_due(engine=engine, queue=QUEUE, phases=PHASES[engine], epoch="e", limit=100)
+        due = self.say(taken)
+        if failed:
+            self.say(statements.unsent([row.id for row in due]))
+
+    @rule(id_=executions)
+    def lost_on_the_way(self, id_: UUID) -> None:
+        assume(self.row(id_)["engine"] == "celery")
+        self.say(celery.mark_lost([id_]))
+
+    @rule(engine=ENGINES)
+    def recheck(self, engine: str, *, gone: bool = False) -> None:
+        waiters = self.say(waking.recheck(engine=engine, queue=QUEUE, limit=100))
+        ready = [waiter for waiter in waiters if waiter.ready and gone]
+        found = [restate.Suspect(w.id, w.task, w.queue, w.priority, w.dispatch, w.fence) for w in ready]
+        self.say(restate.send_again(dict.fromkeys(found, (True, "gone"))))
+
+    @rule(ended=st.booleans(), alive=st.booleans())
+    def reconcile(self, *, ended: bool = True, alive: bool = False) -> None:
+        """Restate is asked for what should have moved on: it has it, has ended it, or never heard of it."""
+        suspects = self.say(restate.suspects(queue=QUEUE, age=0, lease=0, limit=100))
+        again = restate.send_again(dict.fromkeys(suspects, (ended, "gone")))
+        self.say(restate.seen_alive([suspect.id for suspect in suspects]) if alive else again)
+
+    # --- people --------------------------------------------------------------------------------------------------
+
+    @rule(id_=executions)
+    def signal(self, id_: UUID) -> None:
+        self.count += 1
+        self.say(waking.send_signal(id=id_, name=SIGNAL, payload=self.count, by=None))
+
+    @rule(id_=executions)
+    def wake(self, id_: UUID) -> None:
+        self.say(waking.wake(id_))
+
+    @rule(id_=executions)
+    def cancel(self, id_: UUID) -> None:
+        self.say(cancel.cancel(id=id_, by="anna"))
+
+    @rule(id_=executions, engine=st.none() | ENGINES)
+    def retry(self, id_: UUID, engine: str | None) -> None:
+        self.say(manual.retry(id=id_, engine=engine))
+
+    def teardown(self) -> None:
+        """Every process dies and each broker forgets: what the relay finds again, workers run to its end."""
+        for _ in range(20 * self.sound):
+            unfinished = [UUID(id_) for id_, row in self.now.executions.items() if row["outcome"] is None]
+            if not unfinished:
+                return
+            self._relay()
+            for id_ in unfinished:
+                if self.row(id_)["phase"] == "queued" and self.row(id_)["due_at"] is None:
+                    self._run(id_)
+        assert not self.sound, f"Not brought to an end: {[self.row(id_) for id_ in unfinished]}"
+
+    def _run(self, id_: UUID) -> None:
+        held = self.entered(id_, "w3")
+        if isinstance(held, Held):
+            self.go_on(held, 100)
+
+    def _relay(self) -> None:
+        for id_, row in list(self.now.executions.items()):
+            if row["phase"] in {"parked", "held"}:
+                self.retry(UUID(id_), None)
+        self.leases_run_out()
+        self.time_passes()
+        self.take_over(3)
+        self.recheck("celery")
+        self.recheck("restate", gone=True)
+        self.reconcile()
+        self.say(celery.mark_lost([UUID(id_) for id_, row in self.now.executions.items() if row["engine"] == "celery"]))
+        self.send_due("celery")
+        self.send_due("restate")
+
+
+@pytest.mark.usefixtures("own_database")
+def test_the_ledger_keeps_its_invariants() -> None:
+    run_state_machine_as_test(LedgerMachine, settings=SETTINGS)
+
+
+@pytest.mark.usefixtures("own_database")
+def test_an_execution_that_was_claimed_while_it_was_due_is_found_again() -> None:
+    machine = LedgerMachine()
+    id_ = derived_id("properties", "1")
+    machine.insert("celery", "queued", [])
+    machine.say(celery.mark_lost([id_]))
+    machine.deliver(id_, "w1")
+    machine.teardown()
+    assert machine.row(id_)["lost"] == 1
