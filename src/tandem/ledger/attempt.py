@@ -43,7 +43,7 @@ WITH holder AS (
     INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
                              worker)
     SELECT id, %(name)s, %(occurrence)s, %(position)s, 'step', %(result)s,
-           now() - %(seconds)s * interval '1 second', now(), %(fence)s, %(worker)s::text
+           clock_timestamp() - %(seconds)s * interval '1 second', clock_timestamp(), %(fence)s, %(worker)s::text
     FROM holder
     ON CONFLICT DO NOTHING RETURNING 1
 )
