@@ -12,7 +12,8 @@ but the newest attempt: it counts where the result has another fence than the ro
 
 **Again**: times that a step's function began after the step was recorded, that is later than its `finished_at`.
 
-**Atomic**: effects of atomic steps that are not there exactly once; None where no atomic step was in the load.
+**Atomic**: atomic steps whose effect is not there exactly once where the step is recorded, or is there at all where
+it is not; None where no atomic step was in the load.
 
 **Cut**: bodies that never came to their end (their process died), which shows that the fault was real. *Resumed* is
 the longest time from such a death to the next claim of the execution.
@@ -83,6 +84,7 @@ class Evidence:
     claims: Sequence[Claim]
     stale_progress: Mapping[str, int]
     lines: Sequence[Line]
+    effects: Mapping[tuple[str, str], int] = field(default_factory=dict)
     deaths: Mapping[int, float] = field(default_factory=dict)
 
 
@@ -133,7 +135,7 @@ def count(evidence: Evidence, engine: str, *, ended: float) -> Counts:
         lost=len(acknowledged - ids) + sum(not row.is_right for row in rows),
         stale=_stale(evidence, rows),
         again=sum(1 for _ in _begun_again(evidence, ids)),
-        atomic=None,
+        atomic=_atomic(evidence, rows),
         cut=sum(body.was_cut for body in ran),
         resumed=_resumed(ran, evidence.claims),
         first=min((at - ended for at in finished if at >= ended), default=None),
@@ -198,6 +200,16 @@ def _stale(evidence: Evidence, rows: Sequence[Row]) -> int:
     progress = sum(times for id_, times in evidence.stale_progress.items() if id_ in ids)
     finishes = sum(1 for row in rows if row.result is not None and row.result["fence"] != row.fence)
     return checkpoints + progress + finishes
+
+
+def _atomic(evidence: Evidence, rows: Sequence[Row]) -> int | None:
+    ids = {row.id for row in rows if row.task == "atomic"}
+    if not ids:
+        return None
+    recorded = {(item.execution, item.name) for item in evidence.checkpoints if item.execution in ids}
+    effects = {place: times for place, times in evidence.effects.items() if place[0] in ids}
+    wrong = sum(effects.get(place, 0) != 1 for place in recorded)
+    return wrong + sum(place not in recorded for place in effects)
 
 
 def _begun_again(evidence: Evidence, ids: set[str]) -> Iterator[Line]:

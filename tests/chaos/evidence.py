@@ -20,6 +20,7 @@ CREATE TABLE chaos_claim (
     execution_id uuid NOT NULL, fence integer NOT NULL, at timestamptz NOT NULL, transaction xid8 NOT NULL
 );
 CREATE INDEX chaos_claim_execution ON chaos_claim (execution_id);
+CREATE TABLE chaos_effect (execution_id uuid NOT NULL, name text NOT NULL);
 CREATE FUNCTION chaos_claimed() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO chaos_claim VALUES (NEW.id, NEW.fence, clock_timestamp(), pg_current_xact_id());
@@ -64,6 +65,13 @@ WHERE execution.owner = %s AND chaos_stale > 0
 """
 
 
+_EFFECTS: Final = """
+SELECT effect.execution_id, effect.name, count(*)
+FROM chaos_effect AS effect JOIN tandem_execution AS execution ON execution.id = effect.execution_id
+WHERE execution.owner = %s GROUP BY 1, 2
+"""
+
+
 def instrument() -> None:
     """Have the database keep what is counted; once, after its migrations."""
     with connection.cursor() as cursor:
@@ -87,12 +95,15 @@ def gather(system: System, owner: str, acknowledged: Mapping[str, str]) -> Evide
         claims = [Claim(execution=str(id_), fence=fence, at=at) for id_, fence, at in cursor.fetchall()]
         cursor.execute(_STALE_PROGRESS, [owner])
         stale_progress = {str(id_): times for id_, times in cursor.fetchall()}
+        cursor.execute(_EFFECTS, [owner])
+        effects = {(str(id_), name): times for id_, name, times in cursor.fetchall()}
     return Evidence(
         acknowledged=acknowledged,
         rows=[_row(execution) for execution in Execution.objects.filter(owner=owner)],
         checkpoints=checkpoints,
         claims=claims,
         stale_progress=stale_progress,
+        effects=effects,
         lines=system.lines(),
         deaths=dict(system.deaths),
     )

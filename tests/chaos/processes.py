@@ -118,7 +118,14 @@ class Process:
 
     def terminate(self) -> int:
         """Ask it to end, and answer its exit status; `Overdue` where it does not end."""
+        self.ask_to_end()
+        return self.wait_end()
+
+    def ask_to_end(self) -> None:
         os.kill(self.pid, signal.SIGTERM)
+
+    def wait_end(self) -> int:
+        """Wait until it has ended, and answer its exit status."""
         until(lambda: not self.runs, f"{self.name} ends after SIGTERM", seconds=_TERM_SECONDS)
         self.reap()
         assert self._running is not None

@@ -18,6 +18,7 @@ __all__ = ["Size", "run"]
 
 _BEFORE: Final = 0.3
 _DONE_SECONDS: Final = 120.0
+_SHOWN: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,7 +63,10 @@ def _suffer(fault: Fault, scene: Scene) -> Iterator[report.Result]:
     connection.close()
     for engine in ENGINES:
         yield report.Result(title=fault.title, engine=engine, counts=count(found, engine, ended=ended), problem=problem)
-        scene.notes.extend(details(found, engine))
+        wrong = list(details(found, engine))
+        scene.notes.extend(wrong[:_SHOWN])
+        if len(wrong) > _SHOWN:
+            scene.notes.append(f"and {len(wrong) - _SHOWN} more on {engine}")
 
 
 def _unfinished(owner: str) -> bool:

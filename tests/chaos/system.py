@@ -83,9 +83,11 @@ class System:
             self.processes[name].wait_ready()
 
     def replace(self, *names: str) -> None:
-        """End processes as a deploy does, and start them anew."""
+        """End processes side by side, as a deploy does, and start them anew."""
         for name in names:
-            self.processes[name].terminate()
+            self.processes[name].ask_to_end()
+        for name in names:
+            self.processes[name].wait_end()
         self.restart(*names)
 
     def lines(self) -> list[log.Line]:

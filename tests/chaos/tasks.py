@@ -10,18 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
+from django.db import connection
+
 from tandem import Context
 from tandem.decorators import task
 from tests.chaos import log
 
-__all__ = ["KINDS", "REVISION", "changing", "plain", "stepped", "workflow"]
+__all__ = ["KINDS", "REVISION", "atomic", "changing", "plain", "stepped", "workflow"]
 
 REVISION: Final = "TANDEM_CHAOS_REVISION"
 
 PLAIN_SECONDS: Final = 0.05
 STEP_SECONDS: Final = 0.1
 SLEEP_SECONDS: Final = 0.5
-DEPLOY_SECONDS: Final = 4.0
+DEPLOY_SECONDS: Final = 8.0
 
 
 @contextmanager
@@ -78,6 +80,21 @@ def workflow(context: Context, number: int) -> dict[str, Any]:
         return _answer(number, fence)
 
 
+@task(takes_context=True)
+def atomic(context: Context, number: int) -> dict[str, Any]:
+    """Each step's effect is a row of the same database, written with its checkpoint or not at all."""
+    with _body(context) as fence:
+        for name in ("debit", "credit"):
+            context.step(name, _entry, context.execution_id, fence, name, atomic=True)
+        return _answer(number, fence)
+
+
+def _entry(execution: str, fence: int, name: str) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO chaos_effect (execution_id, name) VALUES (%s, %s)", [execution, name])
+    return _effect(execution, fence, name)
+
+
 @task(takes_context=True, workflow="ChangingWorkflow")
 def changing(context: Context, number: int) -> dict[str, Any]:
     """A workflow whose next release has its steps in another order."""
@@ -91,4 +108,4 @@ def changing(context: Context, number: int) -> dict[str, Any]:
         return _answer(number, fence)
 
 
-KINDS: Final = (plain, stepped, workflow)
+KINDS: Final = (plain, stepped, workflow, atomic)

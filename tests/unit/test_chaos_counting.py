@@ -92,6 +92,17 @@ def test_a_step_that_began_after_it_was_recorded_ran_again() -> None:
     assert counts(row(), checkpoints=[recorded], lines=begun + other).again == 1
 
 
+def test_an_atomic_effect_is_there_once_where_its_step_is_recorded() -> None:
+    step = Checkpoint(execution="a", name="debit", finished_at=104.0, is_stale=False)
+    given: dict[str, Any] = {"checkpoints": [step, replace(step, name="credit")]}
+    once = {("a", "debit"): 1, ("a", "credit"): 1}
+    assert counts(row(), effects=once, **given).atomic is None
+    assert counts(row(task="atomic"), effects=once, **given).atomic == 0
+    assert counts(row(task="atomic"), effects=once | {("a", "debit"): 2}, **given).atomic == 1
+    assert counts(row(task="atomic"), effects={("a", "debit"): 1}, **given).atomic == 1
+    assert counts(row(task="atomic"), effects=once | {("a", "unrecorded"): 1}, **given).atomic == 1
+
+
 def test_a_body_without_an_end_was_cut_when_its_process_died() -> None:
     lines = [log(101.0, "body-start"), log(102.0, "step-start", name="one")]
     [of_a_known_death] = bodies(lines, {7: 103.0})

@@ -1,4 +1,10 @@
-"""Every fault, in the order in which they are injected."""
+"""Every fault, in the order in which they are injected.
+
+Missing, and why: a disk that is full, or that loses what it acknowledged (needs a file system of its own); a clock
+that jumps (needs the right to set it, and all parts here share one); a network that is slow or loses single packets
+(the proxies only pass or cut); a cut between Restate and the service, or between web and a broker; two faults at
+once; a machine that is lost with its disk; async bodies, whose steps and writes run on an event loop.
+"""
 
 from typing import Final
 
