@@ -6,22 +6,19 @@ only how a step's closure is run and how a body waits.
 """
 
 import inspect
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast, overload
 
-from asgiref.sync import sync_to_async
 from django.tasks import TaskContext
 
 from tandem.asking import aask, ask
-from tandem.atomic import perform_atomic
-from tandem.attempt import Attempt, Place, as_json
-from tandem.exceptions import AttemptOver, Permanent
+from tandem.attempt import Attempt, Place
+from tandem.exceptions import Permanent
 from tandem.journal import AsyncJournal, Journal
-from tandem.ledger import attempt as statements
+from tandem.steps import perform_atomic, perform_atomic_apart, record
 from tandem.task import BoundCall, Task
 from tandem.waiting import Hold, Steps, gather, timeout_seconds, wait
 
@@ -106,15 +103,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
             return recorded.result
         started = time.monotonic()
         value = action()
-        text = as_json(value, what=f"The result of step {place.name!r}", limit=attempt.max_result_bytes)
-        if attempt.over is not None:
-            raise AttemptOver(attempt.over)
-        answer = ask(attempt, attempt.checkpoint(place, text, time.monotonic() - started))
-        attempt.learn(answer)
-        if answer.written:
-            return json.loads(text)
-        attempt.load(ask(attempt, statements.recorded_steps(attempt.claim.id)))
-        return attempt.recorded[place.name, place.occurrence].result
+        return self._drive(record(attempt, place, value, time.monotonic() - started))
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Say how far the body is. Written a few times a second at most, at once the first time and at the end."""
@@ -217,8 +206,9 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         if inspect.iscoroutinefunction(function):
             raise Permanent(f"Step {name!r} is atomic, so it must be a plain function, not an async one.")
         place = attempt.place(name)
-        perform = sync_to_async(perform_atomic, thread_sensitive=True)
-        return await self._journal.step(place, lambda: perform(attempt, place, lambda: function(*args, **kwargs)))
+        return await self._journal.step(
+            place, lambda: perform_atomic_apart(attempt, place, lambda: function(*args, **kwargs))
+        )
 
     async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         attempt = self._attempt
@@ -229,15 +219,7 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         value = action()
         if inspect.isawaitable(value):
             value = await value
-        text = as_json(value, what=f"The result of step {place.name!r}", limit=attempt.max_result_bytes)
-        if attempt.over is not None:
-            raise AttemptOver(attempt.over)
-        answer = await aask(attempt, attempt.checkpoint(place, text, time.monotonic() - started))
-        attempt.learn(answer)
-        if answer.written:
-            return json.loads(text)
-        attempt.load(await aask(attempt, statements.recorded_steps(attempt.claim.id)))
-        return attempt.recorded[place.name, place.occurrence].result
+        return await self._drive(record(attempt, place, value, time.monotonic() - started))
 
     async def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """As `Context.progress`."""

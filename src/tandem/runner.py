@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from django.db import connections
 from django.tasks.signals import task_finished, task_started
 
 from tandem import registry
@@ -97,7 +96,7 @@ class Runner:
             failure = error
         finally:
             self.running.remove(attempt)
-            tidy_connections()
+            ledger.tidy_connections()
         return self._record(attempt, task, failure, value, result)
 
     async def arun(self, claiming: Statement[Claim | None], journal: AsyncJournal) -> Outcome:
@@ -270,23 +269,6 @@ def _send_finished(result: TaskResult, outcome: Outcome, failure: BaseException 
             raise failure
         finally:
             task_finished.send_robust(sender, task_result=result)
-
-
-def tidy_connections() -> None:
-    """Leave Django's connections of this thread as the next body needs them: open where sound, else closed.
-
-    Open connections are kept whatever CONN_MAX_AGE says (a new one costs more than a task); one that the body left
-    in a transaction, or that an error or the server ended, is closed.
-    """
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is None:
-            continue
-        unsound = connection.in_atomic_block or connection.errors_occurred or not connection.get_autocommit()
-        if unsound or getattr(connection.connection, "closed", False):
-            connection.in_atomic_block = False
-            connection.savepoint_ids = []
-            connection.needs_rollback = False
-            connection.close()
 
 
 async def _in_thread[**P, T](function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

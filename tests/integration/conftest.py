@@ -1,6 +1,7 @@
 """The servers of the integration tests, and the processes that run tasks on them."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import patch
@@ -8,9 +9,10 @@ from unittest.mock import patch
 import pytest
 
 from tandem.embedded.stack import Stack
+from tests.celery_work.fixtures import celery, set_stage
 from tests.servers import addresses, database, django_db_setup, servers
 
-__all__ = ["addresses", "database", "django_db_setup", "servers"]
+__all__ = ["addresses", "celery", "database", "django_db_setup", "servers", "set_stage"]
 
 ROOT = Path(__file__).resolve().parents[2]
 RUNNING = ("worker", "service", "relay")
@@ -57,3 +59,9 @@ def engine(request: pytest.FixtureRequest) -> str:
     """Each engine in turn."""
     name: str = request.param
     return name
+
+
+@pytest.fixture
+def mark() -> str:
+    """A name of its own for each test in the log of side effects."""
+    return uuid.uuid4().hex

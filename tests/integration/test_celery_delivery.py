@@ -26,23 +26,10 @@ from tandem.ledger import statements
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
-from tests.celery_work.stage import Broker, Stage, stage, until
+from tests.celery_work.stage import Broker, Stage, until
 from tests.work import tasks
 
 LEASE = 3.0
-
-
-@pytest.fixture(scope="module")
-def set_stage(addresses: Any, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with django_db_blocker.unblock(), stage(tmp_path_factory.mktemp("celery")) as made:
-        yield made
-
-
-@pytest.fixture
-def celery(set_stage: Stage) -> Iterator[Stage]:
-    set_stage.clear()
-    yield set_stage
-    set_stage.clear()
 
 
 def rows(count: int, **changes: Any) -> list[Reference]:

@@ -3,8 +3,6 @@
 import os
 import signal
 import time
-import uuid
-from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
@@ -19,26 +17,8 @@ from tandem.ledger import connection as ledger
 from tandem.ledger.models import Event, Execution
 from tandem.ledger.statements import Statement
 from tests.celery_work import tasks as hard
-from tests.celery_work.stage import Stage, Worker, stage, until
+from tests.celery_work.stage import Stage, Worker, until
 from tests.work import tasks
-
-
-@pytest.fixture(scope="module")
-def set_stage(addresses: Any, django_db_blocker: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with django_db_blocker.unblock(), stage(tmp_path_factory.mktemp("celery")) as made:
-        yield made
-
-
-@pytest.fixture
-def celery(set_stage: Stage) -> Iterator[Stage]:
-    set_stage.clear()
-    yield set_stage
-    set_stage.clear()
-
-
-@pytest.fixture
-def mark() -> str:
-    return uuid.uuid4().hex
 
 
 def started(celery: Stage, mark: str) -> list[str]:

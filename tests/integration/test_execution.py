@@ -1,7 +1,6 @@
 """What a task's author and its caller see, the same on both engines, with real workers."""
 
 import asyncio
-import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -18,12 +17,6 @@ from tests.work import tasks
 from tests.work.effects import recorded
 
 pytestmark = pytest.mark.usefixtures("workers")
-
-
-@pytest.fixture
-def mark() -> str:
-    """A name of its own for each test in the log of side effects."""
-    return uuid.uuid4().hex
 
 
 def names(mark: str) -> list[str]:

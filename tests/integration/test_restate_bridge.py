@@ -24,11 +24,6 @@ SLOTS = 4
 
 
 @pytest.fixture
-def mark() -> str:
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
 def options(addresses: Any) -> RestateOptions:
     return RestateOptions(
         ingress_url=addresses["TANDEM_RESTATE_INGRESS_URL"],

@@ -28,11 +28,6 @@ pytestmark = pytest.mark.usefixtures("workers")
 
 
 @pytest.fixture
-def mark() -> str:
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
 def configuration(workers: object) -> Configuration:
     return Configuration.read("default", settings.TASKS["default"])
 

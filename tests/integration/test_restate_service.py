@@ -31,11 +31,6 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def mark() -> str:
-    return uuid.uuid4().hex
-
-
-@pytest.fixture
 def ingress(addresses: Mapping[str, str]) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=addresses["TANDEM_RESTATE_INGRESS_URL"], timeout=20, trust_env=False) as client:
         yield client

@@ -1,7 +1,6 @@
 """Bodies that wait: for signals, for children, and atomic steps; the same on both engines, with real workers."""
 
 import json
-import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,12 +16,6 @@ from tests.work.effects import record, recorded
 pytestmark = pytest.mark.usefixtures("workers")
 
 BOTH = pytest.mark.parametrize("kind", ["sync", "async"])
-
-
-@pytest.fixture
-def mark() -> str:
-    """A name of its own for each test in the log of side effects."""
-    return uuid.uuid4().hex
 
 
 @pytest.fixture
@@ -93,6 +86,18 @@ def test_a_wait_that_is_not_caught_fails_for_good(engine: str, mark: str) -> Non
     result = finished(tasks.approval.using(engine=engine).enqueue(mark, 0.1))
     assert result.phase == "failed"
     assert result.errors[-1].exception_class_path == "tandem.exceptions.SignalTimeout"
+
+
+def test_a_retry_by_hand_waits_for_as_long_again(engine: str, mark: str) -> None:
+    result = finished(tasks.approval.using(engine=engine).enqueue(mark, 0.5))
+    assert result.phase == "failed"
+    with transaction.atomic():
+        result.retry()
+        for number in (1, 2):
+            result.signal("approved", number)
+    finished(result)
+    assert (result.phase, result.return_value) == ("succeeded", [1, 2])
+    assert names(mark) == ["asked", "answered"]
 
 
 @BOTH

@@ -33,6 +33,7 @@ __all__ = [
     "execute_in_transaction",
     "is_postgresql",
     "own_connection",
+    "tidy_connections",
 ]
 
 LEDGER_DATABASE: Final = "default"
@@ -143,6 +144,23 @@ def close() -> None:
     current, _own.connection = _own.connection, None
     if current is not None and _own.pid == os.getpid():
         current.close()
+
+
+def tidy_connections() -> None:
+    """Leave Django's connections of this thread as the next body needs them: open where sound, else closed.
+
+    Open connections are kept whatever CONN_MAX_AGE says (a new one costs more than a task); one that the body left
+    in a transaction, or that an error or the server ended, is closed.
+    """
+    for connection in connections.all(initialized_only=True):
+        if connection.connection is None:
+            continue
+        unsound = connection.in_atomic_block or connection.errors_occurred or not connection.get_autocommit()
+        if unsound or getattr(connection.connection, "closed", False):
+            connection.in_atomic_block = False
+            connection.savepoint_ids = []
+            connection.needs_rollback = False
+            connection.close()
 
 
 class _LoopConnections:

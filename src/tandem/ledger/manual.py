@@ -15,21 +15,28 @@ PHASE_OF: Final = "SELECT task, phase, engine FROM tandem_execution WHERE id = %
 BY_IDEMPOTENCY_KEY: Final = "SELECT id FROM tandem_execution WHERE task = %(task)s AND idempotency_key = %(key)s"
 
 # The fence goes up too: whatever may still run of an earlier attempt is over.
-# A call whose child failed is looked at again: the child may have been retried meanwhile.
+# A body that ended in a call whose child failed looks at it again: the child may have been retried meanwhile. One that
+# ended because a wait gave up waits for as long again.
 RETRY: Final = f"""
 WITH again AS (
-UPDATE tandem_execution
-SET phase = 'queued', outcome = NULL, result = NULL, finished_at = NULL, due_at = NULL, attempts = 0, lost = 0,
-    dispatch = dispatch + 1, invocation = NULL, fence = fence + 1, lease_expires_at = NULL,
-    cancel_requested_at = NULL, cancelled_by = NULL, worker_ids = '[]',
-    sent_at = clock_timestamp(), epoch = NULL,
-    reason = CASE WHEN %(engine)s::text IS NULL THEN reason ELSE 'retry(engine=)' END,
-    engine = COALESCE(%(engine)s::text, engine)
-WHERE id = %(id)s AND phase IN ('failed', 'dead', 'cancelled', 'parked', 'held')
-RETURNING id, task, queue, priority, dispatch, engine
+    UPDATE tandem_execution
+    SET phase = 'queued', outcome = NULL, result = NULL, finished_at = NULL, due_at = NULL, attempts = 0, lost = 0,
+        dispatch = dispatch + 1, invocation = NULL, fence = fence + 1, lease_expires_at = NULL,
+        cancel_requested_at = NULL, cancelled_by = NULL, worker_ids = '[]',
+        sent_at = clock_timestamp(), epoch = NULL,
+        reason = CASE WHEN %(engine)s::text IS NULL THEN reason ELSE 'retry(engine=)' END,
+        engine = COALESCE(%(engine)s::text, engine)
+    WHERE id = %(id)s AND phase IN ('failed', 'dead', 'cancelled', 'parked', 'held')
+    RETURNING id, task, queue, priority, dispatch, engine
 ), reopened AS (
-    UPDATE tandem_step SET kind = 'calling', result = '{{}}', finished_at = NULL FROM again
-    WHERE execution_id = again.id AND kind = 'call' AND result @? '$[*] ? (@[0] != "succeeded")'
+    UPDATE tandem_step AS step
+    SET kind = CASE step.kind WHEN 'call' THEN 'calling' ELSE 'waiting' END,
+        result = CASE step.kind WHEN 'call' THEN '{{}}' ELSE jsonb_build_object('signal', step.name) END,
+        finished_at = CASE step.kind WHEN 'call' THEN NULL ELSE now() + (step.finished_at - step.started_at) END
+    FROM again
+    WHERE step.execution_id = again.id
+      AND step.position = (SELECT max(position) FROM tandem_step AS last WHERE last.execution_id = again.id)
+      AND (step.kind = 'timeout' OR step.kind = 'call' AND step.result @? '$[*] ? (@[0] != "succeeded")')
 ), noted AS ({note("again", kind="retried", detail="'by hand, on ' || engine")})
 SELECT id, task, queue, priority, dispatch, engine FROM again
 """

@@ -27,16 +27,16 @@ ORDER BY due_at, sent_at LIMIT %(limit)s
 # The fence says that nobody claimed the row since it was read. Where it held a lease, that lease is lost.
 SEND_AGAIN: Final = f"""
 WITH again AS (
-UPDATE tandem_execution AS execution
-SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, invocation = NULL, lease_expires_at = NULL,
-    dispatch = execution.dispatch + seen.ended::int,
-    attempts = attempts + (lease_expires_at IS NOT NULL)::int,
-    lost = lost + (lease_expires_at IS NOT NULL)::int
-FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[], %(reasons)s::text[])
-     AS seen(id, fence, dispatch, ended, reason)
-WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch = seen.dispatch
-  AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
-RETURNING execution.id, seen.reason
+    UPDATE tandem_execution AS execution
+    SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, invocation = NULL, lease_expires_at = NULL,
+        dispatch = execution.dispatch + seen.ended::int,
+        attempts = attempts + (lease_expires_at IS NOT NULL)::int,
+        lost = lost + (lease_expires_at IS NOT NULL)::int
+    FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[], %(reasons)s::text[])
+         AS seen(id, fence, dispatch, ended, reason)
+    WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch = seen.dispatch
+      AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
+    RETURNING execution.id, seen.reason
 ), noted AS ({note("again", kind="reconciled", detail="reason || ': sent again'")})
 SELECT id FROM again
 """

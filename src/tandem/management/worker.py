@@ -51,9 +51,10 @@ def handle(options: dict[str, Any]) -> None:
         raise CommandError(f"--concurrency is {concurrency}, but must be at least 1.")
     _ask_ledger()
     try:
-        from celery import concurrency as pools  # noqa: PLC0415  # an extra of the distribution
+        from celery.concurrency.thread import TaskPool as ThreadPool  # noqa: PLC0415  # an extra of the distribution
 
         from tandem.engines.celery.app import app_of, install, options_of  # noqa: PLC0415  # as above
+        from tandem.engines.celery.pool import PreforkPool  # noqa: PLC0415  # as above
         from tandem.engines.celery.worker import end_within  # noqa: PLC0415  # as above
     except ImportError as error:
         raise CommandError(
@@ -65,7 +66,7 @@ def handle(options: dict[str, Any]) -> None:
     end_within(app, options["grace"])
     worker = app.Worker(
         hostname=_node_name(options.get("hostname")),
-        pool_cls=pools.get_implementation(options["pool"]),
+        pool_cls=PreforkPool if options["pool"] == "prefork" else ThreadPool,
         concurrency=concurrency,
         queues=queues,
         loglevel=options["loglevel"].upper(),

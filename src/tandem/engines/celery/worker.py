@@ -19,7 +19,7 @@ from tandem.engines.celery.parent import Parent
 from tandem.engines.celery.process import Process
 from tandem.heartbeat import Heartbeat
 from tandem.ledger import connection as ledger
-from tandem.runner import Runner, tidy_connections
+from tandem.runner import Runner
 
 __all__ = ["connect", "end_within", "process_of"]
 
@@ -160,4 +160,4 @@ def process_of(app: Any) -> Process:
 def _tidy_around_others(sender: Any, **_: Any) -> None:
     """Give a plain Celery task sound database connections: Celery itself no longer closes them around each task."""
     if not isinstance(sender, ExecutionTask):
-        tidy_connections()
+        ledger.tidy_connections()

@@ -1,0 +1,84 @@
+"""Recording a step: after its work, or with its work in one transaction of the `default` database."""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.db import OperationalError, transaction
+
+from tandem.attempt import Attempt, Place, as_json
+from tandem.exceptions import AttemptOver
+from tandem.ledger import attempt as statements
+from tandem.ledger import connection as ledger
+from tandem.ledger.rows import Checkpoint
+from tandem.waiting import Steps
+
+__all__ = ["perform_atomic", "perform_atomic_apart", "record"]
+
+
+def record(attempt: Attempt, place: Place, value: Any, seconds: float) -> Steps[Any]:
+    """Record what a step that took `seconds` answered; where another attempt's record is there, that is its result."""
+    text = as_json(value, what=f"The result of step {place.name!r}", limit=attempt.max_result_bytes)
+    if attempt.over is not None:
+        raise AttemptOver(attempt.over)
+    answer = yield attempt.checkpoint(place, text, seconds)
+    attempt.learn(answer)
+    if answer.written:
+        return json.loads(text)
+    attempt.load((yield statements.recorded_steps(attempt.claim.id)))
+    return attempt.recorded[place.name, place.occurrence].result
+
+
+class _Undone(Exception):  # no error: it rolls the transaction back
+    """Another attempt's record is there, or the lease is not."""
+
+    def __init__(self, answer: Checkpoint) -> None:
+        super().__init__("rolled back")
+        self.answer = answer
+
+
+def perform_atomic(attempt: Attempt, place: Place, action: Callable[[], Any]) -> Any:
+    """Run `action` and record its result, exactly once: of two attempts, the later to commit is rolled back.
+
+    The record comes last and checks the fence. It locks no execution: that would stop a process's heartbeat.
+    """
+    recorded = attempt.recorded.get((place.name, place.occurrence))
+    if recorded is not None:
+        return recorded.result
+    acted = False
+    try:
+        with transaction.atomic(using=ledger.LEDGER_DATABASE):
+            started = time.monotonic()
+            value = action()
+            acted = True
+            text = as_json(value, what=f"The result of step {place.name!r}", limit=attempt.max_result_bytes)
+            if attempt.over is not None:
+                raise AttemptOver(attempt.over)
+            answer = ledger.execute_in_transaction(attempt.checkpoint(place, text, time.monotonic() - started))
+            if not answer.written:
+                raise _Undone(answer)  # noqa: TRY301  # only an exception rolls back
+    except _Undone as undone:
+        attempt.learn(undone.answer)
+        attempt.load(ledger.execute(statements.recorded_steps(attempt.claim.id)))
+        return attempt.recorded[place.name, place.occurrence].result
+    except OperationalError as error:
+        if not acted:
+            raise
+        # As for any other record that the ledger did not take; whether the transaction committed, it will say.
+        raise attempt.end(f"the ledger did not answer ({error})") from error
+    attempt.learn(answer)
+    return json.loads(text)
+
+
+async def perform_atomic_apart(attempt: Attempt, place: Place, action: Callable[[], Any]) -> Any:
+    """As `perform_atomic`, for an async body: on Django's thread, whose connections nobody else tidies."""
+
+    def perform() -> Any:
+        try:
+            return perform_atomic(attempt, place, action)
+        finally:
+            ledger.tidy_connections()
+
+    return await sync_to_async(perform, thread_sensitive=True)()
