@@ -88,6 +88,7 @@ class Runner:
         value: Any = None
         failure: BaseException | None = None
         self.running.add(attempt)
+        ledger.drop_ended()
         try:
             task_started.send_robust(type(task.get_backend()), task_result=result)
             value = _call(task, context, attempt.claim)

@@ -7,13 +7,18 @@ import psycopg
 import pytest
 
 from tandem.embedded.stack import Stack
-from tests.integration.waiting import finished, until
+from tests.integration.waiting import all_finished, finished, until
 from tests.work import tasks
 from tests.work.effects import recorded
 
 _WAITING = """
 SELECT pid FROM pg_stat_activity
 WHERE wait_event_type = 'Lock' AND query LIKE '%INSERT INTO tandem_step%' AND pid <> pg_backend_pid()
+"""
+
+_END_IDLE = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE query LIKE '%pg_sleep%' AND state = 'idle' AND pid <> pg_backend_pid()
 """
 
 
@@ -29,3 +34,15 @@ def test_a_connection_lost_at_a_checkpoint_fails_no_body(workers: Stack, engine:
     assert finished(result).phase == "succeeded", result.errors
     starts = [facts[2] for facts in recorded(mark) if facts[2].startswith("start")]
     assert starts == ["start-0", "start-0", "start-1"], "the step that was not recorded, and no other, ran again"
+
+
+def test_no_body_is_given_a_connection_that_the_server_has_ended(workers: Stack, engine: str) -> None:
+    url = f"postgresql://tandem@127.0.0.1:{workers.ports.postgres}/tandem"
+    task = tasks.ask_database.using(engine=engine)
+    before = [task.enqueue() for _ in range(12)]
+    all_finished(before)
+    with psycopg.connect(url, autocommit=True) as operator:
+        operator.execute(_END_IDLE)
+    after = [task.enqueue() for _ in range(12)]
+    all_finished(after)
+    assert [result.phase for result in after] == ["succeeded"] * 12, [result.errors for result in after]

@@ -398,6 +398,13 @@ def parent_of_waiters(context: Context, mark: str) -> Any:
     return context.gather(approval.bind(mark), approval.bind(mark))
 
 
+@task
+def ask_database() -> None:
+    """Uses Django's connection, long enough for others to run beside it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.2)")
+
+
 def _deposit(account: str, amount: int, fail: bool) -> int:  # noqa: FBT001  # a step's arguments
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO work_deposit (account, amount) VALUES (%s, %s)", [account, amount])

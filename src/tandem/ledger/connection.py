@@ -29,6 +29,7 @@ __all__ = [
     "aexecute",
     "close",
     "connection_parameters",
+    "drop_ended",
     "execute",
     "execute_in_transaction",
     "is_postgresql",
@@ -106,11 +107,27 @@ def _usable(connection: psycopg.Connection[Any]) -> bool:
 
     One whose statement an exception cut short (a time limit's signal) still waits for that answer.
     """
-    if connection.closed or connection.info.transaction_status is not TransactionStatus.IDLE:
-        return False
+    return connection.info.transaction_status is TransactionStatus.IDLE and not _has_ended(connection)
+
+
+def _has_ended(connection: Any) -> bool:
+    """Whether the server or this end has closed a connection that waits for no answer."""
+    if connection.closed:
+        return True
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    return not poll.poll(0)
+    return bool(poll.poll(0))
+
+
+def drop_ended() -> None:
+    """Close those of Django's connections of this thread that the server has ended: the next use opens others.
+
+    They are kept from body to body, and a restarted server ends them while nobody looks.
+    """
+    for connection in connections.all(initialized_only=True):
+        raw = connection.connection
+        if raw is not None and connection.vendor == "postgresql" and _has_ended(raw):
+            connection.close()
 
 
 def own_connection() -> psycopg.Connection[Any]:
