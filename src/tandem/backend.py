@@ -102,7 +102,8 @@ class TandemBackend(BaseTaskBackend):
         if new.phase == "queued":
             send_after_commit(self.engines, new.engine, [_reference(new, id_)])
         result = self._result(task, new, id_, (args, kwargs), created)
-        task_enqueued.send(type(self), task_result=result)
+        if _heard(task_enqueued):
+            task_enqueued.send(type(self), task_result=result)
         return result
 
     def enqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> Sequence[TaskResult]:

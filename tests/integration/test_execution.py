@@ -8,6 +8,7 @@ import pytest
 from django.db import transaction
 from django.tasks import TaskResultStatus
 from django.tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
+from django.tasks.signals import task_enqueued
 from django.utils import timezone
 
 from tandem.ledger.models import Execution, Step
@@ -38,6 +39,21 @@ def test_a_task_runs_and_its_result_is_read_from_any_process(engine: str, task: 
     found = task.get_result(result.id)
     assert found.status == TaskResultStatus.SUCCESSFUL
     assert found.task.func == task.func
+
+
+def test_djangos_signal_tells_of_each_enqueue(engine: str) -> None:
+    heard: list[str] = []
+
+    def hear(task_result: TaskResult, **_: Any) -> None:
+        heard.append(task_result.id)
+
+    task_enqueued.connect(hear)
+    try:
+        task = tasks.add.using(engine=engine)
+        enqueued = [task.enqueue(1).id, *(result.id for result in task.enqueue_many([((2,), {}), ((3,), {})]))]
+    finally:
+        task_enqueued.disconnect(hear)
+    assert heard == enqueued
 
 
 async def _enqueue_and_read(engine: str) -> tuple[Any, Any]:
