@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, transaction
+from django.db import OperationalError, connections, transaction
 
 from tandem.attempt import Attempt, Place, as_json
 from tandem.exceptions import AttemptOver
@@ -48,8 +48,10 @@ def perform_atomic(attempt: Attempt, place: Place, action: Callable[[], Any]) ->
     if recorded is not None:
         return recorded.result
     acted = False
+    raw: Any = None
     try:
         with transaction.atomic(using=ledger.LEDGER_DATABASE):
+            raw = connections[ledger.LEDGER_DATABASE].connection
             started = time.monotonic()
             value = action()
             acted = True
@@ -64,7 +66,8 @@ def perform_atomic(attempt: Attempt, place: Place, action: Callable[[], Any]) ->
         attempt.load(ledger.execute(statements.recorded_steps(attempt.claim.id)))
         return attempt.recorded[place.name, place.occurrence].result
     except OperationalError as error:
-        if not acted:
+        # The action's own, such as a deadlock, is the body's. That the database is away, or went, is not.
+        if not acted and raw is not None and not raw.closed:
             raise
         # As for any other record that the ledger did not take; whether the transaction committed, it will say.
         raise attempt.end(f"the ledger did not answer ({error})") from error

@@ -21,6 +21,11 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE query LIKE '%pg_sleep%' AND state = 'idle' AND pid <> pg_backend_pid()
 """
 
+_END_ASLEEP = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE query LIKE '%AS in_a_step%' AND state = 'active' AND pid <> pg_backend_pid()
+"""
+
 
 @pytest.mark.parametrize("task", [tasks.slow_steps, tasks.slow_steps_async], ids=["sync", "async"])
 def test_a_connection_lost_at_a_checkpoint_fails_no_body(workers: Stack, engine: str, task: Any) -> None:
@@ -46,3 +51,13 @@ def test_no_body_is_given_a_connection_that_the_server_has_ended(workers: Stack,
     after = [task.enqueue() for _ in range(12)]
     all_finished(after)
     assert [result.phase for result in after] == ["succeeded"] * 12, [result.errors for result in after]
+
+
+def test_a_connection_lost_in_an_atomic_step_fails_no_body(workers: Stack, engine: str) -> None:
+    mark = uuid.uuid4().hex
+    url = f"postgresql://tandem@127.0.0.1:{workers.ports.postgres}/tandem"
+    result = tasks.sleep_in_database.using(engine=engine).enqueue(mark)
+    with psycopg.connect(url, autocommit=True) as operator:
+        until(lambda: operator.execute(_END_ASLEEP).fetchall(), "the step's connection is ended")
+    assert finished(result).phase == "succeeded", result.errors
+    assert len(recorded(mark)) == 2

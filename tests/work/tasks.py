@@ -405,6 +405,17 @@ def ask_database() -> None:
         cursor.execute("SELECT pg_sleep(0.2)")
 
 
+def _sleep_in_database(mark: str) -> None:
+    record(mark, "asleep")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(1) AS in_a_step")
+
+
+@task(takes_context=True)
+def sleep_in_database(context: Context, mark: str) -> None:
+    context.step("sleep", _sleep_in_database, mark, atomic=True)
+
+
 def _deposit(account: str, amount: int, fail: bool) -> int:  # noqa: FBT001  # a step's arguments
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO work_deposit (account, amount) VALUES (%s, %s)", [account, amount])
