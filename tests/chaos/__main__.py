@@ -71,7 +71,9 @@ def _run(system: System, arguments: argparse.Namespace) -> bool:
 
 def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make chaos ARGS=...", description=__doc__)
-    parser.add_argument("--executions", type=int, default=48, metavar="N", help="a fault and engine (default: 48)")
+    parser.add_argument(
+        "--executions", type=int, default=40, metavar="N", help="at least, for each fault and engine (default: 40)"
+    )
     parser.add_argument("--pace", type=float, default=_PACE, metavar="N", help=f"a second and engine ({_PACE:g})")
     parser.add_argument("--lease", type=float, default=3.0, metavar="SECONDS", help="LEASE_SECONDS (default: 3)")
     parser.add_argument("--pause", type=float, default=5.0, metavar="SECONDS", help="of freezes and cuts (default: 5)")
