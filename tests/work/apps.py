@@ -1,5 +1,7 @@
 """The app whose tasks the tests run."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -7,3 +9,7 @@ class WorkConfig(AppConfig):
     name = "tests.work"
     label = "work"
     restate_service = "Work"
+
+    def ready(self) -> None:
+        # A task may live in any module, once that is imported.
+        import_module("tests.work.replay")
