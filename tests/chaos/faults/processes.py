@@ -48,8 +48,13 @@ def _freeze_worker(scene: Scene) -> float:
     def taken_over() -> bool:
         lines = [line for line in scene.system.lines() if line.event in {"body-start", "body-end"}]
         ended = {(line.execution, line.fence) for line in lines if line.event == "body-end"}
-        held = {line.execution for line in lines if line.pid in frozen and (line.execution, line.fence) not in ended}
-        return any(line.execution in held and line.pid not in frozen for line in lines if line.event == "body-end")
+        held = {
+            line.execution: line.fence
+            for line in lines
+            if line.pid in frozen and (line.execution, line.fence) not in ended
+        }
+        # An older body of it may have ended elsewhere: it slept between the two.
+        return any(execution in held and fence > held[execution] for execution, fence in ended)
 
     until(taken_over, "another worker has run what the frozen one held")
     return process.resume()
