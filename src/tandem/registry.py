@@ -31,10 +31,12 @@ def resolve(name: str) -> Task:
         return task
     try:
         found = import_string(name)
-    except ImportError as error:
-        hint = nearest(name, list(registered_tasks()))
+    except Exception as error:
+        # A module may fail to import in any way, and a relay that asks for one task must live to send the others.
+        hint = nearest(name, list(Task.known))
         raise UnknownTask(
-            f"No task {name!r} in this process ({error}){hint} Deploy the code that has it, or cancel the execution."
+            f"No task {name!r} in this process ({type(error).__name__}: {error}){hint} Deploy the code that has it, or"
+            " cancel the execution."
         ) from error
     if not isinstance(found, Task):
         raise UnknownTask(f"{name!r} is a {type(found).__name__}, not a Tandem task. Decorate it with @task.")

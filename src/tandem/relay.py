@@ -163,7 +163,7 @@ class Relay:
             logger.warning("%s %d execution(s) that could go on wait for it.", error, len(ready))
 
     def _tell(self, engine: Engine) -> None:
-        """Tell an engine of what was cancelled while it held it."""
+        """Tell an engine to give up what was cancelled or parked while it held it."""
         untold = ledger.execute(cancel.untold(engine=engine.name, limit=BATCH))
         if not untold:
             return
@@ -177,7 +177,7 @@ class Relay:
                 ]
             )
         except BrokerUnavailable as error:
-            logger.warning("%s %d cancelled execution(s) wait there until it is told.", error, len(untold))
+            logger.warning("%s %d execution(s) that are over stay there until it is told.", error, len(untold))
             return
         ledger.execute(cancel.told([row.nudge for row in untold]))
 

@@ -146,6 +146,21 @@ def test_a_paused_invocation_goes_on_and_the_reason_is_recorded(mark: str, admin
     assert names(mark) == ["asked", "answered"]
 
 
+def test_a_parked_executions_invocation_ends(mark: str, admin: httpx.Client) -> None:
+    """Its journal has what the changed code no longer asks for: the runtime would try it again for ever."""
+    result = enqueue(tasks.deployed_over, mark)
+    in_phase(result, "parked")
+    query = {"query": f"SELECT status FROM sys_invocation WHERE id = '{invocation(result)}'"}
+    headers = {"accept": "application/json"}
+    until(
+        lambda: admin.post("/query", json=query, headers=headers).json()["rows"] == [{"status": "completed"}],
+        "its invocation ends",
+    )
+    record(f"{mark}-fixed")
+    result.retry()
+    assert finished(result).return_value == "old"
+
+
 def test_a_purged_waiter_is_sent_anew_when_it_can_go_on(mark: str, admin: httpx.Client) -> None:
     result = enqueue(tasks.approval, mark)
     in_phase(result, "waiting")

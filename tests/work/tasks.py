@@ -332,6 +332,18 @@ def refuse_outside(reason: str) -> None:
     raise Permanent(reason)
 
 
+@task(takes_context=True, retries=5, backoff=0.05)
+def deployed_over(context: Context, mark: str) -> str:
+    """Asks for another step after the first attempt, until the code is put right."""
+    deployed, fixed = recorded(f"{mark}-deployed"), recorded(f"{mark}-fixed")
+    name = "new" if deployed and not fixed else "old"
+    value = context.step(name, _effect, mark, name)
+    if not deployed:
+        record(f"{mark}-deployed")
+        raise RuntimeError("the deploy comes now")
+    return value
+
+
 @task(takes_context=True)
 def approval(context: Context, mark: str, timeout: float | None = None) -> list[Any]:
     context.step("asked", _effect, mark, "asked")

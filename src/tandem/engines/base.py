@@ -58,7 +58,7 @@ class Engine(Protocol):
         ...
 
     def cancel(self, batch: Sequence[Reference]) -> None:
-        """Tell the engine of executions that were cancelled, where it can do something about it."""
+        """Have the engine give up executions that were cancelled or parked, where it holds them."""
         ...
 
     def wake(self, waiting: Sequence[Waiter]) -> None:

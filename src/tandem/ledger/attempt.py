@@ -124,11 +124,19 @@ WITH held AS (
 SELECT due_at FROM held
 """
 
+# The invocation's journal has what the changed code no longer asks for: the runtime would try it again for ever.
 PARK: Final = f"""
-UPDATE tandem_execution
-SET phase = 'parked', lease_expires_at = NULL, due_at = NULL, errors = {_ERRORS_KEPT}
-WHERE {HELD}
-RETURNING id
+WITH parked AS (
+    UPDATE tandem_execution
+    SET phase = 'parked', lease_expires_at = NULL, due_at = NULL, errors = {_ERRORS_KEPT}
+    WHERE {HELD}
+    RETURNING id, engine, dispatch, invocation
+), untold AS (
+    INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
+    SELECT id, engine, dispatch, invocation FROM parked WHERE engine = 'restate'
+    RETURNING pg_notify('tandem_relay', '')
+)
+SELECT id, (SELECT count(*) FROM untold) FROM parked
 """
 
 

@@ -1,4 +1,4 @@
-"""Cancelling: an execution with all its unfinished children, and the engines that are still to be told."""
+"""Cancelling: an execution with all its unfinished children; and the engines that are still to be told to give up."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """An execution whose engine is still to be told that it was cancelled."""
+    """An execution whose engine is still to be told to give it up."""
 
     nudge: int
     id: UUID

@@ -168,7 +168,7 @@ class Event(models.Model):
 
 
 class Nudge(models.Model):
-    """An execution whose engine is still to be told that it was cancelled; the relay does, and deletes the row."""
+    """An execution that its engine is still to give up, being cancelled or parked; the relay says so, and deletes this."""
 
     execution = models.ForeignKey(
         Execution, on_delete=models.CASCADE, db_index=False, db_constraint=False, related_name="+"

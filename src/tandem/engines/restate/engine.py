@@ -110,16 +110,17 @@ class RestateEngine:
         return answers
 
     def cancel(self, batch: Sequence[Reference]) -> None:
-        """Cancel their invocations, through the admin API: what waits there ends at once, what runs is told.
+        """Kill their invocations, through the admin API: nobody holds them, and the ledger has their ends.
 
-        What has ended, or never arrived, is left as it is. Raises `BrokerUnavailable`.
+        A cancel would run their handlers once more, which one whose code has changed never survives. What has ended,
+        or never arrived, is left as it is. Raises `BrokerUnavailable`.
         """
 
         def cancel(reference: Reference) -> None:
             try:
-                self._ask(self._requests.cancel(reference.invocation or self._invocation_of(reference)))
+                self._ask(self._requests.kill(reference.invocation or self._invocation_of(reference)))
             except (RestateRefused, UnknownTask) as error:
-                logger.warning("%s was cancelled, but its invocation was not: %s", reference.id, error)
+                logger.warning("%s is over, but its invocation is not: %s", reference.id, error)
 
         self._each(cancel, batch)
 

@@ -192,8 +192,8 @@ class Requests:
         """List the services with their handlers and what they are set to."""
         return self._admin("/services", lambda answer, url: list(_json(answer, url)["services"]))
 
-    def cancel(self, invocation: str) -> Query[bool]:
-        """Cancel an invocation; False where it is over or unknown."""
+    def kill(self, invocation: str) -> Query[bool]:
+        """Kill an invocation; False where it is over or unknown."""
 
         def read(answer: Answer, url: str) -> bool:
             if answer.status in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
@@ -201,7 +201,7 @@ class Requests:
             _json(answer, url)
             return True
 
-        return self._admin(f"/invocations/{quote(invocation, safe='')}/cancel", read, method="PATCH")
+        return self._admin(f"/invocations/{quote(invocation, safe='')}/kill", read, method="PATCH")
 
     def paused(self, *, limit: int) -> Query[list[dict[str, Any]]]:
         """Read paused invocations: `id`, and the key it was sent with, in one of two columns."""
