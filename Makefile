@@ -1,6 +1,6 @@
 # Each target sets up what it needs, uv included: a Python and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chaos bench clean-data sync sync-bench
+.PHONY: help demo test lint chaos soak bench clean-data sync sync-bench
 
 DATA := $(or $(TANDEM_DATA),.tandem)
 BIN := .venv/bin
@@ -33,6 +33,9 @@ lint: sync ## ruff, import contracts, mypy
 
 chaos: sync ## kill, freeze, cut and empty each part under load, and count what is lost
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+soak: sync ## run many short executions on both engines, and look for what grows or stays (ARGS="--executions N")
+	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
 bench: sync-bench ## measure Tandem beside Celery, procrastinate and the Restate SDK
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -5,7 +5,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Self
 
 import psutil
 
@@ -44,9 +44,10 @@ class Samples:
 
     processes: Mapping[str, Process]
     _taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _threads: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     _over: threading.Event = field(default_factory=threading.Event)
 
-    def __enter__(self) -> "Samples":
+    def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._run, name="samples", daemon=True)
         self._thread.start()
         return self
@@ -59,10 +60,16 @@ class Samples:
         """Each process that was sampled often enough to be judged."""
         return [_judge(name, values) for name, values in sorted(self._taken.items()) if len(values) >= 8]
 
+    def most_threads(self) -> dict[str, int]:
+        """The most threads that each process had in the second quarter of its samples."""
+        counts = {name: values[len(values) // 4 : len(values) // 2] for name, values in self._threads.items()}
+        return {name: max(values, default=0) for name, values in counts.items()}
+
     def _run(self) -> None:
         while not self._over.wait(_EVERY_SECONDS):
             for name, process in _each(self.processes):
                 self._taken[name].append(process.memory_info().rss / _MEBIBYTE)
+                self._threads[name].append(process.num_threads())
 
 
 def _judge(name: str, values: list[float]) -> Memory:
