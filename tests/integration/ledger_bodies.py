@@ -12,13 +12,13 @@ from tandem.attempt import Attempt
 from tandem.exceptions import AttemptOver, Cancelled, ChildFailed, SignalTimeout
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import waking
+from tandem.ledger import waiting, waking
 from tandem.ledger.rows import Claim, Error, NewExecution
 from tandem.ledger.statements import Statement
 from tandem.waiting import Hold, Steps, gather, wait
 from tests.work.tasks import noop
 
-__all__ = ["ERROR", "LEASE", "QUEUE", "SIGNAL", "TASK", "Held", "new_execution"]
+__all__ = ["ERROR", "LEASE", "QUEUE", "SIGNAL", "TASK", "Held", "every_write", "new_execution"]
 
 LEASE = 30.0
 SIGNAL = "signal"
@@ -43,6 +43,26 @@ def new_execution(id_: UUID, *, engine: str, phase: str) -> NewExecution:
         phase=phase,
         epoch="e",
     )
+
+
+def every_write(claim: Claim, *, wakes: int) -> list[Statement[Any]]:
+    """Each write that names a fence, as an attempt sends it that does not know whether its claim still holds."""
+    place: dict[str, Any] = {"name": "late", "occurrence": 0, "worker": "late"}
+    return [
+        statements.checkpoint(claim, **place, position=9, result="9", seconds=0),
+        statements.progress(claim, current=9, total=None, message=""),
+        statements.suspend(claim, **place, position=9, seconds=1),
+        statements.resume(claim, lease=LEASE),
+        statements.release(claim),
+        statements.retry_later(claim, seconds=1, counted=True, error=ERROR),
+        statements.park(claim, error=ERROR),
+        statements.finish(claim, outcome="succeeded", result="9", error=None),
+        waiting.receive(claim, **place, position=9, signal=SIGNAL),
+        waiting.open_wait(claim, **place, position=9, signal=SIGNAL, seconds=None),
+        waiting.suspend_waiting(claim, **place, wakes=wakes, awakeable="sign_9"),
+        waiting.spawn(claim, **place, position=9, born=()),
+        waiting.answer_call(claim, **place, result="[]"),
+    ]
 
 
 class Held:

@@ -10,18 +10,18 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import HealthCheck, assume, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, run_state_machine_as_test
 from pytest_django.plugin import DjangoDbBlocker
 
 from tandem.embedded.stack import Stack
-from tandem.ledger import agenda, attempt, cancel, celery, manual, restate, statements, waiting, waking
+from tandem.ledger import agenda, attempt, cancel, celery, manual, restate, statements, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import Statement
-from tests.integration.ledger_bodies import ERROR, LEASE, QUEUE, SIGNAL, TASK, Held, new_execution
+from tests.integration.ledger_bodies import ERROR, LEASE, QUEUE, SIGNAL, TASK, Held, every_write, new_execution
 from tests.integration.ledger_database import EMPTIED, LATER, LEASES_RUN_OUT, ledger_database
 from tests.integration.ledger_invariants import INVARIANTS, Change, Row, Snapshot, snapshot
 
@@ -145,28 +145,27 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(held=attempts)
     def write_too_late(self, held: Held) -> None:
         """Every write that an attempt has, by one whose claim is no longer the newest."""
-        assume(held.claim.fence < self.row(held.claim.id)["fence"])
-        claim = held.claim
-        place: dict[str, Any] = {"name": "late", "occurrence": 0, "worker": "w1"}
-        for late in (
-            attempt.checkpoint(claim, **place, position=9, result="9", seconds=0),
-            attempt.suspend(claim, **place, position=9, seconds=1),
-            attempt.resume(claim, lease=LEASE),
-            attempt.release(claim),
-            attempt.finish(claim, outcome="succeeded", result="9", error=None),
-            waiting.receive(claim, **place, position=9, signal=SIGNAL),
-            waiting.open_wait(claim, **place, position=9, signal=SIGNAL, seconds=None),
-            waiting.suspend_waiting(claim, **place, wakes=self.row(claim.id)["wakes"], awakeable="sign_9"),
-            waiting.spawn(claim, **place, position=9, born=()),
-            waiting.answer_call(claim, **place, result="[]"),
-        ):
-            self.say(late)
+        row = self.row(held.claim.id)
+        if held.claim.fence < row["fence"]:
+            for write in every_write(held.claim, wakes=row["wakes"]):
+                self.say(write)
 
     @rule(held=attempts)
     def release(self, held: Held) -> None:
-        assume(held.claim.engine == "restate")
-        self.say(attempt.release(held.claim))
-        held.stop()
+        if held.claim.engine == "restate":
+            self.say(attempt.release(held.claim))
+            held.stop()
+
+    @rule(target=attempts, held=attempts, worker=WORKERS)
+    def supersede(self, held: Held, worker: str) -> Any:
+        """An attempt is frozen past its lease, another takes its execution, and it goes on as if nothing had been."""
+        self.leases_run_out()
+        self.take_over(3)
+        self.send_due("celery")
+        newer = self.entered(held.claim.id, worker)
+        self.go_on(held, 1)
+        self.write_too_late(held)
+        return newer
 
     # --- processes and relays ------------------------------------------------------------------------------------
 
@@ -181,12 +180,13 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(id_=executions, worker=WORKERS)
     def release_of_dead(self, id_: UUID, worker: str) -> None:
-        assume(self.row(id_)["engine"] == "celery")
-        self.say(celery.release_of_dead(id=id_, worker=worker))
+        if self.row(id_)["engine"] == "celery":
+            self.say(celery.release_of_dead(id=id_, worker=worker))
 
     @rule(target=attempts, id_=executions, worker=WORKERS)
     def take_from_child(self, id_: UUID, worker: str) -> Any:
-        assume(self.row(id_)["engine"] == "celery")
+        if self.row(id_)["engine"] != "celery":
+            return multiple()
         return self.held(self.say(celery.take_from_child(id=id_, worker=worker)), worker)
 
     @rule(id_=executions, worker=WORKERS)
@@ -214,8 +214,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(id_=executions)
     def lost_on_the_way(self, id_: UUID) -> None:
-        assume(self.row(id_)["engine"] == "celery")
-        self.say(celery.mark_lost([id_]))
+        if self.row(id_)["engine"] == "celery":
+            self.say(celery.mark_lost([id_]))
 
     @rule(engine=ENGINES)
     def recheck(self, engine: str, *, gone: bool = False) -> None:
@@ -233,14 +233,12 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- people --------------------------------------------------------------------------------------------------
 
-    @rule(id_=executions)
-    def signal(self, id_: UUID) -> None:
+    @rule(id_=executions, told=st.booleans())
+    def signal(self, id_: UUID, *, told: bool) -> None:
         self.count += 1
         self.say(waking.send_signal(id=id_, name=SIGNAL, payload=self.count, by=None))
-
-    @rule(id_=executions)
-    def wake(self, id_: UUID) -> None:
-        self.say(waking.wake(id_))
+        if told:
+            self.say(waking.wake(id_))
 
     @rule(id_=executions)
     def cancel(self, id_: UUID) -> None:
