@@ -122,3 +122,11 @@ def test_what_names_its_rows_finds_them_by_primary_key(new_tables: psycopg.Conne
         if others:
             wrong[statement.name] = others
     assert wrong == {}
+
+
+def test_no_statement_is_compiled() -> None:
+    """A little table that is read whole looks dear to a connection that is told to use indexes."""
+    ledger.close()
+    for statement in (celery.consumed_queues(seconds=1), manual.prune(days=10_000, limit=1)):
+        explained = Statement("explain", f"EXPLAIN (ANALYZE) {statement.sql}", statement.parameters, list)
+        assert not [line for (line,) in ledger.execute(explained) if "JIT" in line], statement.name
