@@ -179,9 +179,9 @@ class LedgerMachine(RuleBasedStateMachine):
             assert fence == self.row(id_)["fence"]
 
     @rule(id_=executions, worker=WORKERS)
-    def release_of_dead(self, id_: UUID, worker: str) -> None:
+    def take_from_dead(self, id_: UUID, worker: str) -> None:
         if self.row(id_)["engine"] == "celery":
-            self.say(celery.release_of_dead(id=id_, worker=worker))
+            self.say(agenda.take_from_dead(id=id_, worker=worker, most=3))
 
     @rule(target=attempts, id_=executions, worker=WORKERS)
     def take_from_child(self, id_: UUID, worker: str) -> Any:

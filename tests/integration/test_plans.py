@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 
-from tandem.ledger import attempt, cancel, celery, manual, restate, statements, waiting, waking
+from tandem.ledger import agenda, attempt, cancel, celery, manual, restate, statements, waiting, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
@@ -96,7 +96,7 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         celery.mark_lost(ids),
         celery.sent_times(ids),
         celery.take_from_child(id=claim.id, worker="w"),
-        celery.release_of_dead(id=claim.id, worker="w"),
+        agenda.take_from_dead(id=claim.id, worker="w", most=3),
         celery.cancel_killed(id=claim.id, worker="w"),
         restate.send_again({suspect: (True, "why")}),
         restate.seen_alive(ids),

@@ -12,7 +12,7 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
-__all__ = ["Due", "next_due", "queues", "take_due", "take_over"]
+__all__ = ["Due", "next_due", "queues", "take_due", "take_from_dead", "take_over"]
 
 # A loose index scan: one index descent for each (engine, queue), however many rows there are.
 QUEUES: Final = """
@@ -48,13 +48,8 @@ WHERE engine = %(engine)s AND queue = %(queue)s AND due_at > now() AND outcome I
 ORDER BY due_at LIMIT 1
 """
 
-# Walks the sent rows of a queue from the oldest. An execution that was asked to cancel ends with its worker.
-TAKE_OVER: Final = f"""
-WITH expired AS (
-    SELECT id FROM tandem_execution
-    WHERE engine = %(engine)s AND queue = %(queue)s AND due_at IS NULL AND outcome IS NULL
-      AND sent_at < now() AND phase = 'running' AND lease_expires_at < now()
-    ORDER BY sent_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+# What becomes of the rows in `expired`. An execution that was asked to cancel ends with its worker.
+_FATE: Final = f"""
 ), fate AS (
     SELECT expired.id, worker, CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
                             WHEN lost >= %(most)s THEN 'dead' END AS outcome
@@ -72,6 +67,24 @@ SET phase = COALESCE(fate.outcome, 'queued'),
     attempts = attempts + 1, lost = lost + 1, lease_expires_at = NULL, sent_at = NULL, epoch = NULL
 FROM fate WHERE execution.id = fate.id
 RETURNING execution.id, fate.outcome, execution.parent
+"""
+
+# Walks the sent rows of a queue from the oldest.
+TAKE_OVER: Final = f"""
+WITH expired AS (
+    SELECT id FROM tandem_execution
+    WHERE engine = %(engine)s AND queue = %(queue)s AND due_at IS NULL AND outcome IS NULL
+      AND sent_at < now() AND phase = 'running' AND lease_expires_at < now()
+    ORDER BY sent_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+{_FATE}
+"""
+
+# Its process was seen to die: no lease has to run out, and no relay's patience.
+TAKE_FROM_DEAD: Final = f"""
+WITH expired AS (
+    SELECT id FROM tandem_execution
+    WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' FOR UPDATE
+{_FATE}, pg_notify('tandem_relay', '')
 """
 
 
@@ -114,3 +127,11 @@ def take_over(
     """
     parameters = {"engine": engine, "queue": queue, "most": most, "limit": limit}
     return Statement("take_over", TAKE_OVER, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows])
+
+
+def take_from_dead(*, id: UUID, worker: str, most: int) -> Statement[list[tuple[UUID, str | None, UUID | None]]]:  # noqa: A002  # the column
+    """Take over an attempt whose process died; as `take_over`, for one row, empty where another has it."""
+    parameters = {"id": id, "worker": worker, "most": most}
+    return Statement(
+        "take_from_dead", TAKE_FROM_DEAD, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows]
+    )

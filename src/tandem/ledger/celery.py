@@ -19,7 +19,6 @@ __all__ = [
     "lost_with_epoch",
     "mark_lost",
     "passed_in_line",
-    "release_of_dead",
     "sent_times",
     "take_from_child",
 ]
@@ -84,12 +83,6 @@ TAKE_FROM_CHILD: Final = f"""
 UPDATE tandem_execution SET fence = fence + 1
 WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running'
 RETURNING {CLAIM_COLUMNS}
-"""
-
-RELEASE_OF_DEAD: Final = """
-UPDATE tandem_execution SET lease_expires_at = now()
-WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running'
-RETURNING id
 """
 
 HAND_BACK: Final = f"""
@@ -188,11 +181,6 @@ def take_from_child(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noq
     None where it holds it no more.
     """
     return Statement("take_from_child", TAKE_FROM_CHILD, {"id": id, "worker": worker}, read_claim)
-
-
-def release_of_dead(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002  # the column
-    """End the lease of an attempt whose process died, so that the relay takes over at once."""
-    return Statement("release_of_dead", RELEASE_OF_DEAD, {"id": id, "worker": worker}, bool)
 
 
 def hand_back(ids: Sequence[UUID], *, worker: str) -> Statement[int]:

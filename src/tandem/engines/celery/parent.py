@@ -20,6 +20,7 @@ from celery.worker import state
 
 from tandem.attempt import Attempt
 from tandem.engines.celery.app import ExecutionTask, is_execution
+from tandem.ledger import agenda, waking
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 from tandem.runner import Runner
@@ -135,9 +136,14 @@ class Parent:
         ledger.close()
 
     def _release(self, id_: UUID) -> None:
-        """End the lease of a child that died, unless another child runs the same execution."""
-        if all(key[0] != id_ for key in _active()):
-            ledger.execute(statements.release_of_dead(id=id_, worker=self.runner.worker))
+        """Take over what a child that died ran, unless another child runs the same execution."""
+        if any(key[0] == id_ for key in _active()):
+            return
+        most = self.runner.max_lost_leases
+        for _, outcome, parent in ledger.execute(agenda.take_from_dead(id=id_, worker=self.runner.worker, most=most)):
+            logger.warning("%s lost its child: %s.", id_, outcome or "it is sent again")
+            if outcome is not None and parent is not None:
+                ledger.execute(waking.wake_parent(parent))
 
     def _expire(self, id_: UUID) -> None:
         """Record the failure of a body that was killed at its hard time limit, by its task's policy."""
