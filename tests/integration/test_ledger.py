@@ -2,13 +2,11 @@
 
 import threading
 from datetime import timedelta
-from itertools import batched
 from typing import Any
 from uuid import UUID
 
 import psycopg
 import pytest
-from django.db import connection as django_connection
 from django.utils import timezone
 
 from tandem.ledger import agenda, attempt, cancel, manual, statements
@@ -317,37 +315,6 @@ def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:
     assert not Step.objects.filter(execution_id=old).exists()
     assert Step.objects.filter(execution_id=fresh).exists()
     assert row(unfinished).phase == "queued"
-
-
-def _updates() -> tuple[int, int]:
-    """Updates of executions and those that were not heap-only, with this session's own handed over first."""
-    for sql in ("SELECT pg_stat_force_next_flush()", "SELECT 1"):
-        ledger.execute(statements.Statement("flush", sql, {}, list))
-    with django_connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_clear_snapshot()")
-        cursor.execute(
-            "SELECT n_tup_upd, n_tup_upd - n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = 'tandem_execution'"
-        )
-        found: tuple[int, int] = cursor.fetchone()
-    return found
-
-
-def test_claim_and_heartbeat_are_heap_only() -> None:
-    """No index names a column they write, so that they update in place; measured by PostgreSQL's own count."""
-    ids = [insert() for _ in range(100)]
-    updated, moved = _updates()
-    for some in batched(ids, 4):
-        for id_ in some:
-            claimed(id_, "hot")
-        ledger.execute(
-            statements.heartbeat(
-                worker="hot", kind="worker", engine="celery", queues=(), concurrency=4, stuck=0, ids=some, lease=LEASE
-            )
-        )
-    updated_after, moved_after = _updates()
-    assert updated_after - updated >= 200
-    # A page that is full already sends its row elsewhere, once; it is not the rule.
-    assert moved_after - moved <= 10
 
 
 def test_the_errors_of_a_database_that_refuses_are_psycopgs() -> None:
