@@ -1,8 +1,8 @@
 """What a body may call: `step`, `progress`, `sleep`, `wait`, `call`, `gather`, and who it is.
 
-The semantics live here, in `tandem.attempt` and in `tandem.waiting`, once, for both engines: where a step stands, what an earlier attempt
-recorded, what is written, and that a body whose attempt is over stops at its next call. An engine's `Journal` decides
-only how a step's closure is run and how a body waits.
+The semantics live here, in `tandem.attempt`, `tandem.steps` and `tandem.waiting`, once, for both engines: where a step
+stands, what an earlier attempt recorded, what is written, and that a body whose attempt is over stops at its next
+call. An engine's `Journal` decides only how a step's closure is run and how a body waits.
 """
 
 import inspect
@@ -84,16 +84,12 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         """
         if inspect.iscoroutinefunction(function):
             raise Permanent(f"Step {name!r} is an async function; a sync body's steps are plain functions.")
-        attempt = self._attempt
+        perform = self._perform
         if atomic:
-            _refuse_in_transaction("step")
-            place = attempt.place(name)
-            result = self._journal.step(
-                place, lambda: perform_atomic(attempt, place, lambda: function(*args, **kwargs))
-            )
-        else:
-            place = attempt.place(name)
-            result = self._journal.step(place, lambda: self._perform(place, lambda: function(*args, **kwargs)))
+            self._refuse_in_transaction("step")
+            perform = self._perform_atomic
+        place = self._attempt.place(name)
+        result = self._journal.step(place, lambda: perform(place, lambda: function(*args, **kwargs)))
         return cast("T", result)
 
     def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
@@ -104,6 +100,9 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         started = time.monotonic()
         value = action()
         return self._drive(record(attempt, place, value, time.monotonic() - started))
+
+    def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
+        return perform_atomic(self._attempt, place, action)
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Say how far the body is. Written a few times a second at most, at once the first time and at the end."""
@@ -126,7 +125,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         The body is replayed from the top when it is over; finished steps answer from the ledger. Refused inside
         `transaction.atomic()`, which would roll back.
         """
-        _refuse_in_transaction("sleep")
+        self._refuse_in_transaction("sleep")
         place = self._attempt.place(_SLEEP)
         self._flush()
         self._journal.sleep(self._attempt, place, self._attempt.remaining(place, duration))
@@ -137,7 +136,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
 
         Signals that came before are kept, in order. Raises `SignalTimeout` after `timeout` (seconds or a timedelta).
         """
-        _refuse_in_transaction("wait")
+        self._refuse_in_transaction("wait")
         seconds = timeout_seconds(timeout)
         place = self._attempt.place(signal)
         self._flush()
@@ -148,7 +147,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
 
         The child runs on this execution's engine where that can serve it. Raises `ChildFailed`.
         """
-        _refuse_in_transaction("call")
+        self._refuse_in_transaction("call")
         place = self._attempt.place(task.name)
         self._flush()
         child = BoundCall(task=task, args=args, kwargs=kwargs)
@@ -159,10 +158,20 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
 
         Raises the first `ChildFailed`, or has each in its child's place where `return_exceptions` is set.
         """
-        _refuse_in_transaction("gather")
+        self._refuse_in_transaction("gather")
         place = self._attempt.place(_GATHER)
         self._flush()
         return self._drive(gather(self._attempt, place, calls, return_exceptions=return_exceptions))
+
+    def _refuse_in_transaction(self, call: str) -> None:
+        from django.db import connections  # noqa: PLC0415  # only a body that suspends asks
+
+        for alias in connections:
+            if connections[alias].in_atomic_block:
+                raise Permanent(
+                    f"context.{call}() inside transaction.atomic() (database {alias!r}): suspending would roll the"
+                    " transaction back. Leave the block first."
+                )
 
     def _drive[T](self, steps: Steps[T]) -> T:
         answer: Any = None
@@ -199,16 +208,14 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
 
         An `atomic` one is plain, and runs on a thread: Django's transactions are not async.
         """
-        attempt = self._attempt
-        if not atomic:
-            place = attempt.place(name)
-            return await self._journal.step(place, lambda: self._perform(place, lambda: function(*args, **kwargs)))
-        if inspect.iscoroutinefunction(function):
+        if atomic and inspect.iscoroutinefunction(function):
             raise Permanent(f"Step {name!r} is atomic, so it must be a plain function, not an async one.")
-        place = attempt.place(name)
-        return await self._journal.step(
-            place, lambda: perform_atomic_apart(attempt, place, lambda: function(*args, **kwargs))
-        )
+        perform = self._perform_atomic if atomic else self._perform
+        place = self._attempt.place(name)
+        return await self._journal.step(place, lambda: perform(place, lambda: function(*args, **kwargs)))
+
+    async def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
+        return await perform_atomic_apart(self._attempt, place, action)
 
     async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         attempt = self._attempt
@@ -275,14 +282,3 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
                     answer = await aask(self._attempt, asked)
         except StopIteration as end:
             return cast("T", end.value)
-
-
-def _refuse_in_transaction(call: str) -> None:
-    from django.db import connections  # noqa: PLC0415  # only a body that suspends asks
-
-    for alias in connections:
-        if connections[alias].in_atomic_block:
-            raise Permanent(
-                f"context.{call}() inside transaction.atomic() (database {alias!r}): suspending would roll the"
-                " transaction back. Leave the block first."
-            )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,11 @@ def immediate() -> Iterator[MemoryEngine]:
     with override_settings(TASKS={"default": {"BACKEND": "tandem.TandemBackend", "QUEUES": [], "OPTIONS": options}}):
         yield engine("immediate")
         engine("immediate").clear()
+
+
+@pytest.fixture
+def effects_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TANDEM_TEST_EFFECTS", str(tmp_path / "effects"))
 
 
 @pytest.fixture
@@ -170,3 +176,21 @@ def test_signals_are_logged_as_djangos(immediate: MemoryEngine, caplog: pytest.L
     assert "state=RUNNING" in messages[1]
     assert "state=SUCCESSFUL" in messages[2]
     assert "NoneType" not in caplog.text
+
+
+@pytest.mark.parametrize("task", [tasks.charge, tasks.charge_async])
+def test_an_atomic_step_needs_no_ledger_in_place(immediate: MemoryEngine, task: Any) -> None:
+    result = task.enqueue(7)
+    assert (result.phase, result.return_value) == ("succeeded", 7), result.errors
+
+
+@pytest.mark.parametrize("task", [tasks.family, tasks.family_async])
+def test_children_run_in_place(immediate: MemoryEngine, effects_file: None, task: Any) -> None:
+    result = task.enqueue("in place", 3)
+    assert result.return_value == {"first": 2, "rest": [2, 3, 4]}
+
+
+def test_nothing_waits_for_a_signal_in_place(immediate: MemoryEngine, effects_file: None) -> None:
+    result = tasks.approval.enqueue("in place")
+    assert result.phase == "failed"
+    assert "nothing can be sent to a body that runs in place" in result.errors[-1].traceback

@@ -428,6 +428,20 @@ def sleep_in_database(context: Context, mark: str) -> None:
     context.step("sleep", _sleep_in_database, mark, atomic=True)
 
 
+def _charged(amount: int) -> int:
+    return amount
+
+
+@task(takes_context=True)
+def charge(context: Context, amount: int) -> int:
+    return context.step("charge", _charged, amount, atomic=True)
+
+
+@task(takes_context=True)
+async def charge_async(context: AsyncContext, amount: int) -> int:
+    return await context.step("charge", _charged, amount, atomic=True)
+
+
 def _deposit(account: str, amount: int, fail: bool) -> int:  # noqa: FBT001  # a step's arguments
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO work_deposit (account, amount) VALUES (%s, %s)", [account, amount])

@@ -93,6 +93,12 @@ class _MemoryContext(Context):
         self._attempt.place("gather")
         return _children(calls, return_exceptions=return_exceptions)
 
+    def _refuse_in_transaction(self, call: str) -> None:
+        """Nothing suspends, and no step commits by itself: a test's own transaction is no hindrance."""
+
+    def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
+        return self._perform(place, action)
+
     def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         limit = self._attempt.max_result_bytes
         return json.loads(as_json(action(), what=f"The result of step {place.name!r}", limit=limit))
@@ -115,6 +121,9 @@ class _MemoryAsyncContext(AsyncContext):
     async def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
         self._attempt.place("gather")
         return await sync_to_async(_children)(calls, return_exceptions=return_exceptions)
+
+    async def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
+        return await self._perform(place, action)
 
     async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         value = action()
