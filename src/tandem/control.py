@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
-from django.db import connections, transaction
 from django.tasks.exceptions import TaskResultDoesNotExist
 
 from tandem import registry
@@ -13,8 +12,9 @@ from tandem.engines.base import Engine, Reference
 from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual, waking
+from tandem.ledger.statements import Statement
 from tandem.router import Router, requirements
-from tandem.transactions import send_after_commit
+from tandem.transactions import after_commit, send_after_commit
 
 __all__ = ["cancel", "retry", "signal"]
 
@@ -30,7 +30,7 @@ def cancel(result_id: str, *, by: str | None) -> Literal["cancelled", "requested
             raise TaskResultDoesNotExist(result_id)
         if done.stopped:
             if done.parent is not None:
-                _after_commit(done.parent, children=True)
+                _say_after_commit(waking.wake_parent(done.parent))
             return "cancelled"
         if done.asked:
             return "requested"
@@ -70,19 +70,16 @@ def signal(result_id: str, name: str, payload: Any, *, by: str | None, limit: in
         if found is None:
             raise TaskResultDoesNotExist(result_id)
         raise ValueError(f"{found.task} {result_id} is {found.phase}: no signal can reach it any more.")
-    _after_commit(id_, children=False)
+    _say_after_commit(waking.wake(id_))
 
 
-def _after_commit(id_: UUID, *, children: bool) -> None:
+def _say_after_commit(statement: Statement[bool]) -> None:
     """Wake an execution once the caller's transaction has committed: it locks its row only for that moment."""
 
-    def wake() -> None:
-        ledger.execute_in_transaction(waking.wake_parent(id_) if children else waking.wake(id_))
+    def say() -> None:
+        ledger.execute_in_transaction(statement)
 
-    if connections[ledger.LEDGER_DATABASE].in_atomic_block:
-        transaction.on_commit(wake, using=ledger.LEDGER_DATABASE)
-    else:
-        wake()
+    after_commit(say)
 
 
 def _uuid(text: str) -> UUID:

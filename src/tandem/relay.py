@@ -159,7 +159,7 @@ class Relay:
         try:
             self.engines[name].wake(ready)
         except BrokerUnavailable as error:
-            # They stay due: the look after this one comes within a minute.
+            # The next look at them comes within a minute.
             logger.warning("%s %d execution(s) that could go on wait for it.", error, len(ready))
 
     def _tell(self, engine: Engine) -> None:

@@ -51,8 +51,9 @@ class Task(_TaskBase):
 
     Set with `@task(...)`: `retries` after a failure (0: none), `backoff` seconds before the first of them, doubled
     each time up to `max_backoff`, with up to half of it taken off at random unless `jitter` is False; `max_age`
-    seconds from enqueue, past which no retry starts; `time_limit` seconds for one attempt; `workflow` (True or a name) makes it a Restate Workflow of its own; `external` lets it
-    be called through Restate's ingress; `requires` names capabilities that the engine must have.
+    seconds from enqueue, past which no retry starts; `time_limit` seconds for one attempt; `workflow` (True or a
+    name) makes it a Restate Workflow of its own; `external` lets it be called through Restate's ingress; `requires`
+    names capabilities that the engine must have.
 
     Set with `.using(...)`: `engine` pins the call, `idempotency_key` makes a second call answer the first one's
     result, `owner` says whose it is.

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from django.db import connections, transaction
 
@@ -11,22 +11,22 @@ from tandem.exceptions import BrokerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 
-__all__ = ["send_after_commit", "warn_of_other_transactions"]
+__all__ = ["after_commit", "send_after_commit", "warn_of_other_transactions"]
 
 logger = logging.getLogger("tandem.backend")
 
 
+def after_commit(call: Callable[[], None]) -> None:
+    """Make a call once the ledger's transaction commits, or at once where there is none."""
+    if connections[ledger.LEDGER_DATABASE].in_atomic_block:
+        transaction.on_commit(call, using=ledger.LEDGER_DATABASE)
+    else:
+        call()
+
+
 def send_after_commit(engines: Mapping[str, Engine], name: str, references: Sequence[Reference]) -> None:
     """Push to the engine `name` once the ledger's transaction commits, or at once where there is none."""
-
-    def send() -> None:
-        _send(engines, name, references)
-
-    connection = connections[ledger.LEDGER_DATABASE]
-    if connection.in_atomic_block:
-        transaction.on_commit(send, using=ledger.LEDGER_DATABASE)
-    else:
-        send()
+    after_commit(lambda: _send(engines, name, references))
 
 
 def _send(engines: Mapping[str, Engine], name: str, references: Sequence[Reference]) -> None:

@@ -1,4 +1,4 @@
-"""The hot path's statements around an attempt, by name: enqueue, claim, heartbeat, cancel.
+"""The hot path's statements around an attempt, by name: enqueue, claim, heartbeat.
 
 A `Statement` is SQL with its parameters and the reader of its rows; `tandem.ledger.connection` executes it, on the
 runner's own connection or, at enqueue, on Django's. Times are the database's: no process's clock takes part in a

@@ -22,7 +22,6 @@ _JSON: Final = {"content-type": "application/json"}
 _ACCEPT: Final = {"accept": "application/json", **_JSON}
 _EMPTY: Final = b"{}"
 _UNFINISHED: Final = 470
-_CONNECTIONS: Final = 32
 _SOURCE: Final = "x-restate-error-source"
 
 
@@ -183,10 +182,6 @@ class Requests:
     def register(self, uri: str, *, force: bool) -> Query[dict[str, Any]]:
         """Register the services found at `uri`; reads the deployment with its services."""
         return self._admin("/deployments", _json, method="POST", body={"uri": uri, "force": force}, harmless=False)
-
-    def deployments(self) -> Query[list[dict[str, Any]]]:
-        """List the deployments."""
-        return self._admin("/deployments", lambda answer, url: list(_json(answer, url)["deployments"]))
 
     def services(self) -> Query[list[dict[str, Any]]]:
         """List the services with their handlers and what they are set to."""
