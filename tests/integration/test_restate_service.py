@@ -78,7 +78,7 @@ def test_services_and_handlers_are_named_after_apps_and_tasks(admin: httpx.Clien
     services = {service["name"]: service for service in admin.get("/services").json()["services"]}
     assert {"Work", "WorkWorkflow", "TaskTracker"} <= set(services)
     assert services["WorkWorkflow"]["ty"] == "Workflow"
-    assert [handler["name"] for handler in services["WorkWorkflow"]["handlers"]] == ["run"]
+    assert [handler["name"] for handler in services["WorkWorkflow"]["handlers"]] == ["workflow"]
     assert {"noop", "greet", "sleeper_async"} <= {handler["name"] for handler in services["Work"]["handlers"]}
     assert "workflow" not in {handler["name"] for handler in services["Work"]["handlers"]}
 

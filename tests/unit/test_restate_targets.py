@@ -49,8 +49,8 @@ def test_a_module_outside_every_app_counts_for_its_package() -> None:
 
 
 def test_a_workflow_is_a_service_of_its_own() -> None:
-    assert target(tasks.workflow) == Target(service="WorkWorkflow", handler="run", workflow=True)
-    assert str(target(task(workflow=True)(first))) == "tests.first/run"
+    assert target(tasks.workflow) == Target(service="WorkWorkflow", handler="workflow", workflow=True)
+    assert str(target(task(workflow=True)(first))) == "tests.first/first"
 
 
 def test_two_tasks_of_one_handler() -> None:
@@ -59,8 +59,8 @@ def test_two_tasks_of_one_handler() -> None:
 
 
 def test_two_workflows_of_one_name() -> None:
-    (found,) = problems({"a": tasks.workflow, "b": tasks.workflow})
-    assert "a and b are both WorkWorkflow/run" in found
+    (found,) = problems({"a": tasks.workflow} | named(first, workflow="WorkWorkflow"))
+    assert "a and tests.unit.test_restate_targets.first are both WorkWorkflow on Restate" in found
 
 
 def test_a_workflow_named_as_a_service() -> None:

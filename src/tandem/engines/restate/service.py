@@ -73,9 +73,10 @@ def _workflow(name: str, task: Task, process: ServiceProcess) -> restate.Workflo
         journal_retention=_RETENTION,
         invocation_retry_policy=RETRY_POLICY,
     )
-    workflow.main("run", workflow_retention=_RETENTION, **_handler_options(task, process.options))(
-        _function(task, process)
+    serve = workflow.main(
+        target(task).handler, workflow_retention=_RETENTION, **_handler_options(task, process.options)
     )
+    serve(_function(task, process))
     return workflow
 
 

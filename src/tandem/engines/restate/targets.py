@@ -12,13 +12,12 @@ from django.apps import apps
 from tandem import registry
 from tandem.task import Task
 
-__all__ = ["HEADER", "TRACKER", "WORKFLOW_HANDLER", "Target", "problems", "service_of", "target", "target_of"]
+__all__ = ["HEADER", "TRACKER", "Target", "problems", "service_of", "target", "target_of"]
 
 HEADER: Final = "x-tandem-execution"
 """Names the execution and dispatch of a send of ours: `<id>.<dispatch>`, which is its idempotency key too."""
 
 TRACKER: Final = "TaskTracker"
-WORKFLOW_HANDLER: Final = "run"
 
 _SERVICE: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9._-]*")
 _HANDLER: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9_]*")
@@ -66,13 +65,13 @@ def service_of(module: str) -> str:
 
 
 def target(task: Task) -> Target:
-    """The handler that serves a task."""
+    """The handler that serves a task: it has the function's name, in a workflow of its own or beside its app's others."""
     name = task.func.__name__
     if isinstance(task.workflow, str):
-        return Target(service=task.workflow, handler=WORKFLOW_HANDLER, workflow=True)
+        return Target(service=task.workflow, handler=name, workflow=True)
     service = service_of(task.func.__module__)
     if task.workflow:
-        return Target(service=f"{service}.{name}", handler=WORKFLOW_HANDLER, workflow=True)
+        return Target(service=f"{service}.{name}", handler=name, workflow=True)
     return Target(service=service, handler=name)
 
 
@@ -98,13 +97,15 @@ def problems(tasks: Mapping[str, Task]) -> Iterable[str]:
                 f"{name} would be the handler {where.handler!r}, which Restate refuses as a name: start it with a letter,"
                 " and use letters, digits and '_'. Rename the function."
             )
-        if (where.service, where.handler) in handlers:
+        # A workflow has one body, so its name alone tells it from others.
+        taken = (where.service, "" if where.workflow else where.handler)
+        if taken in handlers:
             yield (
-                f"{handlers[where.service, where.handler]} and {name} are both {where} on Restate. Rename one function,"
-                " give one of the apps a restate_service of its own, or name one workflow differently."
+                f"{handlers[taken]} and {name} are both {where.service if where.workflow else where} on Restate. Rename"
+                " one function, give one of the apps a restate_service of its own, or name one workflow differently."
             )
             continue
-        handlers[where.service, where.handler] = name
+        handlers[taken] = name
         workflow, other = kinds.setdefault(where.service, (where.workflow, name))
         if workflow != where.workflow or where.service == TRACKER:
             yield (
