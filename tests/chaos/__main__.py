@@ -58,8 +58,9 @@ def _run(system: System, arguments: argparse.Namespace) -> bool:
     size = Size(executions=arguments.executions, pace=arguments.pace, pause=arguments.pause)
     _say(
         f"{size.executions:,} executions for each fault and engine at {size.pace:g} a second: plain tasks, stepped"
-        f" tasks, workflows, atomic steps.\nLEASE_SECONDS is {arguments.lease:g} (15 by default); what is frozen or cut stays so for"
-        f" {size.pause:g} s."
+        " tasks and atomic steps, sync and async, workflows that sleep or wait for a signal, parents that call one"
+        f" child or gather three.\nLEASE_SECONDS is {arguments.lease:g} (15 by default); what is frozen or cut stays"
+        f" so for {size.pause:g} s."
     )
     for text in report.heading():
         _say(text)

@@ -1,8 +1,10 @@
 """What is counted of one fault on one engine, from the ledger's rows and the side-effect log.
 
-**Lost**: calls that were answered with an id of which there is no row, and rows that did not succeed with the value
-their body must answer, by the deadline. No body fails by itself and none has retries: a row that is failed or dead
-counts, whatever its error says.
+**Lost**: calls that were answered with an id of which there is no row; rows that did not succeed with the value their
+body must answer, by the deadline, those of children included; and rows that succeeded though the log has no body of
+theirs with their fence. No body fails by itself and none has retries: a row that is failed or dead counts, whatever
+its error says. A parent must answer what its children's own rows say, and a child must have a parent: one row for each
+child that it made, and no other. A waiter must answer the one signal that it was sent.
 
 **Stale**: what was accepted from an attempt although a newer claim had committed before its fence was checked.
 A trigger logs each claim with its transaction; a checkpoint's row keeps the snapshot that its statement, and so its
@@ -10,7 +12,8 @@ fence check, read by. A checkpoint counts where a claim with a higher fence is v
 likewise, the fence being the value of the progress. A finish locks the row that it checks, so none may come from any
 but the newest attempt: it counts where the result has another fence than the row.
 
-**Again**: times that a step's function began after the step was recorded, that is later than its `finished_at`.
+**Again**: times that a step's function began after the step was recorded, that is later than its `finished_at`. What
+a wait or a call was answered is recorded too, and counts as stale where an older attempt wrote it.
 
 **Atomic**: atomic steps whose effect is not there exactly once where the step is recorded, or is there at all where
 it is not; None where no atomic step was in the load.
@@ -28,12 +31,17 @@ the log is taken to have ended with its process, or with its process's last line
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from tests.chaos.log import Line
 
-__all__ = ["Body", "Checkpoint", "Claim", "Counts", "Evidence", "Row", "bodies", "count", "details"]
+__all__ = ["ATOMIC_TASKS", "Body", "Checkpoint", "Claim", "Counts", "Evidence", "Row", "bodies", "count", "details"]
+
+
+ATOMIC_TASKS: Final = frozenset({"atomic", "atomic_async"})
+"""Tasks whose steps are all atomic."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +58,17 @@ class Row:
     created_at: float
     finished_at: float | None
     error: str = ""
+    parent: str | None = None
 
     @property
     def is_right(self) -> bool:
-        """Whether it ended as every body here must."""
-        return self.phase == "succeeded" and self.result is not None and self.result["number"] == self.number
+        """Whether it ended as every body here must; what it answers of its children is judged with their rows."""
+        return (
+            self.phase == "succeeded"
+            and self.result is not None
+            and self.result["number"] == self.number
+            and self.result.get("heard", self.number) == self.number
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +146,7 @@ def count(evidence: Evidence, engine: str, *, ended: float) -> Counts:
     before = [row.finished_at for row in rows if row.finished_at is not None and row.created_at <= ended]
     return Counts(
         executions=len(ids | acknowledged),
-        lost=len(acknowledged - ids) + sum(not row.is_right for row in rows),
+        lost=len(acknowledged - ids) + len(_wrong(evidence, rows)),
         stale=_stale(evidence, rows),
         again=sum(1 for _ in _begun_again(evidence, ids)),
         atomic=_atomic(evidence, rows),
@@ -151,9 +165,8 @@ def details(evidence: Evidence, engine: str) -> Iterator[str]:
     for id_, of in evidence.acknowledged.items():
         if of == engine and id_ not in rows:
             yield f"{id_} was answered and has no row"
-    for row in rows.values():
-        if not row.is_right:
-            yield f"{row.id} {row.task} is {row.phase} with fence {row.fence}: {row.error or row.result}"
+    for row, why in _wrong(evidence, list(rows.values())):
+        yield f"{row.id} {row.task} {why}"
     for line in _begun_again(evidence, set(rows)):
         yield f"{line.execution} ran step {line.name!r} again, with fence {line.fence} in process {line.pid}"
 
@@ -182,6 +195,30 @@ def bodies(lines: Sequence[Line], deaths: Mapping[int, float]) -> list[Body]:
     ]
 
 
+def _wrong(evidence: Evidence, rows: Sequence[Row]) -> list[tuple[Row, str]]:
+    """The rows that are lost, and why."""
+    ran = {(line.execution, line.fence) for line in evidence.lines if line.event == "body-start"}
+    born: defaultdict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.parent is not None:
+            born[row.parent].append(row)
+    ids = {row.id for row in rows}
+    reasons = ((row, _what_is_wrong(row, born[row.id], ids, ran)) for row in rows)
+    return [(row, why) for row, why in reasons if why]
+
+
+def _what_is_wrong(row: Row, children: Sequence[Row], ids: AbstractSet[str], ran: AbstractSet[tuple[str, int]]) -> str:
+    if not row.is_right:
+        return f"is {row.phase} with fence {row.fence}: {row.error or row.result}"
+    if (row.id, row.fence) not in ran:
+        return f"succeeded with fence {row.fence}, and no body ran for it"
+    if row.parent is not None and row.parent not in ids:
+        return f"is the child of {row.parent}, of which there is no row"
+    answered = [] if row.result is None else row.result.get("children", [])
+    recorded = [child.result for child in sorted(children, key=lambda child: child.number)]
+    return "" if recorded == answered else f"answered {answered}, but its children {recorded}"
+
+
 def _overlaps(ran: Sequence[Body]) -> Iterator[float]:
     """For each body that a newer one of its execution began beside: for how long it still ran."""
     by_execution: defaultdict[str, list[Body]] = defaultdict(list)
@@ -203,7 +240,7 @@ def _stale(evidence: Evidence, rows: Sequence[Row]) -> int:
 
 
 def _atomic(evidence: Evidence, rows: Sequence[Row]) -> int | None:
-    ids = {row.id for row in rows if row.task == "atomic"}
+    ids = {row.id for row in rows if row.task in ATOMIC_TASKS}
     if not ids:
         return None
     recorded = {(item.execution, item.name) for item in evidence.checkpoints if item.execution in ids}

@@ -30,6 +30,14 @@ CREATE TRIGGER chaos_claimed AFTER UPDATE ON tandem_execution
     FOR EACH ROW WHEN (NEW.fence > OLD.fence) EXECUTE FUNCTION chaos_claimed();
 
 ALTER TABLE tandem_step ADD COLUMN chaos_snapshot pg_snapshot DEFAULT pg_current_snapshot();
+CREATE FUNCTION chaos_answered() RETURNS trigger LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    NEW.chaos_snapshot := pg_current_snapshot();
+    RETURN NEW;
+END $$;
+CREATE TRIGGER chaos_answered BEFORE UPDATE ON tandem_step
+    FOR EACH ROW WHEN (OLD.kind IN ('waiting', 'calling') AND NEW.kind IN ('wait', 'timeout', 'call'))
+    EXECUTE FUNCTION chaos_answered();
 
 ALTER TABLE tandem_progress ADD COLUMN chaos_stale integer NOT NULL DEFAULT 0;
 CREATE FUNCTION chaos_progressed() RETURNS trigger LANGUAGE plpgsql STABLE AS $$
@@ -116,6 +124,7 @@ def _row(execution: Execution) -> Row:
         task=execution.task.rpartition(".")[2],
         phase=execution.phase,
         number=execution.arguments["args"][0],
+        parent=None if execution.parent is None else str(execution.parent),
         result=execution.result,
         fence=execution.fence,
         created_at=execution.created_at.timestamp(),

@@ -1,4 +1,7 @@
-"""The steady load of one fault: every kind of task in turn, on both engines at once, at a pace that they can keep."""
+"""The steady load of one fault: every kind of task in turn, on both engines at once, at a pace that they can keep.
+
+Children count: a call that has three is four executions.
+"""
 
 import threading
 import time
@@ -10,7 +13,7 @@ from typing import Any, Final
 from django.db import Error, connection
 
 from tandem.task import Task
-from tests.chaos.tasks import KINDS
+from tests.chaos.tasks import CHILDREN, KINDS
 from tests.chaos.waiting import until
 
 __all__ = ["ENGINES", "Call", "Load", "enqueue"]
@@ -35,7 +38,7 @@ def enqueue(task: Task, number: int, *, engine: str, owner: str) -> str | None:
 
 @dataclass(kw_only=True)
 class Load:
-    """At least so many calls an engine, `pace` of them a second, and more for as long as the fault lasts.
+    """At least so many executions an engine, `pace` of them a second, and more for as long as the fault lasts.
 
     What callers were told is in `acknowledged`: id and engine.
 
@@ -43,7 +46,7 @@ class Load:
     """
 
     owner: str
-    calls: int
+    executions: int
     pace: float
     call: Call = enqueue
     kinds: Sequence[Task] = KINDS
@@ -60,11 +63,11 @@ class Load:
             thread.start()
 
     def reach(self, part: float) -> None:
-        """Wait until that part of the calls was made on both engines."""
+        """Wait until the calls for that part of the executions were made on both engines."""
 
         def reached() -> bool:
             self._raise()
-            return min(self._made.values()) >= self.calls * part
+            return min(self._made.values()) >= self.executions * part
 
         until(reached, f"{part:.0%} of the load is enqueued", seconds=_PATIENCE_SECONDS)
 
@@ -86,12 +89,13 @@ class Load:
         began = time.monotonic()
         try:
             for number in count():
-                if number >= self.calls and self._over.is_set():
+                if self._made[engine] >= self.executions and self._over.is_set():
                     break
                 # What was late because a server did not answer is made up for at once, as waiting callers would.
-                time.sleep(max(0.0, began + number / self.pace - time.monotonic()))
-                self._call(self.kinds[number % len(self.kinds)], number, engine)
-                self._made[engine] += 1
+                time.sleep(max(0.0, began + self._made[engine] / self.pace - time.monotonic()))
+                kind = self.kinds[number % len(self.kinds)]
+                self._call(kind, number, engine)
+                self._made[engine] += 1 + CHILDREN.get(kind.name, 0)
         except BaseException as error:  # noqa: BLE001  # raised where the load is waited for
             self._failures.append(error)
         finally:

@@ -8,6 +8,7 @@ from typing import Final
 from django.db import Error, connection
 
 from tests.chaos import evidence, report
+from tests.chaos.approver import Approver
 from tests.chaos.counting import count, details
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.load import ENGINES, Load
@@ -23,7 +24,10 @@ _SHOWN: Final = 6
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Size:
-    """How much load each fault gets on each engine, how fast, and for how long what is frozen or cut stays so."""
+    """How much load each fault gets on each engine, how fast, and for how long what is frozen or cut stays so.
+
+    `executions` are at least; `pace` is executions a second.
+    """
 
     executions: int
     pace: float
@@ -36,7 +40,7 @@ def run(system: System, faults: Sequence[Fault], size: Size, say: Callable[[str]
     for setting, alike in groupby(faults, key=lambda fault: fault.setting):
         with setting(system) as call:
             for fault in alike:
-                load = Load(owner=fault.name, calls=size.executions, pace=size.pace, call=call)
+                load = Load(owner=fault.name, executions=size.executions, pace=size.pace, call=call)
                 scene = Scene(system=system, load=load, pause=size.pause)
                 for result in _suffer(fault, scene):
                     results.append(result)
@@ -49,16 +53,17 @@ def run(system: System, faults: Sequence[Fault], size: Size, say: Callable[[str]
 def _suffer(fault: Fault, scene: Scene) -> Iterator[report.Result]:
     system, load = scene.system, scene.load
     system.mark()
-    load.start()
-    load.reach(_BEFORE)
-    ended = fault.inject(scene)
-    load.finish()
     problem = ""
-    try:
-        until(lambda: not _unfinished(fault.name), "all is done", seconds=_DONE_SECONDS)
-        system.check()
-    except Overdue as error:
-        problem = str(error)
+    with Approver(owner=fault.name):
+        load.start()
+        load.reach(_BEFORE)
+        ended = fault.inject(scene)
+        load.finish()
+        try:
+            until(lambda: not _unfinished(fault.name), "all is done", seconds=_DONE_SECONDS)
+            system.check()
+        except Overdue as error:
+            problem = str(error)
     found = evidence.gather(system, fault.name, load.acknowledged)
     connection.close()
     for engine in ENGINES:

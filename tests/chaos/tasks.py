@@ -4,6 +4,7 @@ A body answers its number and the fence of its attempt: the ledger's row must en
 retries: no body here fails by itself, so whatever makes an attempt fail is a fault's doing, and nobody asked for it.
 """
 
+import asyncio
 import os
 import time
 from collections.abc import Iterator
@@ -12,13 +13,31 @@ from typing import Any, Final
 
 from django.db import connection
 
-from tandem import Context
+from tandem import AsyncContext, Context
 from tandem.decorators import task
+from tandem.task import Task
 from tests.chaos import log
 
-__all__ = ["KINDS", "REVISION", "atomic", "changing", "plain", "stepped", "workflow"]
+__all__ = [
+    "CHILDREN",
+    "KINDS",
+    "REVISION",
+    "SIGNAL",
+    "atomic",
+    "atomic_async",
+    "caller",
+    "changing",
+    "child",
+    "gatherer",
+    "plain",
+    "stepped",
+    "stepped_async",
+    "waiter",
+    "workflow",
+]
 
 REVISION: Final = "TANDEM_CHAOS_REVISION"
+SIGNAL: Final = "approved"
 
 PLAIN_SECONDS: Final = 0.05
 STEP_SECONDS: Final = 0.1
@@ -27,7 +46,7 @@ DEPLOY_SECONDS: Final = 8.0
 
 
 @contextmanager
-def _body(context: Context) -> Iterator[int]:
+def _body(context: Context | AsyncContext) -> Iterator[int]:
     """Log a body's start and its end, and answer the fence of its attempt."""
     fence = context._attempt.claim.fence
     log.write("body-start", context.execution_id, fence)
@@ -48,8 +67,19 @@ def _effect(execution: str, fence: int, name: str) -> int:
     return fence
 
 
-def _answer(number: int, fence: int) -> dict[str, Any]:
-    return {"number": number, "fence": fence}
+async def _astep(context: AsyncContext, fence: int, name: str) -> None:
+    await context.step(name, _aeffect, context.execution_id, fence, name)
+
+
+async def _aeffect(execution: str, fence: int, name: str) -> int:
+    log.write("step-start", execution, fence, name)
+    await asyncio.sleep(STEP_SECONDS)
+    log.write("step-end", execution, fence, name)
+    return fence
+
+
+def _answer(number: int, fence: int, **more: Any) -> dict[str, Any]:
+    return {"number": number, "fence": fence} | more
 
 
 @task(takes_context=True)
@@ -95,6 +125,61 @@ def _entry(execution: str, fence: int, name: str) -> int:
     return _effect(execution, fence, name)
 
 
+@task(takes_context=True)
+def child(context: Context, number: int) -> dict[str, Any]:
+    """What parents have run: one recorded step."""
+    with _body(context) as fence:
+        _step(context, fence, "only")
+        return _answer(number, fence)
+
+
+@task(takes_context=True)
+def caller(context: Context, number: int) -> dict[str, Any]:
+    with _body(context) as fence:
+        _step(context, fence, "before")
+        answer = context.call(child, number)
+        _step(context, fence, "after")
+        return _answer(number, fence, children=[answer])
+
+
+@task(takes_context=True)
+def gatherer(context: Context, number: int) -> dict[str, Any]:
+    with _body(context) as fence:
+        _step(context, fence, "before")
+        answers = context.gather(*(child.bind(number + place) for place in range(CHILDREN["gatherer"])))
+        _step(context, fence, "after")
+        return _answer(number, fence, children=answers)
+
+
+@task(takes_context=True, workflow="WaitingWorkflow")
+def waiter(context: Context, number: int) -> dict[str, Any]:
+    """Hears its number, which whoever approves it sends."""
+    with _body(context) as fence:
+        _step(context, fence, "asked")
+        heard = context.wait(SIGNAL)
+        _step(context, fence, "answered")
+        return _answer(number, fence, heard=heard)
+
+
+@task(takes_context=True)
+async def stepped_async(context: AsyncContext, number: int) -> dict[str, Any]:
+    with _body(context) as fence:
+        for name in ("one", "two"):
+            await context.progress(fence)
+            await _astep(context, fence, name)
+        await context.sleep(SLEEP_SECONDS)
+        await _astep(context, fence, "three")
+        return _answer(number, fence)
+
+
+@task(takes_context=True)
+async def atomic_async(context: AsyncContext, number: int) -> dict[str, Any]:
+    with _body(context) as fence:
+        for name in ("debit", "credit"):
+            await context.step(name, _entry, context.execution_id, fence, name, atomic=True)
+        return _answer(number, fence)
+
+
 @task(takes_context=True, workflow="ChangingWorkflow")
 def changing(context: Context, number: int) -> dict[str, Any]:
     """A workflow whose next release has its steps in another order."""
@@ -108,4 +193,17 @@ def changing(context: Context, number: int) -> dict[str, Any]:
         return _answer(number, fence)
 
 
-KINDS: Final = (plain, stepped, workflow, atomic)
+CHILDREN: Final = {"caller": 1, "gatherer": 3}
+"""How many children an execution of a task has; of all others none."""
+
+KINDS: Final[tuple[Task, ...]] = (
+    plain,
+    stepped,
+    caller,
+    workflow,
+    atomic,
+    gatherer,
+    stepped_async,
+    waiter,
+    atomic_async,
+)

@@ -27,8 +27,12 @@ def row(id_: str = "a", **changes: Any) -> Row:
     return replace(whole, **changes)
 
 
-def log(at: float, event: Any, *, pid: int = 7, fence: int = 1, name: str = "") -> Line:
-    return Line(at=at, pid=pid, event=event, execution="a", fence=fence, name=name)
+def log(at: float, event: Any, *, id_: str = "a", pid: int = 7, fence: int = 1, name: str = "") -> Line:
+    return Line(at=at, pid=pid, event=event, execution=id_, fence=fence, name=name)
+
+
+def ran(item: Row) -> list[Line]:
+    return [log(at, event, id_=item.id, fence=item.fence) for at, event in ((101.0, "body-start"), (104.0, "body-end"))]
 
 
 def counts(*rows: Row, engine: str = "celery", **evidence: Any) -> Counts:
@@ -38,7 +42,7 @@ def counts(*rows: Row, engine: str = "celery", **evidence: Any) -> Counts:
         "checkpoints": [],
         "claims": [],
         "stale_progress": {},
-        "lines": [],
+        "lines": [line for item in rows for line in ran(item)],
     }
     return count(Evidence(**(given | evidence)), engine, ended=ENDED)
 
@@ -66,6 +70,28 @@ def test_a_row_that_ended_otherwise_is_lost(wrong: Row) -> None:
 def test_a_call_that_was_answered_and_has_no_row_is_lost() -> None:
     found = counts(row(), acknowledged={"a": "celery", "b": "celery", "c": "restate"})
     assert (found.executions, found.lost) == (2, 1)
+
+
+def test_a_row_that_succeeded_without_a_body_is_lost() -> None:
+    assert counts(row(fence=2, result={"number": 1, "fence": 2}), lines=ran(row())).lost == 1
+
+
+@pytest.mark.parametrize(("heard", "lost"), [(1, 0), (2, 1), (None, 1)])
+def test_a_waiter_answers_the_signal_that_it_was_sent(heard: int | None, lost: int) -> None:
+    assert counts(row(task="waiter", result={"number": 1, "fence": 1, "heard": heard})).lost == lost
+
+
+def test_a_parent_answers_what_its_childrens_rows_say() -> None:
+    answers = [{"number": 1, "fence": 1}, {"number": 2, "fence": 3}]
+    parent = row("p", task="gatherer", result={"number": 1, "fence": 1, "children": answers})
+    second = row("c", number=2, fence=3, result=answers[1], parent="p")
+    first = row("b", result=answers[0], parent="p")
+    assert counts(parent, second, first).lost == 0
+    assert counts(parent, first).lost == 1, "a child without a row"
+    assert counts(parent, second, first, row("d", number=3, result={"number": 3, "fence": 1}, parent="p")).lost == 1
+    assert counts(parent, first, replace(second, result={"number": 2, "fence": 2}, fence=2)).lost == 1, "another answer"
+    assert counts(parent, first, replace(second, phase="queued", result=None)).lost == 2, "the child and its parent"
+    assert counts(first).lost == 1, "a child without a parent"
 
 
 def test_engines_are_counted_apart() -> None:
@@ -98,6 +124,7 @@ def test_an_atomic_effect_is_there_once_where_its_step_is_recorded() -> None:
     once = {("a", "debit"): 1, ("a", "credit"): 1}
     assert counts(row(), effects=once, **given).atomic is None
     assert counts(row(task="atomic"), effects=once, **given).atomic == 0
+    assert counts(row(task="atomic_async"), effects={}, **given).atomic == 2
     assert counts(row(task="atomic"), effects=once | {("a", "debit"): 2}, **given).atomic == 1
     assert counts(row(task="atomic"), effects={("a", "debit"): 1}, **given).atomic == 1
     assert counts(row(task="atomic"), effects=once | {("a", "unrecorded"): 1}, **given).atomic == 1

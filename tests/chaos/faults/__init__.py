@@ -3,7 +3,7 @@
 Missing, and why: a disk that is full, or that loses what it acknowledged (needs a file system of its own); a clock
 that jumps (needs the right to set it, and all parts here share one); a network that is slow or loses single packets
 (the proxies only pass or cut); a cut between Restate and the service, or between web and a broker; two faults at
-once; a machine that is lost with its disk; async bodies, whose steps and writes run on an event loop.
+once; a machine that is lost with its disk; a cancel or a retry by hand while a fault lasts.
 """
 
 from typing import Final
