@@ -18,7 +18,7 @@ import psycopg
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine, Reference
 from tandem.exceptions import BrokerUnavailable
-from tandem.ledger import agenda, cancel, manual, statements, waking
+from tandem.ledger import agenda, cancel, endings, manual, statements, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.bell import Bell
 
@@ -145,10 +145,7 @@ class Relay:
     def _take_over(self, engine: str, queue: str) -> None:
         most = self.configuration.max_lost_leases
         taken = ledger.execute(agenda.take_over(engine=engine, queue=queue, most=most, limit=BATCH))
-        for id_, outcome, parent in taken:
-            logger.warning("%s lost its lease: %s.", id_, outcome or "it is sent again")
-            if outcome is not None and parent is not None:
-                ledger.execute(waking.wake_parent(parent))
+        endings.settle(taken, lost="its lease", logger=logger)
 
     def _wake(self, name: str, queue: str) -> None:
         """Look at who waits, and have those go on that can."""

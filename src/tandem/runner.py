@@ -24,7 +24,7 @@ from tandem.heartbeat import Running
 from tandem.journal import AsyncJournal, Journal
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import waking
+from tandem.ledger import endings
 from tandem.ledger.results import result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statements import Statement
@@ -215,8 +215,7 @@ class Runner:
         if finished is None:
             attempt.end("the lease went to a newer attempt, or the execution is over")
             return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
-        if attempt.claim.parent is not None:
-            ledger.execute(waking.wake_parent(attempt.claim.parent))
+        endings.tell_parent(attempt.claim.parent)
         line = "" if error is None else error.line
         return Outcome(kind=kind, claim=attempt.claim, result=text, error=line)
 

@@ -53,6 +53,11 @@ def ignore_the_cancel(context: Context, mark: str) -> str:
     return _stubborn(20)
 
 
+@task(takes_context=True)
+def parent_of_the_deaf(context: Context, mark: str) -> Any:
+    return context.call(ignore_the_cancel, mark)
+
+
 def _stubborn(seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -100,9 +100,9 @@ WITH killed AS (
     UPDATE tandem_execution
     SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL
     WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND cancel_requested_at IS NOT NULL
-    RETURNING id
+    RETURNING id, parent
 ), noted AS ({note("killed", kind="cancelled", detail="'its body did not stop in time: its process was killed'")})
-SELECT id FROM killed
+SELECT parent FROM killed
 """
 
 CONSUMED_QUEUES: Final = """
@@ -188,9 +188,10 @@ def hand_back(ids: Sequence[UUID], *, worker: str) -> Statement[int]:
     return Statement("hand_back", HAND_BACK, {"ids": list(ids), "worker": worker}, len)
 
 
-def cancel_killed(*, id: UUID, worker: str) -> Statement[bool]:  # noqa: A002  # the column
-    """End an execution whose body was told to stop, did not, and was killed."""
-    return Statement("cancel_killed", CANCEL_KILLED, {"id": id, "worker": worker}, bool)
+def cancel_killed(*, id: UUID, worker: str) -> Statement[UUID | None]:  # noqa: A002  # the column
+    """End an execution whose body was told to stop, did not, and was killed; reads its parent, if it ended now."""
+    parameters = {"id": id, "worker": worker}
+    return Statement("cancel_killed", CANCEL_KILLED, parameters, lambda rows: rows[0][0] if rows else None)
 
 
 def consumed_queues(*, seconds: float) -> Statement[list[str] | None]:

@@ -20,7 +20,7 @@ from celery.worker import state
 
 from tandem.attempt import Attempt
 from tandem.engines.celery.app import ExecutionTask, is_execution
-from tandem.ledger import agenda, waking
+from tandem.ledger import agenda, endings
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 from tandem.runner import Runner
@@ -113,7 +113,7 @@ class Parent:
         logger.warning("%s %s and did not stop in %.1f s; its child %d is killed.", id_, reason, self.grace, pid)
         self.pool.terminate_job(pid, signal.SIGKILL)
         if cancelled:
-            ledger.execute(statements.cancel_killed(id=id_, worker=self.runner.worker))
+            endings.tell_parent(ledger.execute(statements.cancel_killed(id=id_, worker=self.runner.worker)))
 
     # --- for Celery's signals, on its event loop -----------------------------------------------------------------
 
@@ -140,10 +140,8 @@ class Parent:
         if any(key[0] == id_ for key in _active()):
             return
         most = self.runner.max_lost_leases
-        for _, outcome, parent in ledger.execute(agenda.take_from_dead(id=id_, worker=self.runner.worker, most=most)):
-            logger.warning("%s lost its child: %s.", id_, outcome or "it is sent again")
-            if outcome is not None and parent is not None:
-                ledger.execute(waking.wake_parent(parent))
+        taken = ledger.execute(agenda.take_from_dead(id=id_, worker=self.runner.worker, most=most))
+        endings.settle(taken, lost="its child", logger=logger)
 
     def _expire(self, id_: UUID) -> None:
         """Record the failure of a body that was killed at its hard time limit, by its task's policy."""

@@ -22,8 +22,8 @@ from tandem.engines.restate.targets import HEADER
 from tandem.exceptions import LedgerNotMigrated
 from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
+from tandem.ledger import endings, statements
 from tandem.ledger import restate as rows
-from tandem.ledger import statements
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import Statement
 from tandem.runner import Outcome
@@ -194,7 +194,10 @@ class _Handling:
             raise error
         if self.durable.cancelled:
             # As on every engine: what sleeps is cancelled where it is.
-            await asyncio.to_thread(ledger.execute, cancelling.cancel(id=self.id, by="restate"))
+            await asyncio.to_thread(self._cancel)
+
+    def _cancel(self) -> None:
+        endings.tell_parent(ledger.execute(cancelling.cancel(id=self.id, by="restate")).parent)
 
 
 async def _quietly(call: Coroutine[Any, Any, None]) -> BaseException | None:
