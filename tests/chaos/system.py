@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from tests.chaos import log
 from tests.chaos.processes import ROOT, Process
 from tests.chaos.servers import Server
 
-__all__ = ["WORKERS", "System", "running_system"]
+__all__ = ["COMMANDS", "WORKERS", "System", "running_system"]
 
 WORKERS: Final = ("worker-1", "worker-2")
 
@@ -21,7 +21,7 @@ _CHILDREN: Final = 2
 _SLOTS: Final = 6
 _GRACE_SECONDS: Final = 10
 
-_COMMANDS: Final = {
+COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "worker-1": ("worker", "--concurrency", str(_CHILDREN)),
     "worker-2": ("worker", "--concurrency", str(_CHILDREN)),
     "service": ("service", "--register", "--concurrency", str(_SLOTS), "--grace", str(_GRACE_SECONDS)),
@@ -61,10 +61,10 @@ class System:
             **self.overrides,
         }
 
-    def launch(self) -> None:
-        """Start Tandem's processes; returns when all are ready."""
+    def launch(self, commands: Mapping[str, Sequence[str]] = COMMANDS) -> None:
+        """Start Tandem's processes, by name, with their commands' arguments; returns when all are ready."""
         environment = self.environment()
-        for name, arguments in _COMMANDS.items():
+        for name, arguments in commands.items():
             self.processes[name] = Process(
                 name=name,
                 command=("-m", "django", "tandem", *arguments),
@@ -73,7 +73,7 @@ class System:
                 folder=self.folder,
                 deaths=self.deaths,
             )
-        self.restart(*_COMMANDS)
+        self.restart(*commands)
 
     def restart(self, *names: str) -> None:
         """Start processes that do not run, side by side, and wait until all are ready."""
@@ -119,6 +119,7 @@ class System:
         """Kill Tandem's processes; the servers are stopped by who started them."""
         for process in self.processes.values():
             process.reap()
+        self.processes.clear()
 
 
 @contextmanager

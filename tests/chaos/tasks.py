@@ -5,6 +5,7 @@ retries: no body here fails by itself, so whatever makes an attempt fail is a fa
 """
 
 import asyncio
+import ctypes
 import os
 import time
 from collections.abc import Iterator
@@ -29,7 +30,10 @@ __all__ = [
     "changing",
     "child",
     "gatherer",
+    "hold",
+    "long",
     "plain",
+    "quick",
     "stepped",
     "stepped_async",
     "waiter",
@@ -191,6 +195,28 @@ def changing(context: Context, number: int) -> dict[str, Any]:
         context.sleep(DEPLOY_SECONDS)
         _step(context, fence, names[1])
         return _answer(number, fence)
+
+
+@task(takes_context=True)
+def hold(context: Context, number: int) -> dict[str, Any]:
+    """Hold the GIL for so many seconds, in a C function: every thread of the process is silent meanwhile."""
+    with _body(context) as fence:
+        ctypes.PyDLL(None).sleep(number)
+        return _answer(number, fence)
+
+
+@task(takes_context=True)
+def long(context: Context, number: int) -> dict[str, Any]:
+    """Take so many short steps."""
+    with _body(context) as fence:
+        for place in range(number):
+            _step(context, fence, f"step-{place}")
+        return _answer(number, fence)
+
+
+@task
+def quick(number: int) -> int:
+    return number
 
 
 CHILDREN: Final = {"caller": 1, "gatherer": 3}
