@@ -38,7 +38,7 @@ _OLD: Final = """
 INSERT INTO tandem_execution (id, task, queue, arguments, engine, reason, owner, phase, outcome, result, created_at,
                               sent_at, started_at, last_attempted_at, finished_at, fence, worker, worker_ids)
 SELECT gen_random_uuid(), 'tests.chaos.tasks.quick', 'default', '{"args": [1], "kwargs": {}}',
-       CASE number % 2 WHEN 0 THEN 'celery' ELSE 'restate' END, 'default', %(owner)s, %(phase)s, %(outcome)s, '1',
+       CASE mod(number, 2) WHEN 0 THEN 'celery' ELSE 'restate' END, 'default', %(owner)s, %(phase)s::text, %(outcome)s::text, '1',
        age.at, age.at, age.at, age.at, CASE WHEN %(outcome)s::text IS NOT NULL THEN age.at END, 1, 'old', '["old"]'
 FROM generate_series(1, %(rows)s) AS number,
      LATERAL (SELECT now() - %(days)s * interval '1 day' - number * interval '0.1 second' AS at) AS age
