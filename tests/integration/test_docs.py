@@ -26,7 +26,7 @@ def test_the_documentation_shows_commands() -> None:
     assert len(SHOWN) > 8
 
 
-@pytest.mark.usefixtures("database")
+@pytest.mark.usefixtures("workers")
 @pytest.mark.parametrize(("page", "line"), SHOWN)
 def test_a_shown_command_works(page: str, line: str) -> None:
     result = tasks.noop.using(engine="celery", run_after=timezone.now() + timedelta(hours=1)).enqueue()
@@ -47,7 +47,7 @@ def test_a_shown_command_works(page: str, line: str) -> None:
         tasks.noop.get_backend().router.rules(fresh=True)
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operating.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/choosing.md", "docs/operating.md", "docs/writing-tasks.md"])
 def test_every_command_named_in_a_page_exists_with_its_options(page: str) -> None:
     parser = Command().create_parser("manage.py", "tandem")
     named = re.findall(r"`manage\.py tandem (\w+)((?: --[\w-]+)*)", (ROOT / page).read_text())

@@ -1,6 +1,8 @@
 """`manage.py make_data`."""
 
 import json
+import re
+import shlex
 from io import StringIO
 from pathlib import Path
 
@@ -8,6 +10,7 @@ import polars as pl
 import pytest
 from django.core.management import CommandError, call_command
 
+from showcase import data
 from showcase.data import expected_path
 
 
@@ -37,6 +40,15 @@ def test_a_file_has_a_name_where_none_is_given(tmp_path: Path, monkeypatch: pyte
     assert pl.read_parquet("measurements.parquet").equals(
         pl.read_csv("measurements.csv", try_parse_dates=True), null_equal=True
     )
+
+
+def test_the_commands_of_the_readme_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readme = Path(data.__file__).with_name("README.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\$ manage.py make_data (.*)$", readme, re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    for words in shown:
+        run(*shlex.split(words.replace("1000000", "100")))
+    assert len({path.name for path in tmp_path.iterdir() if path.suffix != ".json"}) == len(shown) == 3
 
 
 def test_an_existing_file_is_written_over_only_by_force(tmp_path: Path) -> None:

@@ -12,4 +12,5 @@ class WorkConfig(AppConfig):
 
     def ready(self) -> None:
         # A task may live in any module, once that is imported.
-        import_module("tests.work.replay")
+        for module in ("replay", "writing"):
+            import_module(f"tests.work.{module}")
