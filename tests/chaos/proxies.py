@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from contextlib import suppress
+from itertools import cycle
 from types import TracebackType
 from typing import Final, Self
 
@@ -14,11 +15,14 @@ _CHUNK: Final = 65_536
 
 
 class Proxy:
-    """Passes bytes between who connects to `port` and the server at `target`, on a loop in a thread of its own."""
+    """Passes bytes between who connects to `port` and the servers at `targets`, on a loop in a thread of its own.
 
-    def __init__(self, target: int) -> None:
+    Each connection goes to the next of them in turn.
+    """
+
+    def __init__(self, *targets: int) -> None:
         self.swallowed = 0
-        self._target = target
+        self._targets = cycle(targets)
         self._listening = socket.create_server((_HOST, 0))
         self.port: int = self._listening.getsockname()[1]
         self._loop = asyncio.new_event_loop()
@@ -62,7 +66,7 @@ class Proxy:
         try:
             # Who connects during a cut waits for an answer that does not come.
             await self._open.wait()
-            far_reader, far_writer = await asyncio.open_connection(_HOST, self._target)
+            far_reader, far_writer = await asyncio.open_connection(_HOST, next(self._targets))
             self._writers.add(far_writer)
             await asyncio.gather(self._pass(reader, far_writer), self._pass(far_reader, writer))
         except OSError:

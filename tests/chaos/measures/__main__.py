@@ -1,6 +1,6 @@
 """Measure on real servers, and print: `python -m tests.chaos.measures gil`, or `backlog`, or `prune`.
 
-`gil` takes about 8 minutes, `backlog` and `prune` about 3 each. `--folder PATH` keeps data and logs.
+`gil` takes about 7 minutes, `backlog` 3, `prune` 2. `--folder PATH` keeps data and logs.
 """
 
 import argparse

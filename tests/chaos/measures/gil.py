@@ -1,13 +1,19 @@
 """A body that holds the GIL for four leases: in prefork, in threads, and on Restate."""
 
+import json
+import os
+import socket
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
 from tandem.ledger.models import Event, Execution
 from tandem.task import TaskResult
 from tests.chaos.log import Line
+from tests.chaos.proxies import Proxy
 from tests.chaos.system import System
 from tests.chaos.tasks import hold, long, plain
 from tests.chaos.waiting import until
@@ -20,7 +26,6 @@ _STEPS: Final = 100
 _LATER: Final = 20
 _PATIENCE_SECONDS: Final = 600.0
 
-_RELAY: Final = ("relay",)
 _SETUPS: Final[Mapping[str, tuple[str, Mapping[str, Sequence[str]]]]] = {
     "Celery, prefork, 2 workers of 4": (
         "celery",
@@ -31,6 +36,10 @@ _SETUPS: Final[Mapping[str, tuple[str, Mapping[str, Sequence[str]]]]] = {
         dict.fromkeys(("worker-1", "worker-2"), ("worker", "--pool", "threads", "--concurrency", "4")),
     ),
     "Restate, 1 service of 8": ("restate", {"service": ("service", "--register", "--concurrency", "8")}),
+    "Restate, 2 services of 8 behind one address": (
+        "restate",
+        {f"service-{number}": ("service", "--concurrency", "8") for number in (1, 2)},
+    ),
 }
 
 
@@ -41,11 +50,35 @@ def measure(system: System, say: Callable[[str], None]) -> None:
         f" and {_LATER} plain ones that were enqueued when it began."
     )
     for owner, (engine, commands) in _SETUPS.items():
-        system.launch({**commands, "relay": _RELAY})
-        try:
+        with ExitStack() as stack:
+            stack.callback(system.stop)
+            if len(commands) > 1 and engine == "restate":
+                _launch_behind_one_address(system, commands, stack)
+            else:
+                system.launch(commands)
+            system.launch({"relay": ("relay",)})
             _measure(system, owner, engine, say)
-        finally:
-            system.stop()
+
+
+def _launch_behind_one_address(system: System, commands: Mapping[str, Sequence[str]], stack: ExitStack) -> None:
+    ports = {name: _free_port() for name in commands}
+    proxy = stack.enter_context(Proxy(*ports.values()))
+    for name, command in commands.items():
+        system.launch({name: (*command, "--bind", f"127.0.0.1:{ports[name]}")})
+    address = f"http://127.0.0.1:{proxy.port}"
+    request = urllib.request.Request(
+        f"{os.environ['TANDEM_RESTATE_ADMIN_URL']}/deployments",
+        data=json.dumps({"uri": address}).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        answer.read()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port: int = listening.getsockname()[1]
+        return port
 
 
 def _measure(system: System, owner: str, engine: str, say: Callable[[str], None]) -> None:
