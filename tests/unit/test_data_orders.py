@@ -195,6 +195,15 @@ def test_the_findings_agree_with_a_recount(encoding: str, delimiter: str, seed: 
     assert set(findings["kinds"]) == set(KINDS)
 
 
+def test_the_findings_of_many_small_files_agree_with_a_recount(tmp_path: Path) -> None:
+    path = tmp_path / "orders.csv"
+    for seed in range(40):
+        for delimiter, sign in DELIMITERS.items():
+            findings = make(path, rows=120, seed=seed, delimiter=delimiter, force=True)
+            counted = recount(path.read_text(encoding="utf-8"), sign)
+            assert without_origin(findings) == counted, f"seed {seed}, delimiter {delimiter}"
+
+
 @pytest.mark.parametrize("rows", [1, 2, 99, 100, 101])
 def test_any_number_of_rows_is_that_many(rows: int, tmp_path: Path) -> None:
     findings = make(tmp_path / "orders.csv", rows=rows)

@@ -286,7 +286,8 @@ class _Orders:
     def _unbalanced(self, cells: list[str]) -> list[str]:
         drawn = self._draws.below(3)
         if drawn == 0:
-            cells[CUSTOMER] = '"Anna" Berg'
+            # All on one line: reading goes on at the next.
+            cells[CUSTOMER], cells[NOTE] = '"Anna" Berg', ""
             return cells
         cells[NOTE] = '"Come in the morning'
         # What comes next must show at once that the quote is open.
