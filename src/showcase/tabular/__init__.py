@@ -2,6 +2,6 @@
 
 from showcase.tabular.dialect import Dialect, sniff
 from showcase.tabular.exceptions import UnreadableFileError
-from showcase.tabular.records import Chunk, Rejected, chunks
+from showcase.tabular.records import Chunk, Rejected, chunks, texts
 
-__all__ = ["Chunk", "Dialect", "Rejected", "UnreadableFileError", "chunks", "sniff"]
+__all__ = ["Chunk", "Dialect", "Rejected", "UnreadableFileError", "chunks", "sniff", "texts"]

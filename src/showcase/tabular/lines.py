@@ -39,6 +39,11 @@ class Lines:
         self._position += count
         self.number += count
 
+    def skip_to(self, number: int) -> None:
+        """Pass all lines before that one."""
+        while passed := len(self.ahead(1, max(number - self.number, 0))):
+            self.skip(passed)
+
     def _fill(self) -> None:
         del self._buffer[: self._position]
         self._position = 0
@@ -50,4 +55,6 @@ class Lines:
         self._unfinished = lines.pop() if lines and not self._ended and not lines[-1].endswith("\n") else ""
         if len(self._unfinished) > MOST_CHARACTERS:
             self._unfinished = self._unfinished[:MOST_CHARACTERS] + self._unfinished[-1]
-        self._buffer += (line if len(line) <= MOST_CHARACTERS else line[: MOST_CHARACTERS + 1] for line in lines)
+        if max(map(len, lines), default=0) > MOST_CHARACTERS:
+            lines = [line[: MOST_CHARACTERS + 1] for line in lines]
+        self._buffer += lines

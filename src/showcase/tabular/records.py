@@ -1,7 +1,7 @@
 """The records of a file, some thousands at a time."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, islice
 from pathlib import Path
@@ -10,7 +10,7 @@ from showcase.tabular.dialect import Dialect
 from showcase.tabular.exceptions import UnreadableFileError
 from showcase.tabular.lines import MOST_CHARACTERS, Lines
 
-__all__ = ["MOST_LINES", "Chunk", "Rejected", "chunks"]
+__all__ = ["MOST_LINES", "Chunk", "Rejected", "chunks", "texts"]
 
 MOST_LINES = 100
 MOST_WINDOW = 8192
@@ -59,6 +59,31 @@ def chunks(path: Path, dialect: Dialect, *, rows: int = 20_000) -> Iterator[Chun
             reader.skip_header()
             while (chunk := reader.chunk(rows)) is not None:
                 yield chunk
+        except UnicodeDecodeError:
+            raise _changed() from None
+
+
+def texts(path: Path, dialect: Dialect, lines: Iterable[int]) -> Iterator[str]:
+    """The text of the records that start at these lines, which `chunks` told and which ascend: as in `Rejected`.
+
+    The file is read along with the lines asked for, much faster than by `chunks`. Raises as `chunks` does.
+    """
+    with path.open("rb") as file:
+        source = Lines(file, dialect.encoding)
+        try:
+            for line in lines:
+                source.skip_to(line)
+                window = source.ahead(MOST_LINES, MOST_LINES)
+                if not window:
+                    raise _changed()
+                reader = csv.reader(window, delimiter=dialect.delimiter, strict=True)
+                try:
+                    next(reader)
+                except csv.Error:
+                    record = window[:1]
+                else:
+                    record = window[: reader.line_num]
+                yield _cut("".join(record) if _fits(record) else window[0])
         except UnicodeDecodeError:
             raise _changed() from None
 
@@ -131,7 +156,7 @@ class _Reader:
                     rejected.append(_misfit(number + start, "".join(window[start:end]), len(row), width))
                 start = end
         except csv.Error as error:
-            if (start == 0 and self._window == MOST_LINES) or reader.line_num < len(window):
+            if start == 0 and self._window == MOST_LINES:
                 rejected.append(self._reject_line(window, start, reader.line_num, str(error)))
             else:
                 # It may go on behind the window: the next one starts with it.
