@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         retries: int = 0,
         backoff: float = 1.0,
         max_backoff: float = 600.0,
+        max_age: float | None = None,
         jitter: bool = True,
         time_limit: float | None = None,
         workflow: bool | str = False,
