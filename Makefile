@@ -43,7 +43,7 @@ bench: sync-bench ## measure Tandem beside Celery, procrastinate and the Restate
 clean-data: ## remove the data of the local stack
 	@! command -v flock >/dev/null || test ! -e "$(DATA)/lock" || flock --nonblock "$(DATA)/lock" true \
 		|| { echo "A stack runs on $(DATA): stop it first."; exit 1; }
-	@cd "$(DATA)" 2>/dev/null && rm -rf postgres postgres.new redis restate inbox logs run lock || true
+	@cd "$(DATA)" 2>/dev/null && rm -rf postgres postgres.new redis restate inbox files logs run lock || true
 	@rmdir "$(DATA)" 2>/dev/null || test ! -e "$(DATA)" || echo "$(DATA) has other files, which stay."
 
 sync:

@@ -6,25 +6,39 @@ from urllib.parse import urlsplit
 
 # The showcase's pages and tasks are tested too; what they need comes from its own settings.
 from showcase.settings import (
+    BROKER_URL,
     DEFAULT_FROM_EMAIL,
+    FILE_UPLOAD_HANDLERS,
+    LOGIN_REDIRECT_URL,
+    LOGIN_URL,
     MAILERS,
+    MEDIA_ROOT,
     MIDDLEWARE,
     ROOT_URLCONF,
     SECURE_CSP,
     TANDEM_INBOX_URL,
     TANDEM_RESTATE_UI_URL,
+    TANDEM_SITE_URL,
     TEMPLATES,
+    UPLOAD_MOST_BYTES,
 )
 
 __all__ = [
+    "BROKER_URL",
     "DEFAULT_FROM_EMAIL",
+    "FILE_UPLOAD_HANDLERS",
+    "LOGIN_REDIRECT_URL",
+    "LOGIN_URL",
     "MAILERS",
+    "MEDIA_ROOT",
     "MIDDLEWARE",
     "ROOT_URLCONF",
     "SECURE_CSP",
     "TANDEM_INBOX_URL",
     "TANDEM_RESTATE_UI_URL",
+    "TANDEM_SITE_URL",
     "TEMPLATES",
+    "UPLOAD_MOST_BYTES",
 ]
 
 SECRET_KEY = "tests"
@@ -32,10 +46,14 @@ USE_TZ = True
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
+    "django.contrib.sessions",
     "tandem",
     "tandem.ledger",
     "showcase",
+    "showcase.executions",
+    "showcase.uploads",
     "showcase.emails",
+    "showcase.files",
     "tests.celery_work",
     "tests.work",
 ]
@@ -74,7 +92,7 @@ if "TANDEM_BROKER_URL" in os.environ:
 TASKS = {
     "default": {
         "BACKEND": "tandem.TandemBackend",
-        "QUEUES": ["default", "other", "emails"],
+        "QUEUES": ["default", "other", "emails", "files"],
         "OPTIONS": {"ENGINES": _ENGINES, "LEASE_SECONDS": float(os.environ.get("TANDEM_TEST_LEASE", "3"))},
     }
 }

@@ -15,6 +15,8 @@ LAST_PORT = 65535
 
 CONTENT_SECURITY_POLICY = {
     "default-src": [CSP.SELF],
+    # The empty icon.
+    "img-src": [CSP.SELF, "data:"],
     "form-action": [CSP.SELF],
     "base-uri": [CSP.NONE],
     "frame-ancestors": [CSP.NONE],

@@ -8,5 +8,8 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("health", views.health, name="health"),
     path("assets/<str:name>", views.asset, name="asset"),
+    path("accounts/", include("showcase.accounts.urls")),
+    path("executions/", include("showcase.executions.urls")),
+    path("files/", include("showcase.files.urls")),
     path("emails/", include("showcase.emails.urls")),
 ]

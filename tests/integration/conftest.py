@@ -8,8 +8,10 @@ from unittest.mock import patch
 
 import pytest
 
+from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 from tests.celery_work.fixtures import celery, set_stage
+from tests.integration.site import Site
 from tests.servers import addresses, database, django_db_setup, servers
 
 __all__ = ["addresses", "celery", "database", "django_db_setup", "servers", "set_stage"]
@@ -65,3 +67,21 @@ def engine(request: pytest.FixtureRequest) -> str:
 def mark() -> str:
     """A name of its own for each test in the log of side effects."""
     return uuid.uuid4().hex
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The showcase on a stack of its own, as `manage.py tandem up` starts it."""
+    stack = Stack(
+        data=tmp_path_factory.mktemp("showcase"),
+        ports=Ports.free(),
+        directory=ROOT,
+        wsgi="showcase.wsgi:application",
+        environment={
+            "DJANGO_SETTINGS_MODULE": "showcase.settings",
+            "PYTHONPATH": os.fspath(ROOT / "src"),
+            "UPLOAD_MOST_BYTES": "20000000",
+        },
+    )
+    with stack:
+        yield Site(stack)

@@ -1,139 +1,13 @@
 """The showcase as its users meet it: pages over HTTP, mail over SMTP, workers of both engines, a ledger to look into."""
 
-import http.cookiejar
 import json
-import os
-import re
-import urllib.error
-import urllib.parse
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from html import unescape
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
 
-import psycopg
 import pytest
 
-from tandem.embedded.ports import Ports
-from tandem.embedded.stack import Stack
+from tests.integration.site import Page, Site, execution_id
 from tests.integration.waiting import until
-
-ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 20
-
-
-@dataclass(frozen=True, kw_only=True)
-class Page:
-    """An answer of the site."""
-
-    status: int
-    url: str
-    text: str
-
-    @property
-    def phase(self) -> str:
-        """The phase that an execution's page shows."""
-        found = re.search(r'class="phase (\w+)"', self.text)
-        return found[1] if found else ""
-
-    @property
-    def words(self) -> str:
-        """What a person reads."""
-        return " ".join(unescape(re.sub(r"<[^>]*>", " ", self.text)).split())
-
-    @property
-    def steps(self) -> list[str]:
-        """The names of the finished steps."""
-        return re.findall(r'<th scope="row">([^<]*)</th>', self.text)
-
-
-class Site:
-    """A browser without scripts, and what the servers behind the site know."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self.address = f"http://127.0.0.1:{stack.ports.web}"
-        cookies = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
-        self._opener = urllib.request.build_opener(cookies)
-
-    def open(self, path: str, content: bytes | None = None, headers: Mapping[str, str] | None = None) -> Page:
-        request = urllib.request.Request(urllib.parse.urljoin(self.address, path), content, dict(headers or {}))
-        try:
-            with self._opener.open(request, timeout=SECONDS) as answer:
-                return Page(status=answer.status, url=answer.url, text=answer.read().decode())
-        except urllib.error.HTTPError as answer:
-            with answer:
-                return Page(status=answer.code, url=answer.url, text=answer.read().decode())
-
-    def post(self, path: str, fields: Mapping[str, str], file: tuple[str, bytes] | None = None) -> Page:
-        """Post a form as a browser does, with the token of a page that was opened before."""
-        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', self.open("/emails/").text)
-        assert found is not None
-        boundary = uuid.uuid4().hex
-        parts = [
-            f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-            for name, value in {**fields, "csrfmiddlewaretoken": found[1]}.items()
-        ]
-        if file is not None:
-            head = f'--{boundary}\r\nContent-Disposition: form-data; name="{file[0]}"; filename="people.csv"\r\n'
-            parts.append(f"{head}Content-Type: text/csv\r\n\r\n".encode() + file[1] + b"\r\n")
-        content = b"".join(parts) + f"--{boundary}--\r\n".encode()
-        return self.open(path, content, {"Content-Type": f"multipart/form-data; boundary={boundary}"})
-
-    def send(self, recipient: str, engine: str, **fields: str) -> Page:
-        """Send one email from the page; answers the page of its execution."""
-        values = {"recipient": recipient, "subject": "Hello", "body": "Text", "engine": engine, **fields}
-        return self.post("/emails/", {f"one-{name}": value for name, value in values.items()})
-
-    def finished(self, page: Page) -> Page:
-        """Open an execution's page until it is over."""
-
-        def over() -> Page | None:
-            now = self.open(page.url)
-            return now if "data-over" in now.text else None
-
-        found = until(over, f"{page.url} is not over")
-        assert found is not None
-        return found
-
-    def accepted(self, page: Page) -> int:
-        """How often the inbox accepted the message of an execution."""
-        with self.ledger() as ledger:
-            row = ledger.execute(
-                "SELECT result ->> 'message_id' FROM tandem_step WHERE execution_id = %s AND name = 'compose'",
-                [execution_id(page)],
-            ).fetchone()
-        assert row is not None
-        messages = self.inbox(message_id=row[0])["messages"]
-        return int(messages[0]["accepted"]) if messages else 0
-
-    def inbox(self, **query: str) -> dict[str, Any]:
-        url = f"{self.stack.addresses['TANDEM_INBOX_URL']}messages.json?{urllib.parse.urlencode(query)}"
-        with urllib.request.urlopen(url, timeout=SECONDS) as answer:
-            return dict(json.load(answer))
-
-    def ledger(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(self.stack.addresses["DATABASE_URL"])
-
-
-def execution_id(page: Page) -> str:
-    return page.url.rstrip("/").rpartition("/")[2]
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    stack = Stack(
-        data=tmp_path_factory.mktemp("showcase"),
-        ports=Ports.free(),
-        directory=ROOT,
-        wsgi="showcase.wsgi:application",
-        environment={"DJANGO_SETTINGS_MODULE": "showcase.settings", "PYTHONPATH": os.fspath(ROOT / "src")},
-    )
-    with stack:
-        yield Site(stack)
 
 
 def test_an_email_is_sent_from_the_page_and_watched_there(site: Site, engine: str) -> None:
@@ -144,7 +18,7 @@ def test_an_email_is_sent_from_the_page_and_watched_there(site: Site, engine: st
     assert "100 % recorded" in page.words
     assert "'code': 250" in page.words
     assert site.accepted(page) == 1
-    assert site.open("/emails/recent").text.count(execution_id(page)) == 1
+    assert site.open("/executions/").text.count(execution_id(page)) == 1
 
 
 def test_a_4xx_is_retried_and_the_page_says_so(site: Site, engine: str) -> None:
@@ -162,7 +36,7 @@ def test_a_5xx_fails_at_once_and_says_why_on_either_engine(site: Site, engine: s
     assert "Attempt 1" in page.words
     assert page.steps == ["compose"]
     other = "celery" if engine == "restate" else "restate"
-    again = site.finished(site.post(f"/emails/{execution_id(page)}/retry", {"engine": other}))
+    again = site.finished(site.post(f"/executions/{execution_id(page)}/retry", {"engine": other}))
     assert again.phase == "failed"
     assert f"on {other.title()}" in again.words
     assert again.words.count("550 5.1.1") == 2
@@ -237,7 +111,7 @@ def test_a_bad_file_is_an_error_of_the_form_and_sends_nothing(site: Site, conten
 def test_an_email_is_cancelled_from_the_page(site: Site, engine: str) -> None:
     page = site.send("temporary-50@example.com", engine)
     until(lambda: "451" in site.open(page.url).words, "the first refusal is not shown")
-    site.post(f"/emails/{execution_id(page)}/cancel", {})
+    site.post(f"/executions/{execution_id(page)}/cancel", {})
     page = site.finished(page)
     assert page.phase == "cancelled"
     assert "Cancelled by the page" in page.words
@@ -273,6 +147,6 @@ def test_without_the_forms_token_nothing_is_taken(site: Site) -> None:
 
 
 def test_a_page_that_is_not_there_says_so(site: Site) -> None:
-    page = site.open(f"/emails/{uuid.uuid4()}/")
+    page = site.open(f"/executions/{uuid.uuid4()}/")
     assert page.status == 404
-    assert "it was never committed, or it was pruned" in page.words
+    assert "it was never committed, it was pruned" in page.words

@@ -15,15 +15,19 @@ def main() -> int:
     """Run the scenario and print what it found; 0 only if every line is right."""
     django.setup()
     # These import models, which need the apps loaded.
-    from showcase.demo import crash, emails, pages, rollout  # noqa: PLC0415
+    from showcase.demo import crash, emails, files, pages, rollout  # noqa: PLC0415
     from showcase.demo.observe import ScenarioError  # noqa: PLC0415
     from showcase.demo.report import Report  # noqa: PLC0415
+    from showcase.demo.visitor import Visitor  # noqa: PLC0415
 
     report = Report()
+    visitor: Visitor | None = None
     started_at = float(os.environ.get("TANDEM_DEMO_STARTED_AT") or time.time())
     try:
         rollout.set_percentage(0)
+        visitor = Visitor.signed_in()
         emails.run(report)
+        files.run(report, visitor)
         crash.run(report)
         rollout.run(report)
         pages.run(report)
@@ -35,6 +39,8 @@ def main() -> int:
     print(report.table())
     print()
     print("\n".join(report.notes))
+    if visitor is not None:
+        print(f"Sign in as {visitor.user} with the password {visitor.password}: {visitor.address('/accounts/login')}")
     print(f"\n{time.time() - started_at:.1f} s from the start to this table.")
     if report.wrong:
         print(f"\nNot as expected ({len(report.wrong)}):")

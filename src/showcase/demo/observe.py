@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.conf import settings
 
-from showcase.emails import reading
+from showcase.executions import reading
 from tandem.ledger.models import Execution
 
 __all__ = ["ScenarioError", "finished", "inbox", "result_text", "seconds", "until"]

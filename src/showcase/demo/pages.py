@@ -18,7 +18,7 @@ def run(report: Report) -> None:
     if refused is None:
         report.note("the site shows why an email was refused", wrong=["no email was refused"])
         return
-    url = urllib.parse.urljoin(site, f"/emails/{refused.pk}/")
+    url = urllib.parse.urljoin(site, f"/executions/{refused.pk}/")
     with urllib.request.urlopen(url, timeout=observe.REQUEST_SECONDS) as answer:  # noqa: S310 - the stack's own address
         page = answer.read().decode()
     report.note(

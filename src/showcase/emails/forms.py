@@ -9,21 +9,14 @@ from django.core.validators import RegexValidator
 
 from showcase.emails import recipients
 from showcase.emails.tasks import LONGEST_BODY, LONGEST_SUBJECT
+from showcase.forms import EngineForm
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
 
-__all__ = ["BulkForm", "EngineForm", "MessageForm"]
-
-ENGINES = [("", "Where the routes say"), ("celery", "Celery"), ("restate", "Restate")]
+__all__ = ["BulkForm", "MessageForm"]
 
 one_line = RegexValidator(r"[\r\n]", "Write it on one line.", inverse_match=True)
-
-
-class EngineForm(forms.Form):
-    """A choice of engine; empty leaves it to the routes."""
-
-    engine = forms.ChoiceField(choices=ENGINES, required=False, label="Engine")
 
 
 class _Message(EngineForm):

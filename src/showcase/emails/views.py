@@ -1,25 +1,21 @@
-"""Pages to send emails and to watch them go."""
+"""Pages to send emails, one or many."""
 
-from datetime import datetime
-from typing import cast
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
-from django.tasks import default_task_backend
-from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
-from django.utils.dateparse import parse_datetime
+from django.tasks.exceptions import InvalidTask
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from showcase.emails import reading, sending
-from showcase.emails.forms import BulkForm, EngineForm, MessageForm
+from showcase.emails.forms import BulkForm, MessageForm
 from showcase.emails.models import Batch
 from showcase.emails.tasks import newsletter
-from tandem.exceptions import TandemError, UnknownTask
-from tandem.ledger.models import Execution
-from tandem.task import TaskResult
+from showcase.executions.reading import OVER
+from showcase.forms import EngineForm
+from tandem.exceptions import TandemError
 
-__all__ = ["batch", "bulk", "cancel", "execution", "recent", "retry", "send", "start_newsletter"]
+__all__ = ["batch", "bulk", "send", "start_newsletter"]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -39,7 +35,7 @@ def send(request: HttpRequest) -> HttpResponse:
         except (TandemError, InvalidTask) as error:
             form.add_error(None, str(error))
         else:
-            return redirect("emails:execution", pk=result.id)
+            return redirect("executions:execution", pk=result.id)
     return _forms(request, form=form, bulk_form=BulkForm(prefix="many"))
 
 
@@ -79,58 +75,7 @@ def start_newsletter(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return HttpResponseBadRequest("No such engine: choose celery or restate, or leave it empty.")
     result = newsletter.using(engine=form.cleaned_data["engine"] or None).enqueue("From the page")
-    return redirect("emails:execution", pk=result.id)
-
-
-@require_GET
-def execution(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Watch one execution; `?part=1` answers what changes, for the page to reload."""
-    result = _result(pk)
-    row = get_object_or_404(Execution, pk=pk)
-    over = result.phase in reading.OVER
-    context = {
-        "result": result,
-        "execution": row,
-        "phase": row.get_phase_display(),
-        "over": over,
-        "attempt": row.attempts + (0 if over and result.phase != "succeeded" else 1),
-        "steps": reading.finished_steps(row),
-        "errors": reading.plain_errors(error.traceback for error in result.errors),
-        "to": reading.recipient_of(row),
-        "engine_form": EngineForm(),
-        "retryable": (over and result.phase != "succeeded") or result.phase == "parked",
-    }
-    template = "emails/execution_part.html" if request.GET.get("part") else "emails/execution.html"
-    return render(request, template, context)
-
-
-@require_POST
-def cancel(_request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Cancel an execution; one that is over stays as it is."""
-    _result(pk).cancel(by="the page")
-    return redirect("emails:execution", pk=pk)
-
-
-@require_POST
-def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
-    """Run a failed execution again from its last finished step, on another engine if one is named."""
-    form = EngineForm(request.POST)
-    if not form.is_valid():
-        return HttpResponseBadRequest("No such engine: choose celery or restate, or leave it empty.")
-    try:
-        _result(pk).retry(engine=form.cleaned_data["engine"] or None)
-    except ValueError as error:
-        return HttpResponseBadRequest(str(error))
-    return redirect("emails:execution", pk=pk)
-
-
-def _result(pk: UUID) -> TaskResult:
-    try:
-        return cast("TaskResult", default_task_backend.get_result(str(pk)))
-    except TaskResultDoesNotExist:
-        raise Http404(f"There is no execution {pk}: it was never committed, or it was pruned.") from None
-    except UnknownTask as error:
-        raise Http404(str(error)) from None
+    return redirect("executions:execution", pk=result.id)
 
 
 @require_GET
@@ -138,7 +83,7 @@ def batch(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Watch a bulk sending."""
     found = get_object_or_404(Batch, pk=pk)
     phases = reading.batch_phases(found)
-    over = {phase.label for phase in reading.OVER}
+    over = {phase.label for phase in OVER}
     context = {
         "batch": found,
         "phases": phases,
@@ -146,22 +91,3 @@ def batch(request: HttpRequest, pk: UUID) -> HttpResponse:
         "lines": reading.batch_lines(found),
     }
     return render(request, "emails/batch_part.html" if request.GET.get("part") else "emails/batch.html", context)
-
-
-@require_GET
-def recent(request: HttpRequest) -> HttpResponse:
-    """List the newest executions, a page at a time."""
-    lines = reading.recent(_key(request.GET.get("before", "")))
-    last = lines[-1].execution if len(lines) == reading.LISTED else None
-    older = f"{last.created_at.isoformat()}_{last.pk}" if last else None
-    return render(request, "emails/recent.html", {"lines": lines, "older": older})
-
-
-def _key(text: str) -> tuple[datetime, UUID] | None:
-    """The place in the list that `before` names; a mangled one is the list's start."""
-    moment, _, pk = text.partition("_")
-    try:
-        created_at = parse_datetime(moment)
-        return (created_at, UUID(pk)) if created_at else None
-    except ValueError:
-        return None

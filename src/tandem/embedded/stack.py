@@ -79,6 +79,8 @@ class Stack(Supervisor):
         if "inbox" in self.parts:
             found |= {"EMAIL_HOST": HOST, "EMAIL_PORT": str(ports.smtp)}
             found["TANDEM_INBOX_URL"] = f"http://{HOST}:{ports.inbox}/"
+        if "web" in self.parts:
+            found["TANDEM_SITE_URL"] = f"http://{HOST}:{ports.web}/"
         return found
 
     def start(self) -> None:
@@ -128,5 +130,7 @@ class Stack(Supervisor):
             wsgi=self._wsgi,
             ports=self.ports,
             data=self.data,
-            environment=lambda: {"PYTHONUNBUFFERED": "1"} | self.addresses | self._environment,
+            environment=lambda: (
+                {"PYTHONUNBUFFERED": "1", "TANDEM_DATA": str(self.data)} | self.addresses | self._environment
+            ),
         )

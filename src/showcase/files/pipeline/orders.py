@@ -45,10 +45,10 @@ def places(header: Sequence[str]) -> dict[str, int]:
 
 
 def check(values: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Part rows of text, with their `line`, into the accepted, typed, and the rejected: `line`, `reason`, `kind`."""
+    """Part rows of text, with `line` and `text`, into the accepted, typed, and the rejected, with `reason` and `kind`."""
     values = values.with_columns(pl.col(COLUMNS).str.strip_chars())
     # Null where a value is wrong.
-    typed = values.select("line", **_typed())
+    typed = values.select("line", **_typed(), text="text")
     kind = pl.coalesce(pl.when(pl.col(name).is_null()).then(pl.lit(name)) for name in COLUMNS)
     wrong = values.with_columns(typed.select(kind=kind)["kind"]).filter(pl.col("kind").is_not_null())
     value = pl.coalesce(pl.when(pl.col("kind") == name).then(pl.col(name)) for name in COLUMNS)

@@ -123,6 +123,7 @@ def _scenario(stack: "Stack") -> int:
     environment = {
         **os.environ,
         **stack.addresses,
+        "TANDEM_DATA": str(stack.data),
         STARTED_AT: str(_started_at()),
         "TANDEM_DEMO_SITE_URL": _urls(stack)["site"],
     }

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 
-from showcase.emails.reading import plain_errors, recipient_of
+from showcase.executions.reading import plain_errors, title_of
 from tandem import Permanent
 from tandem.ledger.models import Execution
 
@@ -36,15 +36,19 @@ def test_an_error_is_its_words(text: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("task", "arguments", "expected"),
     [
-        ("showcase.emails.tasks.send_email", {"args": ["ann@example.com", "s", "b"], "kwargs": {}}, "ann@example.com"),
+        (
+            "showcase.emails.tasks.send_email",
+            {"args": ["ann@example.com", "s", "b"], "kwargs": {}},
+            "Email to ann@example.com",
+        ),
         (
             "showcase.emails.tasks.send_email",
             {"args": [], "kwargs": {"recipient": "ann@example.com"}},
-            "ann@example.com",
+            "Email to ann@example.com",
         ),
-        ("showcase.emails.tasks.send_email", {"args": [], "kwargs": {}}, ""),
-        ("showcase.emails.tasks.newsletter", {"args": ["title"], "kwargs": {}}, ""),
+        ("showcase.emails.tasks.send_email", {"args": [], "kwargs": {}}, "Email to "),
+        ("showcase.emails.tasks.newsletter", {"args": ["title"], "kwargs": {}}, "emails.tasks.newsletter"),
     ],
 )
-def test_the_recipient_is_read_from_the_arguments(task: str, arguments: dict[str, object], expected: str) -> None:
-    assert recipient_of(Execution(id=uuid.uuid4(), task=task, arguments=arguments)) == expected
+def test_an_email_is_titled_by_its_recipient(task: str, arguments: dict[str, object], expected: str) -> None:
+    assert title_of(Execution(id=uuid.uuid4(), task=task, arguments=arguments)) == expected

@@ -1,0 +1,60 @@
+"""The durable way from an uploaded file to its report: one body, on either engine."""
+
+from collections.abc import Callable
+from typing import Any
+
+from showcase.emails.tasks import send_email
+from showcase.files import work
+from tandem import Cancelled, Context, Permanent
+from tandem.decorators import task
+
+__all__ = ["run_file_workflow"]
+
+# Of all work, by the time the steps of a large file take.
+_VALIDATE, _PROCESS, _REPORT = range(75), range(75, 95), range(95, 100)
+
+
+@task(
+    takes_context=True,
+    workflow="WorkflowOrchestrator",
+    queue_name="files",
+    retries=5,
+    backoff=1.0,
+    time_limit=1800,
+)
+def run_file_workflow(context: Context, job_id: str) -> dict[str, Any]:
+    """Validate, process, report, notify. After a crash it goes on at the first step that is not recorded."""
+    try:
+        return _run(context, job_id)
+    except (Cancelled, Permanent):
+        work.forget(job_id)
+        raise
+
+
+def _run(context: Context, job_id: str) -> dict[str, Any]:
+    validated = context.step("validate", work.validate, job_id, _progress(context, _VALIDATE, "validating"))
+    progress = _progress(context, _PROCESS, "processing")
+    processed = context.step("process", work.process, job_id, validated["accepted_file"], progress)
+    context.progress(_REPORT.start, total=_REPORT.stop, message="drawing the chart")
+    reported = context.step("report", work.report, job_id, processed["findings"])
+    context.step("publish", work.publish, job_id, validated, processed, reported, atomic=True)
+    recipient, subject, text = context.step("announce", work.announcement, job_id)
+    notified = context.call(send_email, recipient, subject, text) if recipient else {}
+    context.step("tidy", work.tidy, job_id)
+    context.progress(_REPORT.stop, total=_REPORT.stop, message="reported")
+    return {
+        "rows": validated["rows"],
+        "accepted": validated["accepted"],
+        "rejected": validated["rejected"],
+        "message_id": notified.get("message_id"),
+    }
+
+
+def _progress(context: Context, part: range, message: str) -> Callable[[int, int], None]:
+    """Tell of a part of all work, from its start to its stop, in hundredths."""
+
+    def tick(done: int, total: int) -> None:
+        share = done / total if total else 1.0
+        context.progress(part.start + share * (part.stop - part.start), total=_REPORT.stop, message=message)
+
+    return tick
