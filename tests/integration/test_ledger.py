@@ -12,7 +12,7 @@ from django.utils import timezone
 from tandem.ledger import agenda, attempt, cancel, manual, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id, new_ids
-from tandem.ledger.models import Execution, Step
+from tandem.ledger.models import Event, Execution, Step
 from tandem.ledger.rows import Claim, Error, NewExecution
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -235,6 +235,8 @@ def test_the_same_invocation_takes_its_row_again_and_no_other() -> None:
     released = reenter(id_)
     assert released is not None
     assert (released.fence, released.attempts, released.lost) == (3, 1, 1)
+    [event] = Event.objects.filter(execution_id=id_)
+    assert (event.kind, event.detail) == ("lease lost", "by s1: s1 goes on")
 
 
 def test_cancel_ends_what_nobody_holds_and_asks_what_runs() -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from tandem.ledger.events import note
 from tandem.ledger.rows import Claim, NewExecution
 
 __all__ = [
@@ -158,19 +159,26 @@ WHERE id = %(id)s AND phase = 'queued' AND engine = %(engine)s
 RETURNING {CLAIM_COLUMNS}
 """
 
-_SILENT: Final = "(phase = 'running' AND lease_expires_at IS NOT NULL)::int"
+_SILENT: Final = "(phase = 'running' AND lease_expires_at IS NOT NULL)"
 
 CLAIM_INVOCATION: Final = f"""
+WITH left_behind AS MATERIALIZED (
+    SELECT id, worker FROM tandem_execution WHERE id = %(id)s AND {_SILENT}
+), claimed AS (
 UPDATE tandem_execution SET {_CLAIM_SET},
     invocation = %(invocation)s::text,
-    attempts = attempts + {_SILENT},
-    lost = lost + {_SILENT},
-    worker_ids = CASE WHEN jsonb_array_length(worker_ids) <= attempts + {_SILENT}
+    attempts = attempts + {_SILENT}::int,
+    lost = lost + {_SILENT}::int,
+    worker_ids = CASE WHEN jsonb_array_length(worker_ids) <= attempts + {_SILENT}::int
                       THEN worker_ids || to_jsonb(%(worker)s::text) ELSE worker_ids END
 WHERE id = %(id)s AND task = %(task)s AND engine = %(engine)s AND dispatch = %(dispatch)s
   AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
   AND (invocation IS NULL OR invocation = %(invocation)s::text)
 RETURNING {CLAIM_COLUMNS}
+), lost AS (
+    SELECT left_behind.id, left_behind.worker FROM left_behind JOIN claimed USING (id)
+), noted AS ({note("lost", kind="lease lost", detail="'by ' || worker || ': ' || %(worker)s::text || ' goes on'")})
+SELECT * FROM claimed
 """
 
 
