@@ -16,7 +16,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from showcase.data import expected_path, samples
@@ -318,6 +318,7 @@ RECORDS = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(RECORDS, max_size=30).map("".join))
 def test_each_record_is_accepted_or_rejected_once(text: str) -> None:
     with TemporaryDirectory() as folder:

@@ -1,7 +1,6 @@
 """Each record is a row or rejected, exactly once."""
 
 import csv
-import io
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -9,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from showcase.tabular import Chunk, Dialect, Rejected, UnreadableFileError, chunks, texts
+from showcase.tabular import Chunk, Dialect, Rejected, chunks
 from showcase.tabular.lines import BLOCK, MOST_CHARACTERS
 from showcase.tabular.records import MOST_LINES
 
@@ -129,6 +128,7 @@ PIECES = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES, max_size=40).map("".join), st.integers(1, 20))
 def test_rows_and_rejected_cover_each_line_once(text: str, rows: int) -> None:
     lines = re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", "a,b\n" + text)
@@ -139,12 +139,14 @@ def test_rows_and_rejected_cover_each_line_once(text: str, rows: int) -> None:
     assert not records.keys() & {each.line for each in rejected(found)}
     records.update({each.line: each for each in rejected(found)})
     assert len(records) == sum(len(chunk.rows) + len(chunk.rejected) for chunk in found)
+    texts = {line: text for chunk in found for line, text in zip(chunk.lines, chunk.texts, strict=True)}
     for record, raw in covered(sorted(records), lines):
         what = records[record]
         if isinstance(what, Rejected):
             assert what.text == raw.rstrip("\r\n")
             assert what.kind != "quote" or raw.count("\n") + raw.count("\r") - raw.count("\r\n") <= 1
         else:
+            assert texts[record] == raw
             assert [what] == list(csv.reader(re.findall(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+", raw), strict=True))
 
 
@@ -153,26 +155,3 @@ def covered(starts: list[int], lines: list[str]) -> Iterator[tuple[int, str]]:
     assert starts[:1] == ([2] if len(lines) > 1 else [])
     for start, end in pairwise([*starts, len(lines) + 1]):
         yield start, "".join(lines[start - 1 : end - 1])
-
-
-@given(st.lists(PIECES, max_size=40).map("".join), st.integers(1, 3))
-def test_texts_are_those_of_the_records_asked_for(text: str, step: int) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "data.csv"
-        path.write_bytes(("a,b\n" + text).encode())
-        found = list(chunks(path, DIALECT))
-        told = {each.line: each.text for each in rejected(found)}
-        asked = sorted([*told, *accepted(found)])[::step]
-        for line, record in zip(asked, texts(path, DIALECT, asked), strict=True):
-            if line in told:
-                assert record == told[line]
-            else:
-                assert list(csv.reader(io.StringIO(record, newline=""), strict=True)) == [accepted(found)[line]]
-
-
-def test_a_text_behind_the_end_is_of_another_file(tmp_path: Path) -> None:
-    path = tmp_path / "data.csv"
-    path.write_bytes(b"a,b\n1,2\n")
-    assert list(texts(path, DIALECT, [2])) == ["1,2"]
-    with pytest.raises(UnreadableFileError, match="changed while it was read"):
-        list(texts(path, DIALECT, [3]))

@@ -2,6 +2,6 @@
 
 from showcase.tabular.dialect import Dialect, sniff
 from showcase.tabular.exceptions import UnreadableFileError
-from showcase.tabular.records import Chunk, Rejected, chunks, texts
+from showcase.tabular.records import Chunk, Rejected, chunks
 
-__all__ = ["Chunk", "Dialect", "Rejected", "UnreadableFileError", "chunks", "sniff", "texts"]
+__all__ = ["Chunk", "Dialect", "Rejected", "UnreadableFileError", "chunks", "sniff"]

@@ -39,11 +39,6 @@ class Lines:
         self._position += count
         self.number += count
 
-    def skip_to(self, number: int) -> None:
-        """Pass all lines before that one."""
-        while passed := len(self.ahead(1, max(number - self.number, 0))):
-            self.skip(passed)
-
     def _fill(self) -> None:
         del self._buffer[: self._position]
         self._position = 0

@@ -1,8 +1,8 @@
 """The records of a file, some thousands at a time."""
 
 import csv
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import accumulate, islice
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from showcase.tabular.dialect import Dialect
 from showcase.tabular.exceptions import UnreadableFileError
 from showcase.tabular.lines import MOST_CHARACTERS, Lines
 
-__all__ = ["MOST_LINES", "Chunk", "Rejected", "chunks", "texts"]
+__all__ = ["MOST_LINES", "Chunk", "Rejected", "chunks"]
 
 MOST_LINES = 100
 MOST_WINDOW = 8192
@@ -36,11 +36,12 @@ class Rejected:
 class Chunk:
     """Records that follow each other. Each row has as many fields as there are columns; `lines[i]` is where it starts.
 
-    `bytes_read` counts what has been read of the file so far, to compare with its size.
+    `texts[i]` is the record as it is in the file, its line end included. `bytes_read` counts what has been read of the file so far, to compare with its size.
     """
 
     lines: list[int]
     rows: list[list[str]]
+    texts: list[str]
     rejected: list[Rejected]
     bytes_read: int
 
@@ -59,31 +60,6 @@ def chunks(path: Path, dialect: Dialect, *, rows: int = 20_000) -> Iterator[Chun
             reader.skip_header()
             while (chunk := reader.chunk(rows)) is not None:
                 yield chunk
-        except UnicodeDecodeError:
-            raise _changed() from None
-
-
-def texts(path: Path, dialect: Dialect, lines: Iterable[int]) -> Iterator[str]:
-    """The text of the records that start at these lines, which `chunks` told and which ascend: as in `Rejected`.
-
-    The file is read along with the lines asked for, much faster than by `chunks`. Raises as `chunks` does.
-    """
-    with path.open("rb") as file:
-        source = Lines(file, dialect.encoding)
-        try:
-            for line in lines:
-                source.skip_to(line)
-                window = source.ahead(MOST_LINES, MOST_LINES)
-                if not window:
-                    raise _changed()
-                reader = csv.reader(window, delimiter=dialect.delimiter, strict=True)
-                try:
-                    next(reader)
-                except csv.Error:
-                    record = window[:1]
-                else:
-                    record = window[: reader.line_num]
-                yield _cut("".join(record) if _fits(record) else window[0])
         except UnicodeDecodeError:
             raise _changed() from None
 
@@ -113,18 +89,16 @@ class _Reader:
 
     def chunk(self, most: int) -> Chunk | None:
         """The next records; None after the last."""
-        lines: list[int] = []
-        rows: list[list[str]] = []
-        rejected: list[Rejected] = []
+        chunk = Chunk(lines=[], rows=[], texts=[], rejected=[], bytes_read=0)
         most_bytes = self._lines.bytes_read + CHUNK_BYTES
-        while (left := most - len(rows) - len(rejected)) and self._lines.bytes_read < most_bytes:
+        while (left := most - len(chunk.rows) - len(chunk.rejected)) and self._lines.bytes_read < most_bytes:
             window = self._next_window()
             if not window:
                 break
-            self._read(window, left, lines, rows, rejected)
-        if not rows and not rejected:
+            self._read(window, left, chunk)
+        if not chunk.rows and not chunk.rejected:
             return None
-        return Chunk(lines=lines, rows=rows, rejected=rejected, bytes_read=self._lines.bytes_read)
+        return replace(chunk, bytes_read=self._lines.bytes_read)
 
     def _next_window(self) -> list[str]:
         window = self._lines.ahead(MOST_LINES, self._window)
@@ -134,10 +108,8 @@ class _Reader:
         totals = accumulate(map(len, window))
         return window[: next(count for count, total in enumerate(totals, start=1) if total > MOST_CHARACTERS)]
 
-    def _read(
-        self, window: list[str], most: int, lines: list[int], rows: list[list[str]], rejected: list[Rejected]
-    ) -> None:
-        """Sort the window's records, up to `most` and to the first that fails, into rows and rejected ones."""
+    def _read(self, window: list[str], most: int, chunk: Chunk) -> None:
+        """Add the window's records to the chunk, up to `most` and to the first that fails."""
         number = self._lines.number
         width = len(self._columns)
         short = max(map(len, window)) <= MOST_CHARACTERS
@@ -146,18 +118,23 @@ class _Reader:
         try:
             for row in islice(reader, most):
                 end = reader.line_num
-                if not (short and end - start == 1) and not _fits(window[start:end]):
-                    rejected.append(self._reject_line(window, start, end, ""))
+                if short and end - start == 1:
+                    text = window[start]
+                elif _fits(window[start:end]):
+                    text = "".join(window[start:end])
+                else:
+                    chunk.rejected.append(self._reject_line(window, start, end, ""))
                     return
                 if len(row) == width:
-                    lines.append(number + start)
-                    rows.append(row)
+                    chunk.lines.append(number + start)
+                    chunk.rows.append(row)
+                    chunk.texts.append(text)
                 else:
-                    rejected.append(_misfit(number + start, "".join(window[start:end]), len(row), width))
+                    chunk.rejected.append(_misfit(number + start, text, len(row), width))
                 start = end
         except csv.Error as error:
             if start == 0 and self._window == MOST_LINES:
-                rejected.append(self._reject_line(window, start, reader.line_num, str(error)))
+                chunk.rejected.append(self._reject_line(window, start, reader.line_num, str(error)))
             else:
                 # It may go on behind the window: the next one starts with it.
                 self._lines.skip(start)

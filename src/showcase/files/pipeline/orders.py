@@ -54,9 +54,8 @@ def check(values: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     value = pl.coalesce(pl.when(pl.col("kind") == name).then(pl.col(name)) for name in COLUMNS)
     shown = pl.when(value.str.len_chars() > SHOWN).then(value.str.slice(0, SHOWN) + "…").otherwise(value)
     need = pl.col("kind").replace_strict(NEEDS, return_dtype=pl.String)
-    return typed.drop_nulls(), wrong.select(
-        "line", pl.format("{} is '{}': {}", "kind", shown, need).alias("reason"), "kind"
-    )
+    reason = pl.format("{} is '{}': {}", "kind", shown, need)
+    return typed.drop_nulls(), wrong.select("line", reason.alias("reason"), "kind", "text")
 
 
 def _typed() -> dict[str, pl.Expr]:

@@ -1,10 +1,8 @@
 """Parting a file of orders into the rows that are right and a list of those that are not."""
 
-import csv
-import heapq
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain, tee
+from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,20 +11,22 @@ import polars as pl
 
 from showcase.files.pipeline import orders
 from showcase.files.pipeline.duplicates import find_duplicates
-from showcase.tabular import Chunk, Dialect, chunks, sniff, texts
+from showcase.tabular import Chunk, chunks, sniff
 
 __all__ = ["validate"]
 
 ROW_GROUP = 65_536
-NOTHING = Chunk(lines=[], rows=[], rejected=[], bytes_read=0)
+LONGEST_TEXT = 1000
+NOTHING = Chunk(lines=[], rows=[], texts=[], rejected=[], bytes_read=0)
 
 
 def validate(source: Path, *, accepted: Path, rejects: Path, tick: Callable[[int, int], None]) -> dict[str, Any]:
     """Write the accepted rows as Parquet, with the line each starts at, and the others as CSV: line, reason, kind, text.
 
     A row whose order number an accepted earlier line has is rejected as a duplicate. `tick` is called with the bytes
-    read and the bytes of the file. Parts of the table are kept beside `accepted` meanwhile, so that memory does not
-    grow with the file. Raises `UnreadableFileError` for what is no CSV with the columns of `orders`.
+    read and the bytes of the file. Parts of both tables are kept beside `accepted` meanwhile, about as large as the
+    file, so that memory does not grow with it. Raises `UnreadableFileError` for what is no CSV with the columns of
+    `orders`.
     """
     dialect = sniff(source)
     places = orders.places(dialect.columns)
@@ -34,24 +34,22 @@ def validate(source: Path, *, accepted: Path, rejects: Path, tick: Callable[[int
     kinds: Counter[str] = Counter()
     rows = 0
     with TemporaryDirectory(dir=accepted.parent, prefix="validate-") as name:
-        good_part, bad_part = Path(name, "good-{:08}.parquet"), Path(name, "bad-{:08}.parquet")
+        folder = Path(name)
         # With a part that is empty there is always one, and its columns have their types.
         for part, chunk in enumerate(chain([NOTHING], chunks(source, dialect))):
             good, bad = _sort(chunk, places)
-            good.write_parquet(str(good_part).format(part), compression="uncompressed", statistics=False)
-            bad.write_parquet(str(bad_part).format(part), compression="uncompressed", statistics=False)
+            good.write_parquet(folder / f"good-{part:08}.parquet", compression="uncompressed", statistics=False)
+            bad.write_parquet(folder / f"bad-{part:08}.parquet", compression="uncompressed", statistics=False)
             rows += good.height + bad.height
             kinds.update(bad["kind"])
             tick(min(chunk.bytes_read, size), size)
-        table = pl.scan_parquet(Path(name, "good-*.parquet")).select("line", *orders.COLUMNS)
+        table = pl.scan_parquet(folder / "good-*.parquet").select("line", *orders.COLUMNS)
         duplicates = find_duplicates(table, rows)
+        kinds.update({"duplicate": duplicates.height} if duplicates.height else {})
         table.join(duplicates.lazy(), on="line", how="anti", maintain_order="left").sink_parquet(
             accepted, compression="lz4", row_group_size=ROW_GROUP
         )
-        with rejects.open("wb") as file:
-            ...
-        if duplicates.height:
-            kinds["duplicate"] = duplicates.height
+        _write(rejects, folder, duplicates)
     return {
         "rows": rows,
         "accepted": rows - kinds.total(),
@@ -64,23 +62,22 @@ def validate(source: Path, *, accepted: Path, rejects: Path, tick: Callable[[int
 
 
 def _sort(chunk: Chunk, places: dict[str, int]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows that are right, typed, and the line, reason and kind of all others."""
+    """The rows that are right, typed, and all others as they are reported; both with their text."""
     columns = list(zip(*chunk.rows, strict=True)) or [()] * len(places)
     values = {name: pl.Series(columns[place], dtype=pl.String) for name, place in places.items()}
-    good, bad = orders.check(pl.DataFrame({"line": pl.Series(chunk.lines, dtype=pl.Int64), **values}))
+    values["line"] = pl.Series(chunk.lines, dtype=pl.Int64)
+    values["text"] = pl.Series(chunk.texts, dtype=pl.String).str.strip_chars_end("\r\n").str.head(LONGEST_TEXT)
+    good, bad = orders.check(pl.DataFrame(values))
     unread = {name: [getattr(each, name) for each in chunk.rejected] for name in bad.columns}
-    return good, pl.concat([bad, pl.DataFrame(unread, schema=bad.schema)]).sort("line")
+    return good, pl.concat([bad, pl.DataFrame(unread, schema=bad.schema)])
 
 
-def _by_line(parts: Iterable[pl.DataFrame], duplicates: pl.DataFrame) -> Iterator[tuple[int, str, str]]:
-    """What was rejected in each part, and the duplicates, by line."""
-    yield from heapq.merge((row for part in parts for row in part.iter_rows()), duplicates.iter_rows())
-
-
-def _write(rejects: Path, rejected: Iterable[tuple[int, str, str]], source: Path, dialect: Dialect) -> None:
-    rows, again = tee(rejected)
-    with rejects.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("line", "reason", "kind", "text"))
-        for row, text in zip(rows, texts(source, dialect, (line for line, _, _ in again)), strict=True):
-            writer.writerow((*row, text))
+def _write(rejects: Path, parts: Path, duplicates: pl.DataFrame) -> None:
+    """Write what is rejected in each part, and what is a duplicate in it, by line."""
+    reason = pl.format("order_id is '{}': line {} has it already", "order_id", "first")
+    with rejects.open("w", encoding="utf-8") as file:
+        file.write("line,reason,kind,text\n")
+        for good, bad in zip(sorted(parts.glob("good-*")), sorted(parts.glob("bad-*")), strict=True):
+            again = pl.read_parquet(good, columns=["line", "order_id", "text"]).join(duplicates, on="line")
+            found = again.select("line", reason.alias("reason"), pl.lit("duplicate").alias("kind"), "text")
+            pl.concat([pl.read_parquet(bad), found]).sort("line").write_csv(file, include_header=False)
