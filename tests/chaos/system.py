@@ -110,6 +110,17 @@ class System:
         now = time.time()
         return next((key[0] for key, at in began.items() if key[0] in pids and now - at >= seconds), None)
 
+    def left_bodies(self, pids: Collection[int]) -> bool:
+        """Whether some of `pids` began bodies that have not come to their end."""
+        open_bodies: set[tuple[int, str, int]] = set()
+        for line in self.lines():
+            key = (line.pid, line.execution, line.fence)
+            if line.event == "body-start" and line.pid in pids:
+                open_bodies.add(key)
+            elif line.event == "body-end":
+                open_bodies.discard(key)
+        return bool(open_bodies)
+
     def check(self) -> None:
         """Raise where a process has ended that should run."""
         for process in self.processes.values():

@@ -1,6 +1,7 @@
 """Faults of Tandem's own processes: killed, frozen past their lease, asked to end."""
 
 import time
+from functools import partial
 from typing import Final
 
 from tests.chaos.faults.base import Fault, Scene
@@ -11,10 +12,14 @@ __all__ = ["FAULTS"]
 
 
 def _kill_child(scene: Scene) -> float:
+    """One in the middle of a body: what was seen in a step may be through with all by the time of the kill."""
     system = scene.system
-    children = {pid: name for name in WORKERS for pid in system.processes[name].children}
-    victim = until(lambda: system.busy(children), "a Celery child is in the middle of a step")
-    return system.processes[children[victim]].kill_child(victim)
+    while True:
+        children = {pid: name for name in WORKERS for pid in system.processes[name].children}
+        victim = until(partial(system.busy, children), "a Celery child is in the middle of a step")
+        at = system.processes[children[victim]].kill_child(victim)
+        if system.left_bodies([victim]):
+            return at
 
 
 def _kill_worker(scene: Scene) -> float:
@@ -26,10 +31,14 @@ def _kill_service(scene: Scene) -> float:
 
 
 def _kill_busy(scene: Scene, name: str) -> float:
-    _await_busy(scene, name)
-    at = scene.system.processes[name].kill()
-    scene.system.restart(name)
-    return at
+    process = scene.system.processes[name]
+    while True:
+        _await_busy(scene, name)
+        pids = process.pids
+        at = process.kill()
+        scene.system.restart(name)
+        if scene.system.left_bodies(pids):
+            return at
 
 
 def _kill_relay(scene: Scene) -> float:
@@ -40,10 +49,14 @@ def _kill_relay(scene: Scene) -> float:
 
 def _freeze_worker(scene: Scene) -> float:
     """Until another worker has run what the frozen one still believes to hold."""
-    _await_busy(scene, "worker-1")
     process = scene.system.processes["worker-1"]
     frozen = set(process.pids)
-    process.freeze()
+    while True:
+        _await_busy(scene, "worker-1")
+        process.freeze()
+        if scene.system.left_bodies(frozen):
+            break
+        process.resume()
 
     def taken_over() -> bool:
         lines = [line for line in scene.system.lines() if line.event in {"body-start", "body-end"}]
