@@ -226,6 +226,18 @@ def test_too_many_rows_of_a_parquet_are_refused(tmp_path: Path, monkeypatch: pyt
     assert refused(path) == "The file has 3 rows; the most is 2. Split it."
 
 
+@pytest.mark.parametrize("name", ["x" * 301, "a\0b"])
+def test_a_name_that_cannot_be_kept_is_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "in"
+    pl.DataFrame({"a": [1], name: [1]}).write_parquet(path)
+    assert refused(path) == "The name of column 2 is longer than 300 characters or holds a NUL. Rename it."
+
+
+def test_a_nul_in_a_text_is_shown_as_unknown(tmp_path: Path) -> None:
+    _, frame = of_parquet(tmp_path, pl.DataFrame({"a": ["x\0y", None]}))
+    assert frame["a"].to_list() == ["x\N{REPLACEMENT CHARACTER}y", None]
+
+
 def test_a_parquet_that_is_none_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "in.parquet"
     path.write_text("a,b\n1,2\n")

@@ -17,6 +17,7 @@ __all__ = ["prepare"]
 
 MOST_COLUMNS = 200
 MOST_ROWS = 20_000_000
+LONGEST_NAME = 300
 MAGIC = b"PAR1"
 FIRST_CONTROL = 32
 SHOWN_ERROR = 200
@@ -30,7 +31,7 @@ def prepare(source: Path, *, target: Path, tick: Callable[[int, int], None]) -> 
     `{"rows", "rejected", "kinds": {kind: number}, "columns": [{"name", "type"}]}`.
 
     Raises `UnreadableFileError` for what is neither, for a damaged file, above 200 columns, and for Parquet above
-    20,000,000 rows. Parts of the file are kept in a folder beside `target` while this runs.
+    20,000,000 rows or with a name of a column above 300 characters. Parts of the file are kept in a folder beside `target` while this runs.
     """
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="parts-") as folder:
         write = _parquet if _is_parquet(source) else _csv
@@ -75,6 +76,11 @@ def _parquet(source: Path, target: Path, folder: Path, tick: Callable[[int, int]
         rows = count_rows(source)
     if not schema:
         raise UnreadableFileError("The Parquet file has no columns. Write it again with at least one.")
+    for place, name in enumerate(schema, start=1):
+        if len(name) > LONGEST_NAME or "\0" in name:
+            raise UnreadableFileError(
+                f"The name of column {place} is longer than {LONGEST_NAME} characters or holds a NUL. Rename it."
+            )
     if len(schema) > MOST_COLUMNS:
         raise UnreadableFileError(f"The file has {len(schema):,} columns; the most is {MOST_COLUMNS}. Leave some out.")
     if rows > MOST_ROWS:
@@ -100,8 +106,9 @@ def _known(name: str, dtype: pl.DataType) -> pl.Expr:
         return column.cast(pl.Float64)
     if isinstance(dtype, pl.Datetime):
         return column.cast(pl.Datetime("us", "UTC" if dtype.time_zone else None))
-    if isinstance(dtype, (pl.Categorical, pl.Enum, pl.Time)):
-        return column.cast(pl.String)
+    if isinstance(dtype, (pl.String, pl.Categorical, pl.Enum, pl.Time)):
+        # PostgreSQL keeps no NUL, and no CSV may hold one.
+        return column.cast(pl.String).str.replace_all("\0", "\N{REPLACEMENT CHARACTER}", literal=True)
     if isinstance(dtype, pl.Duration):
         return column.dt.total_seconds(fractional=True)
     return column

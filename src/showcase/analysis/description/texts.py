@@ -12,14 +12,14 @@ from showcase.analysis.description.scanning import Column
 __all__ = ["describe_booleans", "describe_texts"]
 
 MOST_FREQUENT = 10
-LONGEST_LISTED = 200
+LONGEST_LISTED = 100
 
 
 def describe_texts(column: Column, histogram: Path | None) -> dict[str, Any]:
     """`"texts"` with "shortest", "longest" and "mean_length" in characters, and "most_frequent".
 
     Those are up to 10 `{"value", "number"}`, the most frequent first and those that come as often by their letters, each
-    cut to 200 characters. Of a column with more than 100,000 different texts, only those that come in more than one of
+    cut to 100 characters. Of a column with more than 100,000 different texts, only those that come in more than one of
     100,000 rows are listed.
     """
     frequencies = Frequencies.of(pl.Series(dtype=column.dtype))
