@@ -11,7 +11,6 @@ from showcase.files.pipeline import orders
 
 __all__ = ["process"]
 
-ROW_GROUP = 65_536
 SHARE_ROWS = 500_000
 TOP = 10
 SUMS = {"orders": pl.len(), "revenue_cents": pl.col("cents").sum()}
@@ -27,7 +26,8 @@ def process(accepted: Path, *, cleaned: Path, tick: Callable[[int, int], None]) 
     table = pl.scan_parquet(accepted)
     rows = table.select(pl.len()).collect().item()
     total = (pl.col("unit_price") * pl.col("quantity")).cast(orders.TOTAL)
-    table.select(*orders.COLUMNS, total=total).sink_parquet(cleaned, row_group_size=ROW_GROUP)
+    group = int(pl.read_parquet_metadata(accepted)["rows_per_group"])
+    table.select(*orders.COLUMNS, total=total).sink_parquet(cleaned, row_group_size=group)
     tick(rows // 2, rows)
     # A sum of cents may be above 2^63.
     sales = pl.scan_parquet(cleaned).with_columns(cents=pl.col("total").to_physical().cast(pl.Int128))

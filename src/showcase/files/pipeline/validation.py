@@ -15,7 +15,7 @@ from showcase.tabular import Chunk, chunks, sniff
 
 __all__ = ["validate"]
 
-ROW_GROUP = 65_536
+ROWS = 20_000
 LONGEST_TEXT = 1000
 NOTHING = Chunk(lines=[], rows=[], texts=[], rejected=[], bytes_read=0)
 
@@ -33,10 +33,14 @@ def validate(source: Path, *, accepted: Path, rejects: Path, tick: Callable[[int
     size = source.stat().st_size
     kinds: Counter[str] = Counter()
     rows = 0
+    # A row group is held in memory as a whole, so none has more rows than the fewest of a chunk that is full.
+    group = ROWS
     with TemporaryDirectory(dir=accepted.parent, prefix="validate-") as name:
         folder = Path(name)
         # With a part that is empty there is always one, and its columns have their types.
-        for part, chunk in enumerate(chain([NOTHING], chunks(source, dialect))):
+        for part, chunk in enumerate(chain([NOTHING], chunks(source, dialect, rows=ROWS))):
+            if 0 < chunk.bytes_read < size:
+                group = min(group, len(chunk.rows) + len(chunk.rejected))
             good, bad = _sort(chunk, places)
             good.write_parquet(folder / f"good-{part:08}.parquet", compression="uncompressed", statistics=False)
             bad.write_parquet(folder / f"bad-{part:08}.parquet", compression="uncompressed", statistics=False)
@@ -47,7 +51,7 @@ def validate(source: Path, *, accepted: Path, rejects: Path, tick: Callable[[int
         duplicates = find_duplicates(table, rows)
         kinds.update({"duplicate": duplicates.height} if duplicates.height else {})
         table.join(duplicates.lazy(), on="line", how="anti", maintain_order="left").sink_parquet(
-            accepted, compression="lz4", row_group_size=ROW_GROUP
+            accepted, compression="lz4", row_group_size=group, metadata={"rows_per_group": str(group)}
         )
         _write(rejects, folder, duplicates)
     return {
