@@ -36,9 +36,7 @@ def chart(findings: dict[str, Any], target: Path) -> None:
 
 def _draw_months(axes: Axes, by_month: dict[str, dict[str, int]]) -> None:
     _title(axes, "Revenue by month")
-    places = {
-        int(month[:4]) * 12 + int(month[5:]) - 1: sums["revenue_cents"] for month, sums in sorted(by_month.items())
-    }
+    places = {int(month[:4]) * 12 + int(month[5:]) - 1: sums["revenue_cents"] for month, sums in by_month.items()}
     unit, words = _unit(places.values())
     axes.bar(list(places), [cents / 100 / unit for cents in places.values()], width=0.8, color=BAR)
     _label(axes, "Month of the order", f"Revenue ({words} of the file's currency)")
