@@ -156,8 +156,8 @@ class Relay:
         try:
             self.engines[name].wake(ready)
         except BrokerUnavailable as error:
-            # The next look at them comes within a minute.
             logger.warning("%s %d execution(s) that could go on wait for it.", error, len(ready))
+            ledger.execute(waking.look_again([waiter.id for waiter in ready], seconds=_SWEEP_SECONDS))
 
     def _tell(self, engine: Engine) -> None:
         """Tell an engine to give up what was cancelled or parked while it held it."""

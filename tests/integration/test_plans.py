@@ -88,6 +88,7 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         waking.send_signal(id=claim.id, name="s", payload=1, by=None),
         waking.wake(claim.id),
         waking.wake_parent(claim.id),
+        waking.look_again(ids, seconds=1.0),
         cancel.cancel(id=claim.id, by=None),
         manual.retry(id=claim.id, engine=None),
         statements.heartbeat(

@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import RECHECK_SECONDS
 
-__all__ = ["CHANNEL", "Waiter", "recheck", "send_signal", "wake", "wake_parent"]
+__all__ = ["CHANNEL", "Waiter", "look_again", "recheck", "send_signal", "wake", "wake_parent"]
 
 CHANNEL: Final = "tandem_relay"
 """Relays listen to it: something is due now."""
@@ -68,6 +68,12 @@ RETURNING execution.id, execution.task, execution.queue, execution.priority, exe
           open.awakeable, open.ready IS TRUE
 """
 
+LOOK_AGAIN: Final = """
+UPDATE tandem_execution SET due_at = LEAST(due_at, now() + %(seconds)s * interval '1 second')
+WHERE id = ANY(%(ids)s::uuid[]) AND phase = 'waiting'
+RETURNING id
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiter:
@@ -106,3 +112,8 @@ def recheck(*, engine: str, queue: str, limit: int) -> Statement[Sequence[Waiter
     """
     parameters = {"engine": engine, "queue": queue, "limit": limit, "recheck": RECHECK_SECONDS}
     return Statement("recheck", RECHECK, parameters, lambda rows: [Waiter(*row) for row in rows])
+
+
+def look_again(ids: Sequence[UUID], *, seconds: float) -> Statement[int]:
+    """Have waiting rows looked at in so many seconds, if not before: they could not be told."""
+    return Statement("look_again", LOOK_AGAIN, {"ids": list(ids), "seconds": seconds}, len)
