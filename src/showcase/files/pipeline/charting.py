@@ -15,8 +15,8 @@ __all__ = ["chart"]
 FONT = FontProperties(family="DejaVu Sans")
 BAR, GRID, TEXT = "#1f5fa8", "#d9dde3", "#1d2430"
 UNITS = ((10**11, 10**9, "billions"), (10**8, 10**6, "millions"), (10**5, 10**3, "thousands"), (0, 1, "whole units"))
-LONGEST_NAME = 40
-MOST_TICKS = 12
+LONGEST_NAME = 26
+MOST_TICKS = 8
 
 
 def chart(findings: dict[str, Any], target: Path) -> None:
