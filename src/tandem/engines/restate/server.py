@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn
 
 import psycopg
 import restate
+from h2.connection import H2Connection
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from restate.server import install_shutdown_hook
@@ -43,6 +44,9 @@ _WITHOUT_LIMIT: Final = 2_147_483_647
 # The vendor advises no limit here either, but hypercorn's work for each frame grows with the streams of its connection:
 # with 10,000 invocations waiting on one it was a quarter of all. Past the limit Restate opens another connection.
 _STREAMS: Final = 256
+# How many ended streams h2 remembers of a connection, to tell a late frame from a wrong one. At its own 65,536 a service
+# grows by 137 bytes a call until it has them, which are 9 MB a connection.
+_ENDED_STREAMS: Final = 16 * _STREAMS
 
 
 def run_service(
@@ -115,6 +119,7 @@ async def _serve(
 
 
 def _hypercorn(listening: socket.socket) -> Config:
+    H2Connection.MAX_CLOSED_STREAMS = _ENDED_STREAMS
     config = Config()
     config.bind = [f"fd://{listening.fileno()}"]
     config.loglevel = "WARNING"
