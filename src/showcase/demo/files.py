@@ -40,6 +40,7 @@ def run(report: Report, visitor: Visitor) -> None:
     for job in jobs:
         job.refresh_from_db()
         report.add(line(visitor, job, executions.get(str(job.execution)), expected))
+        report.note(f"the report by way of {job.way}: {visitor.address(reverse('files:job', args=[job.pk]))}")
 
 
 def send(visitor: Visitor, way: str, content: bytes) -> Job:
@@ -68,6 +69,6 @@ def line(visitor: Visitor, job: Job, execution: Execution | None, expected: dict
         steps=execution.steps.count() if execution else job.runs.count(),
         attempts=attempts_of(execution) if execution else 1,
         seconds=observe.seconds(execution) if execution else report_seconds,
-        result=f"{counts['Accepted']} + {counts['Rejected']} of {counts['Rows']} rows, {visitor.address(path)}",
+        result=f"{counts['Accepted']} + {counts['Rejected']} of {counts['Rows']} rows",
         wrong=wrong,
     )
