@@ -54,6 +54,7 @@ INSTALLED_APPS = [
     "showcase.uploads",
     "showcase.emails",
     "showcase.files",
+    "showcase.analysis",
     "tests.celery_work",
     "tests.work",
 ]

@@ -21,6 +21,7 @@ INSTALLED_APPS = [
     "showcase.uploads",
     "showcase.emails",
     "showcase.files",
+    "showcase.analysis",
 ]
 
 MIDDLEWARE = [

@@ -11,5 +11,6 @@ urlpatterns = [
     path("accounts/", include("showcase.accounts.urls")),
     path("executions/", include("showcase.executions.urls")),
     path("files/", include("showcase.files.urls")),
+    path("analysis/", include("showcase.analysis.urls")),
     path("emails/", include("showcase.emails.urls")),
 ]
