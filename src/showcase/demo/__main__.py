@@ -15,7 +15,7 @@ def main() -> int:
     """Run the scenario and print what it found; 0 only if every line is right."""
     django.setup()
     # These import models, which need the apps loaded.
-    from showcase.demo import crash, emails, files, pages, rollout  # noqa: PLC0415
+    from showcase.demo import analysis, crash, emails, files, pages, rollout  # noqa: PLC0415
     from showcase.demo.observe import ScenarioError  # noqa: PLC0415
     from showcase.demo.report import Report  # noqa: PLC0415
     from showcase.demo.visitor import Visitor  # noqa: PLC0415
@@ -28,6 +28,7 @@ def main() -> int:
         visitor = Visitor.signed_in()
         emails.run(report)
         files.run(report, visitor)
+        analysis.run(report, visitor)
         crash.run(report)
         rollout.run(report)
         pages.run(report)

@@ -69,7 +69,7 @@ class Command(BaseCommand):
             stack.wait_ready()
             self._say(f"Everything is ready after {time.time() - _started_at():.1f} s.")
             right = self._memory(stack)
-            self._say("Sending emails on both engines, moving a percentage, killing a worker of each ...")
+            self._say("Emails, files and an analysis on both engines; a percentage moved; a worker of each killed ...")
             right = _scenario(stack) == 0 and right
             self._say(
                 f"The stack now has {_resident(stack):,.0f} MB resident, {_shared_once():,.0f} MB with shared memory counted once."
