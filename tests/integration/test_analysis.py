@@ -113,8 +113,8 @@ def test_the_description_says_what_is_in_the_sample(visitor: Site, engine: str, 
         row, column = (names.index(each) for each in pair.split())
         assert found["correlations"]["rows"][row][column] == said["pairs"]
         assert found["correlations"]["coefficients"][row][column] == pytest.approx(said["pearson"], abs=1e-9)
-    assert f"Rows {expected['rows']} Columns {len(told)} Described {len(told)}" in page.words
-    assert "temperature humidity -0.3082 1932" in page.words
+    assert f"Rows {expected['rows']:,} Columns {len(told)} Described {len(told)}" in page.words
+    assert "temperature humidity -0.3082 1,932" in page.words
     pictures = re.findall(r'<img src="([^"]+)"', page.text)
     assert len(pictures) == len(told) + 2
     for picture in pictures:

@@ -71,6 +71,8 @@ def test_other_columns_are_told_in_their_own_words() -> None:
     texts = {"shortest": 1, "longest": 1, "mean_length": 1.0, "most_frequent": most}
     described = column(texts=texts, distinct=100_000, more=True, picture="")
     assert described.summary == "w, x, y"
+    assert described.most_frequent == [("w", "1"), ("x", "1"), ("y", "1"), ("z", "1")]
+    assert described.missing == "2"
     assert described.distinct == "more than 100,000"
     assert described.picture == ""
     assert column(times={"first": "2024-01-01", "last": "2024-02-01"}).summary == "2024-01-01 to 2024-02-01"

@@ -8,7 +8,7 @@ from typing import Any, Final
 from showcase.analysis.models import Analysis
 from tandem.ledger.models import Execution, Phase, Step
 
-__all__ = ["PNG", "Column", "Pair", "columns", "kinds", "pairs", "prepared", "runs", "shown", "stored"]
+__all__ = ["PNG", "Column", "Pair", "columns", "counts", "pairs", "prepared", "runs", "shown", "stored"]
 
 STRONGEST: Final = 10
 SMALL: Final = 1e-4
@@ -40,6 +40,17 @@ class Column:
     def picture(self) -> str:
         """What its histogram is called, for the address; empty where there is none."""
         return f"column-{self.place}.png" if self.found.get("picture") else ""
+
+    @property
+    def missing(self) -> str:
+        """How many rows have nothing there."""
+        return shown(self.found["missing"]) if self.found else ""
+
+    @property
+    def most_frequent(self) -> list[tuple[str, str]]:
+        """The most frequent texts: value and rows."""
+        listed = self.found.get("texts", {}).get("most_frequent", [])
+        return [(each["value"], shown(each["number"])) for each in listed]
 
     @property
     def distinct(self) -> str:
@@ -82,7 +93,7 @@ class Column:
             return f"{times['first']} to {times['last']}"
         if booleans := self.found.get("booleans"):
             return f"true {shown(booleans['true'])}, false {shown(booleans['false'])}"
-        return ", ".join(str(each["value"]) for each in self.found.get("texts", {}).get("most_frequent", [])[:3])
+        return ", ".join(value for value, _ in self.most_frequent[:3])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +103,7 @@ class Pair:
     first: str
     second: str
     coefficient: float
-    rows: int
+    rows: str
 
 
 def shown(value: float | str | None) -> str:
@@ -116,10 +127,15 @@ def prepared(analysis: Analysis) -> dict[str, Any] | None:
     return dict(step.result) if step and isinstance(step.result, dict) else None
 
 
-def kinds(analysis: Analysis) -> list[tuple[str, int]]:
-    """Why records were left out, the commonest first."""
-    found = (prepared(analysis) or {"kinds": {}})["kinds"]
-    return sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))
+def counts(analysis: Analysis, listed: list[Column]) -> list[tuple[str, str]]:
+    """What the page says first, and why records were left out, the commonest reason first; empty before it is known."""
+    found = prepared(analysis)
+    if found is None:
+        return []
+    kinds = sorted(found["kinds"].items(), key=lambda pair: (-pair[1], pair[0]))
+    described = sum(bool(column.found) for column in listed)
+    counted = [("Rows", found["rows"]), ("Columns", len(listed)), ("Described", described)]
+    return [(name, shown(number)) for name, number in (*counted, ("Records left out", found["rejected"]), *kinds)]
 
 
 def columns(analysis: Analysis) -> list[Column]:
@@ -150,7 +166,7 @@ def pairs(analysis: Analysis) -> list[Pair]:
             first=found["names"][row],
             second=found["names"][column],
             coefficient=found["coefficients"][row][column],
-            rows=found["rows"][row][column],
+            rows=shown(found["rows"][row][column]),
         )
         for row, column in combinations(range(len(found["names"])), 2)
         if found["coefficients"][row][column] is not None

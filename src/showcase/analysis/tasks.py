@@ -1,11 +1,12 @@
 """The tasks of an analysis: the whole, and one child for each column. Both run unchanged on either engine."""
 
-from collections.abc import Callable
 from itertools import batched
 from typing import Any, Final
 
 from showcase.analysis import work
+from showcase.analysis.models import Analysis
 from showcase.executions.reading import plain_errors
+from showcase.uploads.working import forget, progress
 from tandem import Cancelled, ChildFailed, Context, Permanent
 from tandem.decorators import task
 
@@ -25,12 +26,12 @@ def describe_dataset(context: Context, analysis_id: str) -> dict[str, Any]:
     except ChildFailed as failed:
         raise Permanent(plain_errors([failed.error or str(failed)])[0]) from failed
     except (Cancelled, Permanent):
-        work.forget(analysis_id)
+        forget(Analysis, analysis_id)
         raise
 
 
 def _describe(context: Context, analysis_id: str) -> dict[str, Any]:
-    prepared = context.step("prepare", work.prepare, analysis_id, _progress(context, _PREPARE, "reading"))
+    prepared = context.step("prepare", work.prepare, analysis_id, progress(context, _PREPARE, "reading"))
     file, columns = prepared["file"], prepared["columns"]
     described: list[dict[str, Any]] = []
     for names in batched((column["name"] for column in columns), _AT_ONCE):
@@ -52,17 +53,7 @@ def _describe(context: Context, analysis_id: str) -> dict[str, Any]:
 def describe_column(context: Context, analysis_id: str, file: str, name: str) -> dict[str, Any]:
     """Describe one column of a prepared table; what it answers is what the page shows of it."""
     try:
-        return work.describe(analysis_id, file, name, _progress(context, range(100), "describing"))
+        return work.describe(analysis_id, file, name, progress(context, range(100), "describing"))
     finally:
         # The owner may have deleted the analysis while the picture was being drawn.
-        work.forget(analysis_id)
-
-
-def _progress(context: Context, part: range, message: str) -> Callable[[int, int], None]:
-    """Tell of a part of all work, from its start to its stop, in hundredths."""
-
-    def tick(done: int, total: int) -> None:
-        share = done / total if total else 1.0
-        context.progress(part.start + share * len(part), total=_DRAW.stop, message=message)
-
-    return tick
+        forget(Analysis, analysis_id)

@@ -12,10 +12,12 @@ from django.urls import reverse
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from showcase.analysis import reading, starting
+from showcase.analysis import reading
 from showcase.analysis.forms import AnalysisForm
 from showcase.analysis.models import Analysis
+from showcase.analysis.starting import start
 from showcase.executions import reading as executions
+from showcase.uploads import starting
 from tandem.exceptions import TandemError
 from tandem.ledger.models import Execution
 
@@ -36,7 +38,7 @@ def analyses(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         fields = form.cleaned_data
         try:
-            started, new = starting.start(form.content, owner=owner, way=fields["engine"], analysis_id=fields["token"])
+            started, new = start(form.content, owner=owner, way=fields["engine"], pk=fields["token"])
         except (TandemError, InvalidTask) as error:
             form.add_error(None, str(error))
         else:
@@ -53,17 +55,15 @@ def analysis(request: HttpRequest, pk: UUID) -> HttpResponse:
     found = _analysis(request, pk)
     # Once its execution was pruned, there is the description alone.
     context: dict[str, Any] = {"over": True}
-    if Execution.objects.filter(pk=found.execution).exists():
+    if found.execution is not None and Execution.objects.filter(pk=found.execution).exists():
         context |= executions.watched(executions.result_of(request, found.execution))
         # After the execution, so that one that is over comes with all it found.
         found.refresh_from_db(fields=["findings", "described_at"])
     columns = reading.columns(found)
     context |= {
         "analysis": found,
-        "prepared": reading.prepared(found),
-        "kinds": reading.kinds(found),
+        "counts": reading.counts(found, columns),
         "columns": columns,
-        "described": sum(bool(column.found) for column in columns),
         "runs": reading.runs(found),
         "pairs": reading.pairs(found),
         "again": "again" in request.GET,

@@ -4,8 +4,7 @@ Each piece may run again after it was cut off: what it keeps has a new name, and
 matplotlib are loaded where they are used: processes that only know of these tasks stay small.
 """
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +15,12 @@ from django.utils import timezone
 from showcase.analysis.models import Analysis, StepRun
 from showcase.tabular import UnreadableFileError
 from showcase.uploads import storing
+from showcase.uploads.working import Tick, find, kept, running
 from tandem import Permanent
 
-__all__ = ["correlate", "describe", "draw", "forget", "prepare", "publish", "tidy"]
+__all__ = ["correlate", "describe", "draw", "prepare", "publish", "tidy"]
 
 _NUMBERS: Final = ("integer", "decimal number")
-
-type Tick = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
 
 
 def prepare(analysis_id: str, tick: Tick) -> dict[str, Any]:
@@ -32,7 +29,7 @@ def prepare(analysis_id: str, tick: Tick) -> dict[str, Any]:
 
     with _running(analysis_id, "prepare") as (analysis, folder):
         upload = analysis.upload
-        with _kept(upload.stored, "The uploaded file") as path:
+        with kept(upload.stored, "The uploaded file") as path:
             # Its own name tells whether it is meant to be Parquet; its name in the storage tells nothing.
             source = folder / f"upload{'.parquet' if upload.name.lower().endswith('.parquet') else ''}"
             source.symlink_to(path)
@@ -48,7 +45,7 @@ def describe(analysis_id: str, file: str, name: str, tick: Tick) -> dict[str, An
     """Describe one column; `picture` in the answer names its histogram, and is empty where there is none."""
     from showcase.analysis import description  # noqa: PLC0415  # see the module's docstring
 
-    with _running(analysis_id, "describe", name) as (analysis, folder), _kept(file, "The table") as source:
+    with _running(analysis_id, "describe", name) as (analysis, folder), kept(file, "The table") as source:
         histogram = folder / "histogram.png"
         found = description.describe_column(source, name, histogram=histogram, tick=tick)
         return {**found, "picture": storing.move(analysis.pk, histogram) if found["drawn"] else ""}
@@ -60,7 +57,7 @@ def correlate(analysis_id: str, file: str, columns: list[dict[str, str]]) -> dic
 
     numbers = [column["name"] for column in columns if column["type"] in _NUMBERS]
     chosen = numbers[: description.MOST_CORRELATED]
-    with _running(analysis_id, "correlate"), _kept(file, "The table") as source:
+    with _running(analysis_id, "correlate"), kept(file, "The table") as source:
         return {**description.correlations(source, chosen), "left_out": len(numbers) - len(chosen)}
 
 
@@ -70,7 +67,7 @@ def draw(analysis_id: str, file: str, correlated: dict[str, Any]) -> dict[str, s
 
     names = correlated["names"]
     varied = [name for place, name in enumerate(names) if correlated["coefficients"][place][place] is not None]
-    with _running(analysis_id, "draw") as (analysis, folder), _kept(file, "The table") as source:
+    with _running(analysis_id, "draw") as (analysis, folder), kept(file, "The table") as source:
         if len(varied) < 2:  # noqa: PLR2004 - to be drawn against each other
             return {}
         chart, scatter = folder / "correlations.png", folder / "scatter.png"
@@ -86,38 +83,14 @@ def publish(analysis_id: str, findings: dict[str, Any]) -> None:
 
 def tidy(analysis_id: str) -> None:
     """Remove what runs left that were cut off."""
-    findings = _analysis(analysis_id).findings or {}
+    findings = find(Analysis, analysis_id).findings or {}
     pictures = [column["picture"] for column in findings["columns"]]
     keep = {findings["prepared"]["file"], *findings["pictures"].values(), *pictures} - {""}
     storing.tidy(UUID(analysis_id), keep=keep)
 
 
-def forget(analysis_id: str) -> None:
-    """Remove what was kept while the analysis's owner deleted it."""
-    if not Analysis.objects.filter(pk=UUID(analysis_id)).exists():
-        storing.remove(UUID(analysis_id))
-
-
 @contextmanager
 def _running(analysis_id: str, step: str, column: str = "") -> Iterator[tuple[Analysis, Path]]:
-    analysis = _analysis(analysis_id)
-    run = StepRun.objects.create(analysis=analysis, step=step, column=column[:300], process=os.getpid())
-    with storing.workspace(analysis.pk) as folder:
+    analysis = find(Analysis, analysis_id)
+    with running(analysis, StepRun(analysis=analysis, step=step, column=column[:300])) as folder:
         yield analysis, folder
-    StepRun.objects.filter(pk=run.pk).update(finished_at=timezone.now())
-
-
-def _analysis(analysis_id: str) -> Analysis:
-    analysis = Analysis.objects.select_related("upload").filter(pk=UUID(analysis_id)).first()
-    if analysis is None:
-        raise Permanent("The file was deleted by its owner.")
-    return analysis
-
-
-@contextmanager
-def _kept(name: str, what: str) -> Iterator[Path]:
-    try:
-        with storing.local(name) as path:
-            yield path
-    except FileNotFoundError as error:
-        raise Permanent(f"{what} is not there any more: upload the file again.") from error
