@@ -99,7 +99,7 @@ def through(stack: Any, source: Path, engine: str) -> Run:
     from showcase.demo import observe  # noqa: PLC0415  # needs Django
     from showcase.demo.visitor import Visitor  # noqa: PLC0415  # as above
     from showcase.files.models import Job  # noqa: PLC0415  # as above
-    from showcase.files.starting import delete  # noqa: PLC0415  # as above
+    from showcase.uploads.starting import delete  # noqa: PLC0415  # as above
 
     visitor = Visitor.signed_in()
     for job in Job.objects.filter(upload__owner=visitor.user):

@@ -8,13 +8,14 @@ from uuid import uuid4
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.urls import reverse
 
-from showcase.analysis import starting
 from showcase.analysis.models import Analysis
+from showcase.analysis.starting import start
 from showcase.data import expected_path, samples
 from showcase.demo import observe
 from showcase.demo.emails import ENGINES, attempts_of
 from showcase.demo.report import Line, Report
 from showcase.demo.visitor import Visitor
+from showcase.uploads import starting
 from tandem.ledger.models import Execution
 
 __all__ = ["run"]
@@ -43,7 +44,7 @@ def run(report: Report, visitor: Visitor) -> None:
 def send(visitor: Visitor, engine: str, content: bytes) -> Analysis:
     """Do what the page's form does."""
     file = SimpleUploadedFile(SAMPLE, content)
-    return starting.start(file, owner=visitor.user, way=engine, analysis_id=uuid4())[0]
+    return start(file, owner=visitor.user, way=engine, pk=uuid4())[0]
 
 
 def line(analysis: Analysis, execution: Execution, page: str, expected: dict[str, Any]) -> Line:

@@ -12,8 +12,9 @@ from showcase.demo import observe
 from showcase.demo.emails import ENGINES, attempts_of
 from showcase.demo.report import Line, Report
 from showcase.demo.visitor import Visitor
-from showcase.files import starting
 from showcase.files.models import CHAIN, Job
+from showcase.files.starting import start
+from showcase.uploads import starting
 from tandem.ledger.models import Execution
 
 __all__ = ["run"]
@@ -46,7 +47,7 @@ def run(report: Report, visitor: Visitor) -> None:
 def send(visitor: Visitor, way: str, content: bytes) -> Job:
     """Do what the page's form does."""
     name = f"{way}.csv"
-    job, _ = starting.start(SimpleUploadedFile(name, content), owner=visitor.user, way=way, job_id=uuid4())
+    job, _ = start(SimpleUploadedFile(name, content), owner=visitor.user, way=way, pk=uuid4())
     return job
 
 

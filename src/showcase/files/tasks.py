@@ -1,10 +1,11 @@
 """The durable way from an uploaded file to its report: one body, on either engine."""
 
-from collections.abc import Callable
 from typing import Any
 
 from showcase.emails.tasks import send_email
 from showcase.files import work
+from showcase.files.models import Job
+from showcase.uploads.working import forget, progress
 from tandem import Cancelled, Context, Permanent
 from tandem.decorators import task
 
@@ -27,14 +28,14 @@ def run_file_workflow(context: Context, job_id: str) -> dict[str, Any]:
     try:
         return _run(context, job_id)
     except (Cancelled, Permanent):
-        work.forget(job_id)
+        forget(Job, job_id)
         raise
 
 
 def _run(context: Context, job_id: str) -> dict[str, Any]:
-    validated = context.step("validate", work.validate, job_id, _progress(context, _VALIDATE, "validating"))
-    progress = _progress(context, _PROCESS, "processing")
-    processed = context.step("process", work.process, job_id, validated["accepted_file"], progress)
+    validated = context.step("validate", work.validate, job_id, progress(context, _VALIDATE, "validating"))
+    tick = progress(context, _PROCESS, "processing")
+    processed = context.step("process", work.process, job_id, validated["accepted_file"], tick)
     context.progress(_REPORT.start, total=_REPORT.stop, message="drawing the chart")
     reported = context.step("report", work.report, job_id, processed["findings"])
     context.step("publish", work.publish, job_id, validated, processed, reported, atomic=True)
@@ -48,13 +49,3 @@ def _run(context: Context, job_id: str) -> dict[str, Any]:
         "rejected": validated["rejected"],
         "message_id": notified.get("message_id"),
     }
-
-
-def _progress(context: Context, part: range, message: str) -> Callable[[int, int], None]:
-    """Tell of a part of all work, from its start to its stop, in hundredths."""
-
-    def tick(done: int, total: int) -> None:
-        share = done / total if total else 1.0
-        context.progress(part.start + share * (part.stop - part.start), total=_REPORT.stop, message=message)
-
-    return tick

@@ -14,9 +14,11 @@ from kombu.exceptions import OperationalError
 
 from showcase.data import samples
 from showcase.executions import reading as executions
-from showcase.files import reading, starting
+from showcase.files import reading
 from showcase.files.forms import JobForm
 from showcase.files.models import CHAIN, Job
+from showcase.files.starting import start
+from showcase.uploads import starting
 from tandem.exceptions import TandemError
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ def files(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         fields = form.cleaned_data
         try:
-            started, new = starting.start(form.content, owner=owner, way=fields["engine"], job_id=fields["token"])
+            started, new = start(form.content, owner=owner, way=fields["engine"], pk=fields["token"])
         except (TandemError, InvalidTask, OperationalError) as error:
             form.add_error(None, str(error))
         else:

@@ -4,13 +4,8 @@ Each takes what the one before it returned, and may run again after it was cut o
 Polars and matplotlib are loaded where they are used: processes that only know of these tasks stay small.
 """
 
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
-from uuid import UUID
 
 from django.conf import settings
 from django.urls import reverse
@@ -19,22 +14,24 @@ from django.utils import timezone
 from showcase.files.models import Job, StepRun
 from showcase.tabular import UnreadableFileError
 from showcase.uploads import storing
+from showcase.uploads.working import Tick, find, kept, running
 from tandem import Permanent
 
-__all__ = ["announcement", "forget", "process", "publish", "report", "tidy", "validate"]
+__all__ = ["announcement", "process", "publish", "report", "tidy", "validate"]
 
 # Of a subject, which may have 200 characters.
 _LONGEST_NAME: Final = 150
-
-type Tick = Callable[[int, int], None]
-"""Told how much is done, and of how much."""
 
 
 def validate(job_id: str, tick: Tick) -> dict[str, Any]:
     """Part the rows that are right from those that are not."""
     from showcase.files import pipeline  # noqa: PLC0415  # see the module's docstring
 
-    with _running(job_id, "validate") as (job, folder), _kept(job.upload.stored, "The uploaded file") as source:
+    job = find(Job, job_id)
+    with (
+        running(job, StepRun(job=job, step="validate")) as folder,
+        kept(job.upload.stored, "The uploaded file") as source,
+    ):
         accepted, rejects = folder / "accepted.parquet", folder / "rejects.csv"
         try:
             found = pipeline.validate(source, accepted=accepted, rejects=rejects, tick=tick)
@@ -51,7 +48,11 @@ def process(job_id: str, accepted_file: str, tick: Tick) -> dict[str, Any]:
     """Make the cleaned table, and find what the report says."""
     from showcase.files import pipeline  # noqa: PLC0415  # see the module's docstring
 
-    with _running(job_id, "process") as (job, folder), _kept(accepted_file, "The table of accepted rows") as accepted:
+    job = find(Job, job_id)
+    with (
+        running(job, StepRun(job=job, step="process")) as folder,
+        kept(accepted_file, "The table of accepted rows") as accepted,
+    ):
         cleaned = folder / "cleaned.parquet"
         findings = pipeline.process(accepted, cleaned=cleaned, tick=tick)
         return {"findings": findings, "cleaned_file": storing.move(job.pk, cleaned)}
@@ -61,7 +62,8 @@ def report(job_id: str, findings: dict[str, Any]) -> dict[str, Any]:
     """Draw the chart."""
     from showcase.files import pipeline  # noqa: PLC0415  # see the module's docstring
 
-    with _running(job_id, "report") as (job, folder):
+    job = find(Job, job_id)
+    with running(job, StepRun(job=job, step="report")) as folder:
         chart = folder / "chart.png"
         pipeline.chart(findings, chart)
         return {"chart_file": storing.move(job.pk, chart)}
@@ -82,7 +84,7 @@ def publish(job_id: str, validated: dict[str, Any], processed: dict[str, Any], r
 
 def announcement(job_id: str) -> tuple[str, str, str]:
     """The email that tells of the report: to whom (empty where the owner has no address), its subject, its text."""
-    job = _job(job_id)
+    job = find(Job, job_id)
     found = job.validation or {}
     link = urljoin(settings.TANDEM_SITE_URL, reverse("files:job", args=[job.pk]))
     text = (
@@ -94,36 +96,5 @@ def announcement(job_id: str) -> tuple[str, str, str]:
 
 def tidy(job_id: str) -> None:
     """Remove what no page needs: the upload's intermediate tables, and what runs left that were cut off."""
-    job = _job(job_id)
+    job = find(Job, job_id)
     storing.tidy(job.pk, keep={job.rejects, job.cleaned, job.chart})
-
-
-def forget(job_id: str) -> None:
-    """Remove what a step kept while the job's owner deleted the job."""
-    if not Job.objects.filter(pk=UUID(job_id)).exists():
-        storing.remove(UUID(job_id))
-
-
-@contextmanager
-def _running(job_id: str, step: str) -> Iterator[tuple[Job, Path]]:
-    job = _job(job_id)
-    run = StepRun.objects.create(job=job, step=step, process=os.getpid())
-    with storing.workspace(job.pk) as folder:
-        yield job, folder
-    StepRun.objects.filter(pk=run.pk).update(finished_at=timezone.now())
-
-
-def _job(job_id: str) -> Job:
-    job = Job.objects.select_related("upload__owner").filter(pk=UUID(job_id)).first()
-    if job is None:
-        raise Permanent("The file was deleted by its owner.")
-    return job
-
-
-@contextmanager
-def _kept(name: str, what: str) -> Iterator[Path]:
-    try:
-        with storing.local(name) as path:
-            yield path
-    except FileNotFoundError as error:
-        raise Permanent(f"{what} is not there any more: upload the file again.") from error
