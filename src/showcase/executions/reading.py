@@ -15,7 +15,7 @@ from django.tasks.exceptions import TaskResultDoesNotExist
 
 from showcase.forms import EngineForm
 from tandem.exceptions import UnknownTask
-from tandem.ledger.models import Execution, Phase
+from tandem.ledger.models import Execution, Phase, Step
 from tandem.task import TaskResult
 
 __all__ = [
@@ -112,11 +112,18 @@ def finished_steps(execution: Execution) -> list[FinishedStep]:
             finished_at=step.finished_at,
             seconds=(step.finished_at - step.started_at).total_seconds(),
             worker=step.worker,
-            result=json.dumps(step.result, ensure_ascii=False),
+            result=json.dumps(_told(step), ensure_ascii=False),
         )
         for step in execution.steps.filter(finished_at__isnull=False).order_by("position")[:STEPS]
         if step.finished_at is not None
     ]
+
+
+def _told(step: Step) -> Any:
+    """What a step answered; of children how each ended, without their tracebacks."""
+    if step.kind == "call":
+        return [outcome if result is None else result for outcome, result, _ in step.result or ()]
+    return step.result
 
 
 def title_of(execution: Execution) -> str:
