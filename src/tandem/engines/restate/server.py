@@ -45,8 +45,8 @@ _WITHOUT_LIMIT: Final = 2_147_483_647
 # with 10,000 invocations waiting on one it was a quarter of all. Past the limit Restate opens another connection.
 _STREAMS: Final = 256
 # How many ended streams h2 remembers of a connection, to tell a late frame from a wrong one. At its own 65,536 a service
-# grows by 137 bytes a call until it has them, which are 9 MB a connection.
-_ENDED_STREAMS: Final = 16 * _STREAMS
+# grows by 76 to 137 bytes a call until it has them for each connection, and Restate holds one for each partition.
+_ENDED_STREAMS: Final = 4 * _STREAMS
 
 
 def run_service(
