@@ -158,7 +158,11 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("photo.csv", b"\x89PNG\r\n\x1a\n" + bytes(500), "PNG"),
     ("bomb.csv", b"PK\x03\x04" + bytes(5000), "ZIP"),
     ("nul.csv", HEADER + b"1,2024-05-06,A\x00nn,,DE,Pen,2,1.50,\n", "binary"),
-    ("wrong.csv", HEADER + ROW % 1 + b"2,2024-05-06,\x81\x8d\xff,,DE,Pen,2,1.50,\n", "is not UTF-8 or Windows-1252 text"),
+    (
+        "wrong.csv",
+        HEADER + ROW % 1 + b"2,2024-05-06,\x81\x8d\xff,,DE,Pen,2,1.50,\n",
+        "is not UTF-8 or Windows-1252 text",
+    ),
     ("wide.csv", b",".join(b"c%d" % column for column in range(1_000_000)) + b"\n", "columns"),
     ("other.csv", b"name,age\nAnn,3\n", "order_id"),
 ]
