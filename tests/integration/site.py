@@ -18,6 +18,8 @@ from tandem.embedded.stack import Stack
 from tests.integration.waiting import until
 
 SECONDS = 60
+# Making a page costs the two cores more than looking into a row.
+PAGE_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,7 @@ class Site:
             now = self.open(page.url)
             return now if "data-over" in now.text else None
 
-        found = until(over, f"{page.url} is not over")
+        found = until(over, f"{page.url} is not over", every=PAGE_SECONDS)
         assert found is not None
         return found
 

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from showcase.data import expected_path, make_orders, samples
-from tests.integration.site import Page, Site
+from tests.integration.site import PAGE_SECONDS, Page, Site
 from tests.integration.waiting import until
 
 WAYS = ["celery", "restate", "chain"]
@@ -45,7 +45,7 @@ def reported(visitor: Site, page: Page) -> Page:
         assert now.phase not in {"failed", "dead", "cancelled"}, now.words
         return now if "The cleaned rows" in now.text and "data-over" in now.text else None
 
-    found = until(there, f"{page.url} has no report")
+    found = until(there, f"{page.url} has no report", every=PAGE_SECONDS)
     assert found is not None
     return found
 

@@ -8,13 +8,13 @@ from tandem.task import TaskResult
 PATIENCE = 60.0
 
 
-def until[T](condition: Callable[[], T], what: str, *, patience: float = PATIENCE) -> T:
-    """Ask again until `condition` answers something true; fail with `what` when patience is over."""
+def until[T](condition: Callable[[], T], what: str, *, patience: float = PATIENCE, every: float = 0.02) -> T:
+    """Ask again `every` so many seconds until `condition` answers something true; fail with `what` when patience is over."""
     deadline = time.monotonic() + patience
     while not (found := condition()):
         if time.monotonic() > deadline:
             raise AssertionError(f"Waited {patience:g} s in vain: {what}")
-        time.sleep(0.02)
+        time.sleep(every)
     return found
 
 
