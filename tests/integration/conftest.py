@@ -11,6 +11,7 @@ import pytest
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 from tests.celery_work.fixtures import celery, set_stage
+from tests.integration.holding import install
 from tests.integration.site import Site
 from tests.servers import addresses, database, django_db_setup, servers
 
@@ -84,4 +85,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         },
     )
     with stack:
-        yield Site(stack)
+        site = Site(stack)
+        install(site)
+        yield site

@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 
 from showcase.data import expected_path, samples
+from tests.integration.holding import holding
 from tests.integration.site import Page, Site
 from tests.integration.waiting import until
 
@@ -58,39 +59,12 @@ def comparable(found: dict[str, Any]) -> dict[str, Any]:
     return {**found, "prepared": prepared, "columns": columns, "pictures": sorted(found["pictures"])}
 
 
-@pytest.fixture(scope="module")
-def locks(site: Site) -> None:
-    """Let `held` keep runs from ending: each asks for a lock of its own before it says that it ended."""
-    with site.ledger() as ledger:
-        ledger.execute(
-            """
-            CREATE FUNCTION wait_for_the_test() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
-                PERFORM pg_advisory_xact_lock(hashtext(OLD.analysis_id || OLD.step || OLD."column"));
-                RETURN NEW;
-            END $$;
-            CREATE TRIGGER wait_for_the_test BEFORE UPDATE ON analysis_steprun
-            FOR EACH ROW EXECUTE FUNCTION wait_for_the_test();
-            """
-        )
-
-
 @contextmanager
 def held(visitor: Site, engine: str, step: str, column: str = "") -> Iterator[tuple[Page, int]]:
     """Start an analysis and keep one of its runs from ending; gives its page, and the process that runs it."""
     token = str(uuid.uuid4())
-    with visitor.ledger() as lock, visitor.ledger() as ledger:
-        lock.execute("SELECT pg_advisory_lock(hashtext(%s))", [f"{token}{step}{column}"])
-        page = send(visitor, SMALL, engine, token=token)
-        query = 'SELECT process FROM analysis_steprun WHERE analysis_id = %s AND step = %s AND "column" = %s'
-
-        def running() -> int | None:
-            row = ledger.execute(query, [token, step, column]).fetchone()
-            ledger.rollback()
-            return row[0] if row else None
-
-        process = until(running, f"{step} does not run")
-        assert process is not None
-        yield page, process
+    with holding(visitor, token, step, column) as process:
+        yield send(visitor, SMALL, engine, token=token), process()
 
 
 @pytest.mark.parametrize("name", [name for name in samples() if name.startswith("measurements")])
@@ -132,7 +106,6 @@ def test_what_does_not_fit_is_counted_and_the_rest_may_be_fetched(visitor: Site,
     assert table.rows() == [(1, 2.5, "x"), (2, 3.5, "y"), (3, 5.0, "x"), (4, None, "y"), (6, 7.0, "z")]
 
 
-@pytest.mark.usefixtures("locks")
 def test_columns_show_as_soon_as_each_is_described(visitor: Site, engine: str) -> None:
     with held(visitor, engine, "describe", "c") as (page, _):
 
@@ -154,7 +127,6 @@ def test_columns_show_as_soon_as_each_is_described(visitor: Site, engine: str) -
 STEPS = [("prepare", ""), ("describe", "b"), ("correlate", ""), ("draw", "")]
 
 
-@pytest.mark.usefixtures("locks")
 def test_killed_in_any_step_the_description_is_the_same(site: Site, engine: str) -> None:
     whole = site.visitor()
     undisturbed = described(whole, send(whole, SMALL, engine))
@@ -232,7 +204,6 @@ def test_a_form_sent_twice_starts_one_analysis(visitor: Site) -> None:
     assert pk_of(pages[0]) == pk_of(pages[1]) == token
 
 
-@pytest.mark.usefixtures("locks")
 def test_a_table_that_is_gone_in_the_middle(visitor: Site, engine: str) -> None:
     with held(visitor, engine, "describe", "b") as (page, process):
         for file in (visitor.stack.data / "files" / pk_of(page)).iterdir():
@@ -246,7 +217,6 @@ def test_a_table_that_is_gone_in_the_middle(visitor: Site, engine: str) -> None:
     assert "tandem.exceptions" not in page.text
 
 
-@pytest.mark.usefixtures("locks")
 def test_an_analysis_that_its_owner_deletes_in_the_middle(visitor: Site, engine: str) -> None:
     with held(visitor, engine, "describe", "b") as (page, _):
         execution = re.search(r"executions/([\w-]+)/cancel", visitor.open(page.url).text)

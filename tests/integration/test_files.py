@@ -17,6 +17,7 @@ import polars as pl
 import pytest
 
 from showcase.data import expected_path, make_orders, samples
+from tests.integration.holding import holding
 from tests.integration.site import PAGE_SECONDS, Page, Site
 from tests.integration.waiting import until
 
@@ -35,6 +36,10 @@ def visitor(site: Site) -> Site:
 def send(visitor: Site, content: bytes, way: str, *, name: str = "orders.csv", token: str = "") -> Page:
     fields = {"engine": way, "token": token or str(uuid.uuid4())}
     return visitor.post("/files/", fields, ("file", content), name=name)
+
+
+def pk_of(page: Page) -> str:
+    return page.url.partition("?")[0].rstrip("/").rpartition("/")[2]
 
 
 def reported(visitor: Site, page: Page) -> Page:
@@ -63,38 +68,25 @@ def number(page: Page, label: str) -> int:
 
 
 @contextmanager
-def held(visitor: Site, page: Page, step: str) -> Iterator[int]:
-    """Wait until a step runs and keep it from ending; gives the process that runs it."""
-    job = page.url.rstrip("/").rpartition("/")[2]
-    query = (
-        "SELECT process FROM files_steprun WHERE job_id = %s AND step = %s AND finished_at IS NULL FOR UPDATE NOWAIT"
-    )
-    with visitor.ledger() as ledger:
-
-        def running() -> int | None:
-            row = ledger.execute(query, [job, step]).fetchone()
-            if row is None:
-                ledger.rollback()
-            return row[0] if row else None
-
-        process = until(running, f"{step} does not run")
-        assert process is not None
-        yield process
+def held(visitor: Site, content: bytes, way: str, step: str) -> Iterator[tuple[Page, int]]:
+    """Send a file and keep one of its steps from ending; gives the job's page, and the process that runs the step."""
+    token = str(uuid.uuid4())
+    with holding(visitor, token, step) as process:
+        yield send(visitor, content, way, token=token), process()
 
 
 @contextmanager
-def held_publishing(visitor: Site, page: Page) -> Iterator[int]:
-    """Keep the report from being put on its page, in the step's own transaction; gives the process that tries."""
-    job = page.url.rstrip("/").rpartition("/")[2]
+def held_publishing(visitor: Site, content: bytes, way: str) -> Iterator[tuple[Page, int]]:
+    """As `held`, of the step that puts the report on its page in its own transaction."""
     waiting = "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE 'UPDATE \"files_job\"%'"
     with visitor.ledger() as lock, visitor.ledger() as ledger:
-        with held(visitor, page, "report") as process:
+        with held(visitor, content, way, "report") as (page, process):
             # Runs of steps, which refer to the row, may go on.
-            lock.execute("SELECT FROM files_job WHERE id = %s FOR NO KEY UPDATE", [job])
+            lock.execute("SELECT FROM files_job WHERE id = %s FOR NO KEY UPDATE", [pk_of(page)])
         # A transaction sees one state of pg_stat_activity.
         ledger.autocommit = True
         until(lambda: ledger.execute(waiting).fetchall(), "nothing waits to publish")
-        yield process
+        yield page, process
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -147,9 +139,9 @@ def test_killed_in_any_step_the_report_is_the_same_byte_for_byte(site: Site, lar
     expected = {name: fetch(whole, undisturbed, name) for name in FILES}
     for step in ("validate", "process", "report", "publish"):
         visitor = site.visitor()
-        page = send(visitor, large, way)
-        hold = held_publishing(visitor, page) if step == "publish" else held(visitor, page, step)
-        with hold as process:
+        publishing = step == "publish"
+        hold = held_publishing(visitor, large, way) if publishing else held(visitor, large, way, step)
+        with hold as (page, process):
             os.kill(process, signal.SIGKILL)
         page = reported(visitor, page)
         assert {name: fetch(visitor, page, name) for name in FILES} == expected
@@ -158,8 +150,7 @@ def test_killed_in_any_step_the_report_is_the_same_byte_for_byte(site: Site, lar
 
 
 def test_a_chain_that_is_killed_in_its_third_step_stops_there(visitor: Site) -> None:
-    page = send(visitor, HEADER + ROW % 1 + b"\n", "chain")
-    with held(visitor, page, "report") as process:
+    with held(visitor, HEADER + ROW % 1 + b"\n", "chain", "report") as (page, process):
         os.kill(process, signal.SIGKILL)
     # What is sent afterwards runs to its end beside it.
     reported(visitor, send(visitor, HEADER + ROW % 2 + b"\n", "chain"))
@@ -233,15 +224,9 @@ def test_a_form_sent_twice_starts_one_job(visitor: Site) -> None:
 
 @pytest.mark.parametrize("way", DURABLE)
 def test_a_file_that_is_gone_from_the_storage_in_the_middle(visitor: Site, large: bytes, way: str) -> None:
-    page = send(visitor, large, way)
-    kept = visitor.stack.data / "files"
-    job = page.url.rstrip("/").rpartition("/")[2]
-    with held(visitor, page, "validate"):
-        pass
-
-    # What the first step kept is taken away before the second can read it.
-    with held(visitor, page, "process") as process:
-        for file in (kept / job).iterdir():
+    # What the first step kept is taken away before the second can read it again.
+    with held(visitor, large, way, "process") as (page, process):
+        for file in (visitor.stack.data / "files" / pk_of(page)).iterdir():
             file.unlink()
         os.kill(process, signal.SIGKILL)
     page = visitor.finished(page)
@@ -252,8 +237,7 @@ def test_a_file_that_is_gone_from_the_storage_in_the_middle(visitor: Site, large
 
 @pytest.mark.parametrize("way", DURABLE)
 def test_a_file_that_its_owner_deletes_in_the_middle(visitor: Site, large: bytes, way: str) -> None:
-    page = send(visitor, large, way)
-    with held(visitor, page, "validate") as process:
+    with held(visitor, large, way, "validate") as (page, process):
         token = re.search(r"executions/([\w-]+)/cancel", visitor.open(page.url).text)
         assert token is not None
         os.kill(process, signal.SIGSTOP)
@@ -266,8 +250,7 @@ def test_a_file_that_its_owner_deletes_in_the_middle(visitor: Site, large: bytes
     assert execution.phase in {"failed", "cancelled"}, execution.words
     assert "Cancelled by the owner, who deleted the file" in execution.words
     assert "Traceback" not in execution.text
-    job = page.url.rstrip("/").rpartition("/")[2]
-    until(lambda: not (visitor.stack.data / "files" / job).exists(), "its files are still there")
+    until(lambda: not (visitor.stack.data / "files" / pk_of(page)).exists(), "its files are still there")
 
 
 def test_uploads_are_private_to_their_user(site: Site, visitor: Site, engine: str) -> None:
