@@ -7,8 +7,9 @@ follow. Nothing tells of that and nothing resumes: one starts again from the beg
 
 from typing import Any
 
-from celery import chain, shared_task
+from celery import chain
 
+from showcase.celery import app
 from showcase.emails.tasks import compose, deliver
 from showcase.emails.tasks import record as record_delivery
 from showcase.files import work
@@ -27,25 +28,25 @@ def _unheard(_done: int, _total: int) -> None:
     """Drop what a step tells of its progress: the chain has nowhere to put it."""
 
 
-@shared_task(**_OPTIONS)  # type: ignore[untyped-decorator]  # Celery ships no types
+@app.task(**_OPTIONS)  # type: ignore[untyped-decorator]  # Celery ships no types
 def validate(job_id: str) -> dict[str, Any]:
     return {"job_id": job_id, "validated": work.validate(job_id, _unheard)}
 
 
-@shared_task(**_OPTIONS)  # type: ignore[untyped-decorator]  # as above
+@app.task(**_OPTIONS)  # type: ignore[untyped-decorator]  # as above
 def process(before: dict[str, Any]) -> dict[str, Any]:
     accepted = before["validated"]["accepted_file"]
     return {**before, "processed": work.process(before["job_id"], accepted, _unheard)}
 
 
-@shared_task(**_OPTIONS)  # type: ignore[untyped-decorator]  # as above
+@app.task(**_OPTIONS)  # type: ignore[untyped-decorator]  # as above
 def report(before: dict[str, Any]) -> dict[str, Any]:
     reported = work.report(before["job_id"], before["processed"]["findings"])
     work.publish(before["job_id"], before["validated"], before["processed"], reported)
     return before
 
 
-@shared_task(**_OPTIONS)  # type: ignore[untyped-decorator]  # as above
+@app.task(**_OPTIONS)  # type: ignore[untyped-decorator]  # as above
 def notify(before: dict[str, Any]) -> None:
     recipient, subject, text = work.announcement(before["job_id"])
     message = compose(recipient, subject, text, "", key=before["job_id"])

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.contrib.auth.models import User
+from kombu.exceptions import OperationalError
 
 from showcase.files import classic
 from showcase.files.models import CHAIN, Job
@@ -27,5 +28,9 @@ def start(file: "UploadedFile[bytes]", *, owner: User, way: str, pk: UUID) -> tu
     job, new = starting.start(Job, file, owner=owner, way=way, pk=pk, enqueue=enqueue)
     if new and way == CHAIN:
         # Nothing ties this send to the row: a crash in between leaves a job that never begins.
-        classic.start(str(job.pk))
+        try:
+            classic.start(str(job.pk))
+        except OperationalError:
+            starting.delete(job)
+            raise
     return job, new
