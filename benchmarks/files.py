@@ -71,7 +71,8 @@ def main() -> int:
             import django  # noqa: PLC0415  # needs the servers' addresses
 
             django.setup()
-            plain, found = [], {engine: [] for engine in ENGINES}  # type: ignore[var-annotated]
+            plain: list[Run] = []
+            found: dict[str, list[Run]] = {engine: [] for engine in ENGINES}
             for _ in range(arguments.repeats):
                 plain.append(alone(source, folder))
                 for engine in ENGINES:

@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from showcase.analysis.description import correlation_chart, correlations, describe_column, scatter_matrix
-from showcase.analysis.description.figures import label
+from showcase.drawing import label
 
 ODD_NAMES = [
     "cost_$ per $unit_a^2",

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
 from showcase.analysis.description.bins import Bins
-from showcase.analysis.description.figures import BLUE, GREY, INK, SMALL, count_axis, figure, label, number_axis, plain
+from showcase.drawing import BLUE, GREY, INK, SMALL, count_axis, figure, label, number_axis, plain
 
 __all__ = ["draw_most_frequent", "draw_numbers", "draw_times"]
 

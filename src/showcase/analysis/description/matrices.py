@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 
 from showcase.analysis.description.bins import Bins
-from showcase.analysis.description.figures import BLUE, GREY, INK, SMALL, figure, label, number_axis, plain
 from showcase.analysis.description.parquet import CHUNK_ROWS, count_rows, read_chunks
+from showcase.drawing import BLUE, GREY, INK, SMALL, figure, label, number_axis, plain
 
 __all__ = ["MOST_SCATTERED", "correlation_chart", "scatter_matrix"]
 

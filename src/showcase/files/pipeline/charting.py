@@ -5,14 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+from showcase.drawing import figure, label
 
 __all__ = ["chart"]
 
-FONT = FontProperties(family="DejaVu Sans")
 BAR, GRID, TEXT = "#1f5fa8", "#d9dde3", "#1d2430"
 UNITS = ((10**11, 10**9, "billions"), (10**8, 10**6, "millions"), (10**5, 10**3, "thousands"), (0, 1, "whole units"))
 LONGEST_NAME = 26
@@ -24,14 +22,11 @@ def chart(findings: dict[str, Any], target: Path) -> None:
 
     Revenue is in the currency of the file, which the file does not name. The same findings give the same bytes.
     """
-    # Not by pyplot, whose figures belong to the whole process.
-    layout = ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.2)
-    figure = Figure(figsize=(11, 9), dpi=110, layout=layout, facecolor="white")
-    FigureCanvasAgg(figure)
-    months, products = figure.subplots(2, 1)
-    _draw_months(months, findings["by_month"])
-    _draw_products(products, findings["top_products"])
-    figure.savefig(target, format="png", metadata={"Software": "Tandem showcase"})
+    with figure(target, width=11, height=9) as drawn:
+        drawn.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.2, h_pad=0.2))
+        months, products = drawn.subplots(2, 1)
+        _draw_months(months, findings["by_month"])
+        _draw_products(products, findings["top_products"])
 
 
 def _draw_months(axes: Axes, by_month: dict[str, dict[str, int]]) -> None:
@@ -58,7 +53,7 @@ def _draw_products(axes: Axes, products: list[dict[str, Any]]) -> None:
     _label(axes, f"Revenue ({words} of the file's currency)", "Product")
     axes.grid(axis="x", color=GRID)
     axes.margins(x=0.1)
-    axes.set_yticks(range(len(products)), [_shown(product["product"]) for product in products], parse_math=False)
+    axes.set_yticks(range(len(products)), [label(product["product"], LONGEST_NAME) for product in products])
     axes.invert_yaxis()
     if not products:
         _say_nothing(axes)
@@ -68,13 +63,6 @@ def _unit(cents: Iterable[int]) -> tuple[int, str]:
     """What to count revenue in, so that the axis has short numbers."""
     most = max(cents, default=0)
     return next((unit, words) for least, unit, words in UNITS if most >= least)
-
-
-def _shown(name: str) -> str:
-    """A name as the font can show it, on one line."""
-    known = get_font(findfont(FONT)).get_charmap()
-    text = "".join(character if ord(character) in known else "□" for character in " ".join(name.split()))
-    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 1] + "…"
 
 
 def _title(axes: Axes, text: str) -> None:

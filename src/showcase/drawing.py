@@ -1,4 +1,4 @@
-"""Figures without a display: what all pictures have in common."""
+"""Figures without a display and without pyplot, whose figures belong to the whole process: what all pictures share."""
 
 import threading
 from collections.abc import Iterator
