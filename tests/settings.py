@@ -22,6 +22,7 @@ from showcase.settings import (
     TEMPLATES,
     UPLOAD_MOST_BYTES,
 )
+from showcase.settings import INSTALLED_APPS as SHOWCASE_APPS
 
 __all__ = [
     "BROKER_URL",
@@ -43,21 +44,7 @@ __all__ = [
 
 SECRET_KEY = "tests"
 USE_TZ = True
-INSTALLED_APPS = [
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "tandem",
-    "tandem.ledger",
-    "showcase",
-    "showcase.executions",
-    "showcase.uploads",
-    "showcase.emails",
-    "showcase.files",
-    "showcase.analysis",
-    "tests.celery_work",
-    "tests.work",
-]
+INSTALLED_APPS = [*SHOWCASE_APPS, "tests.celery_work", "tests.work"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
