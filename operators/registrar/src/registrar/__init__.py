@@ -1,0 +1,1 @@
+"""Keeps Restate's deployments in step with `RestateService` objects."""
