@@ -1,0 +1,3 @@
+module tandem/local-node/pause
+
+go 1.25.0
