@@ -1,0 +1,101 @@
+{{- /* The environment variables that come from Secrets, as a JSON list of {variable, secret, key}. Takes the root. */ -}}
+{{- define "tandem.secrets" -}}
+{{- $secrets := list
+  (dict "variable" "SECRET_KEY" "secret" (include "tandem.secretKeySecret" .) "key" .Values.django.secretKey.key)
+  (dict "variable" "DATABASE_URL" "secret" (include "tandem.databaseSecret" .) "key" .Values.database.key)
+  (dict "variable" "TANDEM_BROKER_URL" "secret" (include "tandem.brokerSecret" .) "key" .Values.broker.key) -}}
+{{- with .Values.restate.identity.existingSecret -}}
+{{- $secrets = append $secrets (dict "variable" "TANDEM_RESTATE_IDENTITY_KEYS" "secret" . "key" "public") -}}
+{{- end -}}
+{{ toJson $secrets }}
+{{- end }}
+
+{{- /* Variables from Secrets that may be missing: `check-secrets` says so in words, where the kubelet would only wait.
+     Takes a list of {variable, secret, key}. */ -}}
+{{- define "tandem.secretEnvironment" -}}
+{{- range . -}}
+- name: {{ .variable }}
+  valueFrom:
+    secretKeyRef:
+      name: {{ .secret }}
+      key: {{ .key }}
+      optional: true
+{{ end }}
+{{- end }}
+
+{{- define "tandem.routes" -}}
+{{- if kindIs "map" .Values.routes -}}
+{{- $entries := list -}}
+{{- range $left, $right := .Values.routes -}}
+{{- $entries = append $entries (printf "%s=%s" $left $right) -}}
+{{- end -}}
+{{ join "; " $entries }}
+{{- else -}}
+{{ .Values.routes | default "" }}
+{{- end }}
+{{- end }}
+
+{{- define "tandem.origins" -}}
+{{- $scheme := ternary "https" "http" (not (empty .Values.web.ingress.tlsSecret)) -}}
+{{- $origins := .Values.django.csrfTrustedOrigins -}}
+{{- if .Values.web.ingress.enabled -}}
+{{- range .Values.web.ingress.hosts -}}
+{{- $origins = append $origins (printf "%s://%s" $scheme .) -}}
+{{- end -}}
+{{- end -}}
+{{ uniq $origins | join "," }}
+{{- end }}
+
+{{- define "tandem.hosts" -}}
+{{- $service := include "tandem.name" (list . "web") -}}
+{{- $hosts := concat .Values.django.allowedHosts (ternary .Values.web.ingress.hosts list .Values.web.ingress.enabled) -}}
+{{- $own := list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace) -}}
+{{ concat $hosts $own (list "localhost" "127.0.0.1") | uniq | join "," }}
+{{- end }}
+
+{{- define "tandem.siteUrl" -}}
+{{- if .Values.django.siteUrl -}}
+{{ .Values.django.siteUrl }}
+{{- else if and .Values.web.ingress.enabled .Values.web.ingress.hosts -}}
+{{ ternary "https" "http" (not (empty .Values.web.ingress.tlsSecret)) }}://{{ first .Values.web.ingress.hosts }}/
+{{- else -}}
+http://{{ include "tandem.name" (list . "web") }}.{{ .Release.Namespace }}.svc/
+{{- end }}
+{{- end }}
+
+{{- /* The environment of every Django container. Takes a dict of root, options, and admin: may it ask Restate's admin. */ -}}
+{{- define "tandem.environment" -}}
+{{- $root := .root -}}
+- name: DJANGO_SETTINGS_MODULE
+  value: {{ .options.settingsModule | default $root.Values.django.settingsModule }}
+{{ include "tandem.secretEnvironment" (include "tandem.secrets" $root | fromJsonArray) | trim }}
+{{- with include "tandem.restateIngressUrl" $root }}
+- name: TANDEM_RESTATE_INGRESS_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- if .admin }}
+{{- with include "tandem.restateAdminUrl" $root }}
+- name: TANDEM_RESTATE_ADMIN_URL
+  value: {{ . | quote }}
+{{- end }}
+{{- end }}
+- name: TANDEM_ROUTES
+  value: {{ include "tandem.routes" $root | quote }}
+- name: ALLOWED_HOSTS
+  value: {{ include "tandem.hosts" $root | quote }}
+- name: CSRF_TRUSTED_ORIGINS
+  value: {{ include "tandem.origins" $root | quote }}
+- name: TANDEM_SITE_URL
+  value: {{ include "tandem.siteUrl" $root | quote }}
+{{- if $root.Values.media.enabled }}
+- name: MEDIA_ROOT
+  value: {{ $root.Values.media.mountPath | quote }}
+{{- end }}
+- name: HOME
+  value: /tmp
+- name: MPLCONFIGDIR
+  value: /tmp/matplotlib
+{{- with concat $root.Values.extraEnv (.options.extraEnv | default list) }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
