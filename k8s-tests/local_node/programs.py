@@ -33,7 +33,13 @@ class Family:
         folder = MODULES / self.name
         sources = [path.read_text() for path in sorted(folder.glob("*.go"))]
         text = "\0".join(
-            [(folder / "go.mod").read_text(), (folder / "go.sum").read_text(), repr(self.programs), self.flags, *sources]
+            [
+                (folder / "go.mod").read_text(),
+                (folder / "go.sum").read_text(),
+                repr(self.programs),
+                self.flags,
+                *sources,
+            ]
         )
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
