@@ -58,7 +58,7 @@ class Heartbeat:
 
     `held` names what runs here (in the prefork parent that is its children's); `told` hears of each execution that
     is no longer held (`None`) or was asked to cancel (`True`); `overdue` is called every second to end what is past
-    its time limit. A database that is down is logged and tried again at
+    its time limit, `turn` to say that the thread goes on. A database that is down is logged and tried again at
     the next beat: the leases run out meanwhile, and the fence keeps what is late from counting.
     """
 
@@ -72,6 +72,7 @@ class Heartbeat:
     told: Callable[[UUID, bool | None], None]
     stuck: Callable[[], int] = lambda: 0
     overdue: Callable[[], object] = lambda: None
+    turn: Callable[[], None] = lambda: None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -120,6 +121,7 @@ class Heartbeat:
         next_beat = time.monotonic() + interval
         while not self._stop.wait(max(0.0, min(1.0, next_beat - time.monotonic()))):
             started = time.monotonic()
+            self.turn()
             try:
                 self.overdue()
                 if started < next_beat:

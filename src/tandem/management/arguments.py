@@ -12,13 +12,25 @@ from django.utils import timezone
 
 from tandem.backend import TandemBackend
 from tandem.configuration import nearest, settings_of
+from tandem.health import Health
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
     from tandem.ledger.models import Execution
 
-__all__ = ["add_backend", "add_filters", "backend_of", "duration", "filtered", "print_table", "quieten", "when"]
+__all__ = [
+    "add_backend",
+    "add_filters",
+    "add_health",
+    "backend_of",
+    "duration",
+    "filtered",
+    "health_of",
+    "print_table",
+    "quieten",
+    "when",
+]
 
 
 def add_backend(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +46,21 @@ def backend_of(options: dict[str, Any]) -> TandemBackend:
     if not isinstance(backend, TandemBackend):
         raise CommandError(f"TASKS[{alias!r}] is {type(backend).__name__}; set BACKEND to 'tandem.TandemBackend'.")
     return backend
+
+
+def add_health(parser: argparse.ArgumentParser) -> None:
+    """Take `--health`, where probes are answered."""
+    parser.add_argument(
+        "--health", metavar="HOST:PORT", help="answer GET /-/alive and /-/ready there (default: nowhere)"
+    )
+
+
+def health_of(options: dict[str, Any]) -> Health:
+    """Return the process's health, answering where `--health` says."""
+    health = Health()
+    if options.get("health"):
+        health.listen(options["health"])
+    return health
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:

@@ -2,20 +2,20 @@
 
 import sys
 from argparse import ArgumentParser
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from tandem.configuration import Configuration, RestateOptions, settings_of
 from tandem.engines.restate.server import run_service
-from tandem.management.arguments import quieten
+from tandem.management.arguments import add_health, health_of, quieten
 
 __all__ = ["add_arguments", "handle"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
+    add_health(parser)
     parser.add_argument("--register", action="store_true", help="Tell Restate of the services (for development).")
     parser.add_argument(
         "--bind", metavar="HOST:PORT", help="Where to listen; default: the port of SERVICE_URL, on 127.0.0.1."
@@ -30,7 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--backend", default="default", help="The alias in TASKS.")
 
 
-def handle(options: Mapping[str, Any]) -> None:
+def handle(options: dict[str, Any]) -> None:
     """Serve until a signal. Exits with 1 where threads were stuck, so that a supervisor starts it again."""
     alias = options["backend"]
     configuration = Configuration.read(alias, settings_of(alias))
@@ -46,6 +46,7 @@ def handle(options: Mapping[str, Any]) -> None:
         concurrency=options["concurrency"],
         register=options["register"],
         grace=options["grace"],
+        health=health_of(options),
         out=lambda line: print(line, flush=True),
     )
     if code:

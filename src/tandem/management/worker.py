@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from tandem.configuration import Configuration, nearest
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
-from tandem.management.arguments import add_backend, backend_of, quieten
+from tandem.management.arguments import add_backend, add_health, backend_of, health_of, quieten
 
 __all__ = ["add_arguments", "handle"]
 
@@ -22,6 +22,7 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what to consume and how many to run at once."""
     add_backend(parser)
+    add_health(parser)
     parser.add_argument("--queues", metavar="A,B", help="which to consume (default: all in TASKS' QUEUES)")
     parser.add_argument("--concurrency", type=int, metavar="N", help="bodies at once (default: one for each CPU)")
     parser.add_argument(
@@ -55,7 +56,7 @@ def handle(options: dict[str, Any]) -> None:
 
         from tandem.engines.celery.app import app_of, install, options_of  # noqa: PLC0415  # as above
         from tandem.engines.celery.pool import PreforkPool  # noqa: PLC0415  # as above
-        from tandem.engines.celery.worker import end_within  # noqa: PLC0415  # as above
+        from tandem.engines.celery.worker import prepare  # noqa: PLC0415  # as above
     except ImportError as error:
         raise CommandError(
             f"The Celery engine is not installed ({error}): pip install 'django-tandem[celery]'"
@@ -63,7 +64,7 @@ def handle(options: dict[str, Any]) -> None:
     quieten(options["loglevel"].upper())
     app = app_of(options_of(configuration), configuration.queues, worker=True)
     install(app, configuration)
-    end_within(app, options["grace"])
+    prepare(app, grace=options["grace"], health=health_of(options))
     worker = app.Worker(
         hostname=_node_name(options.get("hostname")),
         pool_cls=PreforkPool if options["pool"] == "prefork" else ThreadPool,

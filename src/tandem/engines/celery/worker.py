@@ -5,7 +5,6 @@ import os
 import socket
 import threading
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,11 +16,12 @@ from tandem.configuration import Configuration
 from tandem.engines.celery.app import ExecutionTask, options_of
 from tandem.engines.celery.parent import Parent
 from tandem.engines.celery.process import Process
+from tandem.health import Health
 from tandem.heartbeat import Heartbeat
 from tandem.ledger import connection as ledger
 from tandem.runner import Runner
 
-__all__ = ["connect", "end_within", "process_of"]
+__all__ = ["connect", "prepare", "process_of"]
 
 logger = logging.getLogger("tandem.celery")
 
@@ -35,6 +35,7 @@ class _Worker:
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     parent_pid: int = field(default_factory=os.getpid)
     grace: float = 25.0
+    health: Health = field(default_factory=Health)
     process: Process | None = None
     heartbeat: Heartbeat | None = None
     parent: Parent | None = None
@@ -73,6 +74,7 @@ class _Worker:
             "queues": sorted(self.app.amqp.queues.consume_from),
             "concurrency": pool.limit or 1,
             "lease": self.configuration.lease_seconds,
+            "turn": self.health.beat,
         }
         if isinstance(pool, Prefork):
             grace = options_of(self.configuration).grace_seconds
@@ -85,8 +87,7 @@ class _Worker:
                 held=process.held, told=process.told, stuck=process.stuck, overdue=process.expire_overdue, **common
             )
         self.heartbeat.start()
-        if ready := os.environ.get("TANDEM_READY_FILE"):
-            Path(ready).touch()
+        self.health.begin()
 
     def on_failure(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
         if self.parent is not None:
@@ -96,6 +97,7 @@ class _Worker:
         """Give bodies until the grace time to end, or none in a cold shutdown; then hand their executions back."""
         if os.getpid() != self.parent_pid or self.heartbeat is None:
             return
+        self.health.end()
         timer = threading.Timer(self.grace if how == "Warm" else 0.0, self._hand_back)
         timer.daemon = True
         timer.start()
@@ -141,9 +143,10 @@ def connect(app: Any, configuration: Configuration) -> None:
     signals.worker_shutdown.connect(worker.on_shutdown, weak=False)
 
 
-def end_within(app: Any, seconds: float) -> None:
-    """Set how long bodies may run on after SIGTERM before their executions are handed back (25 s unless set)."""
-    _workers[app].grace = seconds
+def prepare(app: Any, *, grace: float, health: Health) -> None:
+    """Set how long bodies may run on after SIGTERM before their executions are handed back, and who hears of health."""
+    _workers[app].grace = grace
+    _workers[app].health = health
 
 
 def process_of(app: Any) -> Process:

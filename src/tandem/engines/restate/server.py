@@ -11,7 +11,6 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import psycopg
@@ -27,15 +26,16 @@ from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
 from tandem.exceptions import BrokerUnavailable, ConfigurationError
+from tandem.health import Health
 
 __all__ = ["run_service"]
 
 logger = logging.getLogger("tandem.restate")
 
-READY_FILE: Final = "TANDEM_READY_FILE"
 _REGISTER_SECONDS: Final = 60.0
 _LEDGER_SECONDS: Final = 60.0
 _AGAIN_SECONDS: Final = 0.25
+_BEAT_SECONDS: Final = 5.0
 _THREAD_SECONDS: Final = 0.5
 _SERVER_SECONDS: Final = 5.0
 _BACKLOG: Final = 1024
@@ -56,6 +56,7 @@ def run_service(
     concurrency: int | None = None,
     register: bool = False,
     grace: float = 25.0,
+    health: Health | None = None,
     out: Callable[[str], None] = print,
 ) -> int:
     """Serve until a signal, and answer the exit code: 1 where stuck threads made the process end.
@@ -66,7 +67,15 @@ def run_service(
     if configuration.restate is None:
         raise ConfigurationError("This backend has no ENGINES['restate']; add it to OPTIONS to serve it.")
     return asyncio.run(
-        _serve(configuration, bind=bind, concurrency=concurrency, register=register, grace=grace, out=out)
+        _serve(
+            configuration,
+            bind=bind,
+            concurrency=concurrency,
+            register=register,
+            grace=grace,
+            health=health or Health(),
+            out=out,
+        )
     )
 
 
@@ -85,6 +94,7 @@ async def _serve(
     concurrency: int | None,
     register: bool,
     grace: float,
+    health: Health,
     out: Callable[[str], None],
 ) -> int:
     loop = asyncio.get_running_loop()
@@ -95,17 +105,19 @@ async def _serve(
     await _until(process.start, seconds=_LEDGER_SECONDS, retry=psycopg.OperationalError, what="the ledger")
     stop = asyncio.Event()
     _on_signals(loop, process.draining.set)
+    beating = asyncio.create_task(_beat(health))
     serving = asyncio.ensure_future(serve(application, _hypercorn(listening), shutdown_trigger=stop.wait, mode="asgi"))
     try:
         out(f"Serving {', '.join(describe(services))} on {bind}, {process.concurrency} at once.")
         if register:
             out(await _register(configuration))
-        if path := os.environ.get(READY_FILE):
-            await asyncio.to_thread(Path(path).touch)
+        await asyncio.to_thread(health.begin)
         draining = asyncio.ensure_future(process.draining.wait())
         await asyncio.wait((draining, serving), return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()
+        beating.cancel()
     finally:
+        health.end()
         await process.drain(grace)
         if process.handlings and sys.exc_info()[0] is None:
             _leave(process.exit_code)
@@ -116,6 +128,12 @@ async def _serve(
     if not serving.done() or process.threads_left(_THREAD_SECONDS):
         _leave(process.exit_code)
     return process.exit_code
+
+
+async def _beat(health: Health) -> None:
+    while True:
+        health.beat()
+        await asyncio.sleep(_BEAT_SECONDS)
 
 
 def _hypercorn(listening: socket.socket) -> Config:

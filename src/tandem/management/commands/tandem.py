@@ -13,9 +13,13 @@ __all__ = ["Command"]
 
 COMMANDS: Final = {
     "up": "start the whole stack on this machine: servers, web, worker, service, relay",
+    "web": "run the project's web server",
     "worker": "run a Celery worker",
     "service": "run the Restate services",
     "relay": "run a relay",
+    "exporter": "answer how much work there is, for an autoscaler",
+    "migrate": "migrate the database, one at a time over all machines",
+    "require": "wait until the database answers, or is migrated",
     "routes": "list, set, unset, kill and explain routing rules",
     "show": "show one execution",
     "list": "list executions",

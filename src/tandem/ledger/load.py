@@ -1,0 +1,59 @@
+"""How much work there is for the workers of each queue: what the autoscaler reads."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from tandem.ledger.statements import Statement
+
+__all__ = ["MOST", "Load", "load"]
+
+# Counts stop here: far beyond what any pool could be scaled for, and cheap however long the backlog is.
+MOST: Final = 10_000
+
+# One index range for each queue and kind of row; what is deferred to later, sleeps or waits is in none of them.
+LOAD: Final = """
+WITH RECURSIVE pairs AS (
+    (SELECT queue FROM tandem_execution WHERE outcome IS NULL AND engine = %(engine)s ORDER BY queue LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT queue FROM tandem_execution
+        WHERE outcome IS NULL AND engine = %(engine)s AND queue > pairs.queue ORDER BY queue LIMIT 1
+    ) FROM pairs WHERE pairs.queue IS NOT NULL
+)
+SELECT pairs.queue, sent.n + due.n, running.n
+FROM pairs
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+    SELECT FROM tandem_execution WHERE engine = %(engine)s AND queue = pairs.queue AND outcome IS NULL
+    AND due_at IS NULL AND phase = 'queued' LIMIT %(most)s) AS counted) AS sent
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+    SELECT FROM tandem_execution WHERE engine = %(engine)s AND queue = pairs.queue AND outcome IS NULL
+    AND due_at <= now() AND phase IN ('queued', 'deferred', 'retrying', 'sleeping') LIMIT %(most)s) AS counted) AS due
+CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
+    SELECT FROM tandem_execution WHERE engine = %(engine)s AND queue = pairs.queue AND outcome IS NULL
+    AND due_at IS NULL AND phase = 'running' LIMIT %(most)s) AS counted) AS running
+WHERE pairs.queue IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Load:
+    """Executions that wait for a place and that hold one."""
+
+    queued: int = 0
+    running: int = 0
+
+    def __add__(self, other: "Load") -> "Load":
+        return Load(queued=self.queued + other.queued, running=self.running + other.running)
+
+
+def load(*, engine: str, most: int = MOST) -> Statement[dict[str, Load]]:
+    """The load of each queue with unfinished rows of an engine; a count beyond `most` reads as less than twice it.
+
+    What is deferred, sleeps, waits, is held or parked needs no worker now and does not count.
+    """
+    return Statement(
+        "load",
+        LOAD,
+        {"engine": engine, "most": most},
+        lambda rows: {row[0]: Load(queued=row[1], running=row[2]) for row in rows},
+    )

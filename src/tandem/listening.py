@@ -1,0 +1,66 @@
+"""A small HTTP server on a thread, for probes and for what the autoscaler reads: a few addresses, GET only."""
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Final
+from urllib.parse import parse_qsl, urlsplit
+
+from tandem.exceptions import ConfigurationError
+
+__all__ = ["Answer", "Route", "listen"]
+
+_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """A status and a body of text or, by `kind`, of JSON."""
+
+    status: HTTPStatus = HTTPStatus.OK
+    body: str
+    kind: str = "text/plain; charset=utf-8"
+
+
+type Route = Callable[[Mapping[str, str]], Answer]
+
+
+def listen(bind: str, routes: Mapping[str, Route], *, option: str) -> ThreadingHTTPServer:
+    """Answer each path of `routes` on `bind` (HOST:PORT; port 0: any free one), from a thread, until the process ends.
+
+    A route is given the query's parameters, the last of each name. Raises `ConfigurationError`, which names the
+    command's `option`, where the address cannot be had.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        # A client that sends nothing holds a thread for no longer.
+        timeout = _SECONDS
+
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            route = routes.get(url.path)
+            answer = (
+                Answer(status=HTTPStatus.NOT_FOUND, body=f"Nothing is at {url.path}. Here are: {', '.join(routes)}\n")
+                if route is None
+                else route(dict(parse_qsl(url.query)))
+            )
+            content = answer.body.encode()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", answer.kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Probes come every few seconds: none is worth a line."""
+
+    host, _, port = bind.rpartition(":")
+    try:
+        server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigurationError(f"Cannot answer on {bind!r}: {error}. Give {option} another HOST:PORT.") from error
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="tandem-listening", daemon=True).start()
+    return server

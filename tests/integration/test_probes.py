@@ -1,0 +1,248 @@
+"""Each process as an orchestrator meets it: probes, the init checks, and what the autoscaler reads."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import httpx
+import psycopg
+import pytest
+
+from tandem.embedded.ports import Ports
+from tandem.embedded.stack import Stack
+from tandem.ledger import statements
+from tandem.ledger.connection import execute
+from tandem.ledger.identity import new_id
+from tandem.ledger.load import Load, load
+from tandem.ledger.rows import NewExecution
+from tests.integration.ledger_database import ledger_database
+from tests.integration.waiting import finished, until
+from tests.work import tasks
+from tests.work.effects import recorded
+
+ROOT = Path(__file__).resolve().parents[2]
+
+type Start = Callable[..., "Process"]
+
+
+class Process:
+    """`python -m django tandem COMMAND`, as a container runs it."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path, *arguments: str) -> None:
+        self.log = log
+        with log.open("w") as file:
+            self.running = subprocess.Popen(
+                [sys.executable, "-m", "django", "tandem", *arguments],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    def end(self) -> int:
+        self.running.send_signal(signal.SIGTERM)
+        return self.running.wait(timeout=60)
+
+    def get(self, url: str) -> httpx.Response | None:
+        assert self.running.poll() is None, self.log.read_text()
+        try:
+            return httpx.get(url, timeout=10)
+        except httpx.TransportError:
+            return None
+
+    def status(self, url: str) -> int:
+        answer = self.get(url)
+        return 0 if answer is None else answer.status_code
+
+
+@pytest.fixture
+def start(addresses: Mapping[str, str], effects: Path, tmp_path: Path) -> Iterator[Start]:
+    started: list[Process] = []
+
+    def start(*arguments: str, **environment: str) -> Process:
+        base = {
+            **addresses,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))),
+            "TANDEM_TEST_EFFECTS": str(effects),
+            "PYTHONUNBUFFERED": "1",
+        }
+        started.append(Process({**base, **environment}, tmp_path / f"log-{len(started)}", *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.running.kill()
+        process.running.wait()
+
+
+@pytest.fixture
+def address() -> str:
+    return f"127.0.0.1:{Ports.free().web}"
+
+
+COMMANDS = {
+    "web": ["web", "--bind", "{address}"],
+    "worker": ["worker", "--concurrency", "1", "--queues", "other", "--health", "{address}"],
+    "service": ["service", "--bind", "127.0.0.1:{port}", "--health", "{address}"],
+    "relay": ["relay", "--health", "{address}"],
+    "exporter": ["exporter", "--bind", "{address}"],
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_process_answers_probes_and_ends_by_sigterm(name: str, start: Start, address: str, database: None) -> None:
+    command = [part.format(address=address, port=Ports.free().service) for part in COMMANDS[name]]
+    process = start(*command)
+    until(lambda: process.status(f"http://{address}/-/ready") == 200, f"{name} is not ready")
+    assert process.status(f"http://{address}/-/alive") == 200
+    assert process.status(f"http://{address}/-/elsewhere") in {400, 404}
+    assert process.end() == 0, process.log.read_text()
+    assert "Traceback" not in process.log.read_text(), process.log.read_text()
+
+
+def test_alive_needs_no_database_and_ready_does(start: Start, address: str, addresses: Mapping[str, str]) -> None:
+    nowhere = f"postgresql://tandem@127.0.0.1:{Ports.free().postgres}/tandem"
+    web = start("web", "--bind", address, DATABASE_URL=nowhere)
+    until(lambda: web.status(f"http://{address}/-/alive") == 200, "web is not alive")
+    answer = web.get(f"http://{address}/-/ready")
+    assert answer is not None
+    assert answer.status_code == 503
+    assert "The database has not answered yet" in answer.text
+
+
+def test_a_taken_address_is_an_error_that_names_it(start: Start, address: str, servers: Stack) -> None:
+    taken = f"127.0.0.1:{servers.ports.postgres}"
+    relay = start("relay", "--health", taken)
+    assert relay.running.wait(timeout=60) == 1
+    assert f"Cannot answer on '{taken}'" in relay.log.read_text()
+    assert "--health" in relay.log.read_text()
+
+
+def run(start: Start, *arguments: str, **environment: str) -> tuple[int, str]:
+    process = start(*arguments, **environment)
+    return process.running.wait(timeout=60), process.log.read_text()
+
+
+def test_a_database_that_does_not_answer_is_named(start: Start, database: None, addresses: Mapping[str, str]) -> None:
+    nowhere = f"postgresql://somebody@127.0.0.1:{Ports.free().postgres}/shop"
+    code, text = run(start, "require", "database", "--hint", "Look at the Secret shop-db.", DATABASE_URL=nowhere)
+    assert code == 1
+    assert "The database 'shop' at 127.0.0.1" in text
+    assert "as user 'somebody'" in text
+    assert "Look at the Secret shop-db." in text
+    assert "Traceback" not in text
+    assert run(start, "require", "database") == (0, "")
+
+
+def test_migrations_are_waited_for(start: Start, servers: Stack, database: None) -> None:
+    admin = servers.addresses["DATABASE_URL"]
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute("DROP DATABASE IF EXISTS required")
+        connection.execute("CREATE DATABASE required")
+    new = {"DATABASE_URL": admin.rpartition("/")[0] + "/required"}
+    code, text = run(start, "require", "migrations", "--hint", "See the Job shop-migrate-1.", **new)
+    assert code == 1
+    assert "are not applied: " in text
+    assert "See the Job shop-migrate-1." in text
+    waiting = start("require", "migrations", "--within", "60", **new)
+    until(lambda: "Waiting: " in waiting.log.read_text(), "it does not wait")
+    # Two releases that migrate at once: neither sees what the other has half done.
+    both = [start("migrate", **new) for _ in range(2)]
+    assert [process.running.wait(timeout=60) for process in both] == [0, 0], [each.log.read_text() for each in both]
+    assert waiting.running.wait(timeout=60) == 0, waiting.log.read_text()
+    # An older release finds nothing missing where a newer one has migrated further.
+    with psycopg.connect(new["DATABASE_URL"], autocommit=True) as connection:
+        connection.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('tandem_ledger', '9999', now())")
+    assert run(start, "require", "migrations", **new) == (0, "")
+
+
+def a_row(*, queue: str, phase: str, engine: str = "celery", minutes: int | None = None) -> None:
+    new = NewExecution(
+        id=new_id(),
+        task="tests.work.tasks.noop",
+        queue=queue,
+        priority=0,
+        arguments='{"args": [], "kwargs": {}}',
+        engine=engine,
+        reason="default",
+        pinned=False,
+        phase=phase,
+        epoch="e",
+    )
+    execute(statements.insert_one(new))
+    due = "NULL" if minutes is None else f"now() + interval '{minutes} minutes'"
+    execute(
+        statements.Statement(
+            "phase",
+            f"UPDATE tandem_execution SET phase = %(phase)s::text, due_at = {due} WHERE id = %(id)s RETURNING 1",
+            {"phase": phase, "id": new.id},
+            len,
+        )
+    )
+
+
+def test_what_needs_a_worker_now_is_the_load_of_its_queue(servers: Stack, database: None) -> None:
+    with ledger_database(servers):
+        for phase, minutes in (
+            ("queued", None),
+            ("queued", -1),
+            ("retrying", -1),
+            ("sleeping", -1),
+            ("deferred", -1),
+            ("running", None),
+            ("running", None),
+        ):
+            a_row(queue="a", phase=phase, minutes=minutes)
+        for phase, minutes in (("deferred", 5), ("sleeping", 5), ("waiting", -1), ("held", None), ("parked", None)):
+            a_row(queue="b", phase=phase, minutes=minutes)
+        for _ in range(5):
+            a_row(queue="c", phase="queued")
+        a_row(queue="a", phase="queued", engine="restate")
+        loads = execute(load(engine="celery", most=3))
+        assert loads["b"] == Load()
+        assert loads["c"] == Load(queued=3)
+        assert execute(load(engine="celery"))["a"] == Load(queued=5, running=2)
+
+
+@pytest.mark.usefixtures("workers")
+def test_the_exporter_counts_what_runs_on_either_engine(
+    start: Start, address: str, addresses: Mapping[str, str], mark: str, engine: str
+) -> None:
+    exporter = start("exporter", "--bind", address, "--interval", "0.1")
+    until(lambda: exporter.status(f"http://{address}/-/ready") == 200, "the exporter is not ready")
+    path = {
+        "celery": "/scaling/celery?queues=default",
+        "restate": f"/scaling/restate?endpoint={addresses['TANDEM_RESTATE_SERVICE_URL']}",
+    }[engine]
+
+    def answer() -> dict[str, float]:
+        response = exporter.get(f"http://{address}{path}")
+        assert response is not None
+        assert response.status_code == 200, response.text
+        found: dict[str, float] = response.json()
+        return found
+
+    result = tasks.works.using(engine=engine).enqueue(mark, 2.0)
+    until(lambda: recorded(mark), "the body did not start")
+    until(lambda: answer()["running"] >= 1, "the body is not counted")
+    busy = answer()
+    assert busy["work"] == busy["queued"] + busy["running"]
+    finished(result)
+    until(lambda: answer()["work"] == 0, "what is over is still counted")
+
+
+def test_the_exporter_refuses_what_it_cannot_count(start: Start, address: str, database: None) -> None:
+    exporter = start("exporter", "--bind", address)
+    until(lambda: exporter.status(f"http://{address}/-/ready") == 200, "the exporter is not ready")
+    for path, words in (
+        ("/scaling/celery", "Name the queues"),
+        ("/scaling/celery?queues=defualt", "did you mean 'default'?"),
+        ("/scaling/restate", "Name the deployment"),
+    ):
+        answer = exporter.get(f"http://{address}{path}")
+        assert answer is not None
+        assert (answer.status_code, words in answer.text) == (400, True), answer.text
