@@ -31,14 +31,30 @@
 {{- end }}
 
 {{- /* An init container of the project that waits for what is named, then says why not. Takes a dict of root, options,
-     check and seconds. */ -}}
+     check, seconds and hint. */ -}}
 {{- define "tandem.checkRequired" -}}
 - name: check-{{ .check }}
   image: {{ include "tandem.image" (list .root .root.Values.image) }}
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   command: [python, -m, django]
-  args: [tandem, require, {{ .check }}, --within, {{ .seconds | quote }}]
+  args: [tandem, require, {{ .check }}, --within, {{ .seconds | quote }}, --hint, {{ .hint | quote }}]
   {{- include "tandem.djangoContainer" . | nindent 2 }}
+{{- end }}
+
+{{- define "tandem.databaseHint" -}}
+{{- if and .Values.postgres.enabled (not .Values.database.existingSecret) -}}
+Look at it: kubectl --namespace {{ .Release.Namespace }} logs statefulset/{{ include "tandem.name" (list . "postgres") }}
+{{- else -}}
+Its URL is the key {{ .Values.database.key }} of Secret {{ include "tandem.databaseSecret" . }}.
+{{- end }}
+{{- end }}
+
+{{- define "tandem.migrationsHint" -}}
+{{- if .Values.migrations.enabled -}}
+The newest Job applies them: kubectl --namespace {{ .Release.Namespace }} logs --selector app.kubernetes.io/instance={{ .Release.Name }},app.kubernetes.io/component=migrate --all-containers
+{{- else -}}
+migrations.enabled is false, so apply them yourself, with this image: python -m django tandem migrate
+{{- end }}
 {{- end }}
 
 {{- /* All checks of a Django pod. Takes a dict of root and options, and withoutMigrations. */ -}}
@@ -48,9 +64,9 @@
 {{ include "tandem.checkSecrets" (dict "root" $root "image" $image "pullPolicy" $root.Values.image.pullPolicy
   "resources" .options.resources "secrets" (include "tandem.secrets" $root | fromJsonArray)) }}
 {{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "database"
-  "seconds" $root.Values.initChecks.databaseSeconds) }}
+  "seconds" $root.Values.initChecks.databaseSeconds "hint" (include "tandem.databaseHint" $root)) }}
 {{- if not .withoutMigrations }}
 {{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "migrations"
-  "seconds" $root.Values.initChecks.migrationsSeconds) }}
+  "seconds" $root.Values.initChecks.migrationsSeconds "hint" (include "tandem.migrationsHint" $root)) }}
 {{- end }}
 {{- end }}
