@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _up(options: argparse.Namespace) -> None:
-    cluster = Cluster.start(options.folder, nodes=options.nodes, with_keda=options.keda, keep=True)
+    cluster = Cluster.start(options.folder, nodes=options.nodes, keda=options.keda, keep=True)
     print(cluster.kubeconfig)
 
 

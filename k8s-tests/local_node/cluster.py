@@ -10,13 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from local_node import cgroups, images, keda, volumes
+from local_node import cgroups, images, volumes
 from local_node.controlplane import ControlPlane
 from local_node.errors import NodeError
+from local_node.keda import PROGRAMS as KEDA
+from local_node.keda import kustomization
 from local_node.leftovers import leftovers
 from local_node.machine import Machine, end
 from local_node.network import Network, connect, disconnect, free, used
-from local_node.packages import require
+from local_node.packages import require, require_root
 from local_node.programs import program
 from local_node.waiting import step
 from local_node.worker import Worker
@@ -44,9 +46,7 @@ class Cluster:
         self.identity = f"local-{hashlib.sha256(str(self.folder).encode()).hexdigest()[:8]}"
 
     @classmethod
-    def start(
-        cls, folder: Path = DEFAULT_FOLDER, *, nodes: int = 1, with_keda: bool = False, keep: bool = False
-    ) -> Self:
+    def start(cls, folder: Path = DEFAULT_FOLDER, *, nodes: int = 1, keda: bool = False, keep: bool = False) -> Self:
         """Take down what an earlier cluster in `folder` has left, bring up a new one, and return when it is ready.
 
         Raises:
@@ -61,7 +61,7 @@ class Cluster:
         cluster.stop()
         try:
             with step("cluster ready"):
-                cluster._start(nodes=nodes, with_keda=with_keda)
+                cluster._start(nodes=nodes, keda=keda)
         except BaseException:
             cluster._diagnose()
             if not keep:
@@ -152,6 +152,7 @@ class Cluster:
             NodeError: something is left; names all of it. Or `folder` holds something else.
 
         """
+        require_root()
         if self.folder.exists() and any(self.folder.iterdir()) and not self._settings.exists():
             raise NodeError(f"{self.folder} holds something other than a cluster: choose another folder.")
         network = self._network if self._settings.exists() else None
@@ -188,8 +189,8 @@ class Cluster:
         machine = self._machine(index)
         return Worker(machine=machine, control=self._control, cgroup=f"{self.identity}/{machine.name}")
 
-    def _start(self, *, nodes: int, with_keda: bool) -> None:
-        programs = ["pause", "coredns", *(keda.PROGRAMS if with_keda else [])]
+    def _start(self, *, nodes: int, keda: bool) -> None:
+        programs = ["pause", "coredns", *(KEDA if keda else [])]
         archives = [images.archive(name) for name in programs]
         self.folder.mkdir(parents=True, exist_ok=True)
         self.__dict__.pop("_network", None)
@@ -209,25 +210,25 @@ class Cluster:
             self._await_node(first.machine.name)
         for _ in range(1, nodes):
             self.add_node()
-        self._install(with_keda=with_keda)
+        self._install(keda=keda)
 
     def _start_machine(self, worker: Worker, *, first: Machine) -> None:
         cgroups.create(worker.cgroup)
         worker.machine.start()
         connect(self._network, link=self.identity, first=first, node=worker.machine)
 
-    def _install(self, *, with_keda: bool) -> None:
+    def _install(self, *, keda: bool) -> None:
         pool = [self._clean_volume(f"volume-{number:02}") for number in range(1, VOLUMES + 1)]
         self._apply([volumes.storage_class(), *pool])
         manifest = (MANIFESTS / "coredns.yaml").read_text()
         manifest = manifest.replace("IMAGE", images.name("coredns")).replace("ADDRESS", self._network.dns)
         self.kubectl("apply", "--server-side", "--filename=-", content=manifest)
-        if with_keda:
-            manifest = self.kubectl("kustomize", keda.kustomization(self.folder / "keda"))
+        if keda:
+            manifest = self.kubectl("kustomize", kustomization(self.folder / "keda"))
             self.kubectl("apply", "--server-side", "--filename=-", content=manifest)
         with step("name server ready"):
             self._await("Available", "--namespace=kube-system", "deployment/coredns")
-        if with_keda:
+        if keda:
             with step("KEDA ready"):
                 self._await("Available", "--namespace=keda", "deployment", "--all")
                 self._await("Available", "apiservice/v1beta1.external.metrics.k8s.io")

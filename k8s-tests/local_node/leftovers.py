@@ -6,6 +6,7 @@ from pathlib import Path
 from local_node import cgroups
 from local_node.machine import marked
 from local_node.network import Network, links
+from local_node.packages import ENVIRONMENT
 
 __all__ = ["leftovers"]
 
@@ -21,7 +22,7 @@ def leftovers(folder: Path, *, identity: str, network: Network | None) -> list[s
     if network is not None:
         prefix = network.all.removesuffix("0.0/16")
         for kind, command in (("route", ["ip", "route", "show", "table", "all"]), ("rule", ["iptables-save"])):
-            lines = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.splitlines()
-            found += [f"{kind} {line}" for line in lines if prefix in line]
+            answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, env=ENVIRONMENT)
+            found += [f"{kind} {line}" for line in answer.stdout.splitlines() if prefix in line]
     found += [f"cgroup {path}" for path in cgroups.left(identity)]
     return found + ([f"folder {folder}"] if folder.exists() else [])

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 import psutil
 
 from local_node.errors import NodeError
-from local_node.packages import SEARCH
+from local_node.packages import ENVIRONMENT
 from local_node.waiting import until
 
 __all__ = ["Machine", "end", "marked"]
@@ -120,18 +120,24 @@ class Machine:
             NodeError: it failed; with its own words.
 
         """
-        answer = subprocess.run(
-            self._inside(command), check=False, stdin=stdin or subprocess.DEVNULL, capture_output=True, timeout=RUN_SECONDS, cwd="/"
-        )  # fmt: skip
-        if answer.returncode != 0:
-            raise NodeError(
-                f"{self.name}: {' '.join(map(str, command))}: {answer.stderr.decode(errors='replace').strip()}"
-            )
-        return answer.stdout.decode()
+        with self.stream(*command, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+            try:
+                output, errors = process.communicate(timeout=RUN_SECONDS)
+            except BaseException:
+                process.kill()
+                raise
+        if process.returncode != 0:
+            words = errors.decode(errors="replace").strip()
+            raise NodeError(f"{self.name}: {' '.join(map(str, command))}: {words}")
+        return output.decode()
 
-    def stream(self, *command: str | Path, **options: Any) -> subprocess.Popen[bytes]:
-        """Start a command inside whose input or output the caller handles: `options` are `Popen`'s."""
-        return subprocess.Popen(self._inside(command), cwd="/", **options)
+    def stream(
+        self, *command: str | Path, stdout: int, stdin: int | IO[bytes] = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
+        """Start a command inside whose output the caller handles."""
+        return subprocess.Popen(
+            self._inside(command), stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=self._environment(), cwd="/"
+        )
 
     def spawn(self, name: str, command: Sequence[str | Path]) -> subprocess.Popen[bytes]:
         """Start a program inside that stays; what it prints goes to `log_path(name)`."""
@@ -163,7 +169,7 @@ class Machine:
         return self.log_path(name).open("ab")
 
     def _environment(self) -> dict[str, str]:
-        return {**os.environ, "PATH": SEARCH, MARKER: str(self.folder.parent)}
+        return {**ENVIRONMENT, MARKER: str(self.folder.parent)}
 
 
 def marked(folder: Path) -> Iterator[psutil.Process]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from local_node.errors import NodeError
 from local_node.machine import Machine
+from local_node.packages import ENVIRONMENT
 
 __all__ = ["Network", "connect", "disconnect", "free", "links", "used"]
 
@@ -130,13 +131,15 @@ def disconnect(link: str) -> None:
     """Remove the machine's link; its routes go with it, and so does the other end."""
     if link in links():
         # With its last process a node's end goes, and takes this one along at a moment of the kernel's own choice.
-        subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True, timeout=30)
+        subprocess.run(["ip", "link", "delete", link], check=False, capture_output=True, timeout=30, env=ENVIRONMENT)
         if link in links():
             raise NodeError(f"The link {link} cannot be removed: try `ip link delete {link}`.")
 
 
 def _ip(*arguments: str) -> str:
-    answer = subprocess.run(["ip", *arguments], check=False, capture_output=True, text=True, timeout=30)
+    answer = subprocess.run(
+        ["ip", *arguments], check=False, capture_output=True, text=True, timeout=30, env=ENVIRONMENT
+    )
     if answer.returncode != 0:
         raise NodeError(f"ip {' '.join(arguments)}: {answer.stderr.strip()}")
     return answer.stdout

@@ -9,7 +9,7 @@ from typing import Final
 
 from local_node.errors import NodeError
 
-__all__ = ["IMAGES", "NODE", "cni_folder", "install", "missing", "require"]
+__all__ = ["ENVIRONMENT", "IMAGES", "NODE", "cni_folder", "install", "missing", "require", "require_root"]
 
 # Each package by a file or program of it.
 NODE: Final[Mapping[str, str]] = {
@@ -25,7 +25,9 @@ NODE: Final[Mapping[str, str]] = {
     "util-linux": "nsenter",
 }
 IMAGES: Final[Mapping[str, str]] = {"buildah": "buildah", "mmdebstrap": "mmdebstrap"}
+# Root may have been given a user's PATH.
 SEARCH: Final = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+ENVIRONMENT: Final[Mapping[str, str]] = {**os.environ, "PATH": SEARCH}
 CNI_FOLDERS: Final = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 CONTROLLERS: Final = frozenset({"cpu", "cpuset", "memory", "pids"})
 INSTALL_SECONDS: Final = 900
@@ -40,10 +42,12 @@ def install(packages: list[str]) -> None:
     """Install Debian packages, waiting for whoever else holds the lock.
 
     Raises:
+        NodeError: somebody other than root runs this.
         subprocess.CalledProcessError: apt-get failed; its own words are on standard error.
 
     """
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    require_root()
+    environment = {**ENVIRONMENT, "DEBIAN_FRONTEND": "noninteractive"}
     options = ["-qq", "-o", "DPkg::Lock::Timeout=600"]
     for command in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
         subprocess.run(["apt-get", *options, *command], env=environment, check=True, timeout=INSTALL_SECONDS)
@@ -61,14 +65,24 @@ def require() -> None:
         NodeError: it cannot; names all that is missing.
 
     """
-    if os.geteuid() != 0:
-        raise NodeError(
-            "A Kubernetes node needs root: containers are made of namespaces, mounts and cgroups. Use sudo."
-        )
+    require_root()
     if lacking := missing():
         raise NodeError(f"Missing: {', '.join(lacking)}. Install them: python -m local_node packages --install")
     if lacking := _missing_of_kernel():
         raise NodeError(f"The kernel lacks {', '.join(lacking)}: load the modules or use another kernel.")
+
+
+def require_root() -> None:
+    """Make sure that root runs this.
+
+    Raises:
+        NodeError: somebody else does.
+
+    """
+    if os.geteuid() != 0:
+        raise NodeError(
+            "A Kubernetes node needs root: containers are made of namespaces, mounts and cgroups. Use sudo."
+        )
 
 
 def _missing_of_kernel() -> list[str]:

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -105,17 +104,15 @@ class Worker:
         """Take over the images of another node.
 
         Raises:
-            NodeError: one of the two ends failed.
+            NodeError: one of the two ends failed; with its words.
 
         """
-        self._pipe(source, source.images())
-
-    def _pipe(self, source: "Worker", names: Sequence[str]) -> None:
-        export = ("ctr", "--namespace=k8s.io", "images", "export", "-", *names)
+        export = ("ctr", "--namespace=k8s.io", "images", "export", "-", *source.images())
         with source.machine.stream(*export, stdout=subprocess.PIPE) as giving:
             self.machine.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=giving.stdout)
-            if giving.wait(RUN_SECONDS) != 0:
-                raise NodeError(f"{source.machine.name}: its images could not be exported: status {giving.returncode}")
+            _, words = giving.communicate(timeout=RUN_SECONDS)
+            if giving.returncode != 0:
+                raise NodeError(f"{source.machine.name}: its images cannot be exported: {words.decode()}")
 
     def _write(self, path: str, content: dict[str, Any]) -> Path:
         target = self.machine.folder / path
