@@ -1,0 +1,311 @@
+"""Builds the images with Docker or with buildah: `python images/build.py --help`."""
+
+import argparse
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+__all__ = ["IMAGES", "Buildah", "Builder", "Docker", "Image", "Order", "client", "main", "ordered", "saved", "version"]
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+STAND_IN: Final = "localhost/tandem/base:trixie"
+STAND_IN_PACKAGES: Final = "python3,python3-venv,ca-certificates"
+BUNDLE: Final = Path("/etc/ssl/certs/ca-certificates.crt")
+# What decides where the package clients of a build look: nothing else of the environment gets there.
+CLIENT_VARIABLES: Final = (
+    *("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "PIP_TRUSTED_HOST", "PIP_DEFAULT_TIMEOUT"),
+    *("UV_DEFAULT_INDEX", "UV_INDEX", "UV_INDEX_URL", "UV_EXTRA_INDEX_URL", "UV_INSECURE_HOST", "UV_HTTP_TIMEOUT"),
+    *("NPM_CONFIG_REGISTRY", "npm_config_registry"),
+    *("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+)
+CERTIFICATE_VARIABLES: Final = ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS")
+BUILD_SECONDS: Final = 3600
+ASK_SECONDS: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Image:
+    """One image: its name, the folder its build sees, and the one of ours that it is built from, if any."""
+
+    name: str
+    context: Path
+    parent: str = ""
+
+    @property
+    def dockerfile(self) -> Path:
+        """The file that describes it."""
+        return ROOT / "images" / self.name / "Dockerfile"
+
+
+IMAGES: Final = (
+    Image(name="platform", context=ROOT),
+    Image(name="showcase", context=ROOT, parent="platform"),
+    Image(name="registrar", context=ROOT),
+    *(Image(name=name, context=ROOT / "images" / name) for name in ("restate", "postgres", "redis")),
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """What is asked for: names are `<prefix>/<image>:<tag>`; an empty `base` leaves what the Dockerfile names."""
+
+    prefix: str
+    tag: str
+    base: str = ""
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, Path] = field(default_factory=dict)
+
+    def reference(self, name: str) -> str:
+        """The full name of an image."""
+        return f"{self.prefix}/{name}:{self.tag}"
+
+    def options(self, image: Image) -> list[str]:
+        """What both builders are told about one image; its context comes last."""
+        base = self.reference(image.parent) if image.parent else self.base
+        arguments = {**({"BASE_IMAGE": base} if base else {}), **self.arguments}
+        return [
+            *("--file", str(image.dockerfile), "--tag", self.reference(image.name)),
+            *(text for key, value in arguments.items() for text in ("--build-arg", f"{key}={value}")),
+            *(text for key, path in self.secrets.items() for text in ("--secret", f"id={key},src={path}")),
+            str(image.context),
+        ]
+
+
+class Builder:
+    """A program that builds images: how it is called."""
+
+    def build(self, options: Sequence[str]) -> list[str]:
+        """The command that builds one image."""
+        raise NotImplementedError
+
+    def save(self, reference: str, path: Path) -> list[str]:
+        """The command that writes one image as a docker-archive, without compression."""
+        raise NotImplementedError
+
+    def exists(self, reference: str) -> list[str]:
+        """The command that fails when there is no such image here."""
+        raise NotImplementedError
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What is added to the environment of each command."""
+        return {}
+
+    def run(self, command: Sequence[str]) -> None:
+        """Run one of the commands; raises `subprocess.CalledProcessError` when it fails."""
+        subprocess.run(command, check=True, timeout=BUILD_SECONDS, env={**os.environ, **self.environment})
+
+    def has(self, reference: str) -> bool:
+        """Whether the image is there already."""
+        command, environment = self.exists(reference), {**os.environ, **self.environment}
+        return subprocess.run(command, check=False, capture_output=True, env=environment).returncode == 0
+
+
+class Docker(Builder):
+    """Docker with BuildKit: the Dockerfiles mount secrets."""
+
+    def build(self, options: Sequence[str]) -> list[str]:
+        """The command that builds one image."""
+        return ["docker", "build", *options]
+
+    def save(self, reference: str, path: Path) -> list[str]:
+        """The command that writes one image as a docker-archive."""
+        return ["docker", "save", "--output", str(path), reference]
+
+    def exists(self, reference: str) -> list[str]:
+        """The command that fails when there is no such image here."""
+        return ["docker", "image", "inspect", reference]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """BuildKit, and no attestations: containerd's import of a saved image does not know them."""
+        return {"DOCKER_BUILDKIT": "1", "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+
+
+class Buildah(Builder):
+    """buildah with a store of its own: overlay, since copying each layer whole takes several times as long."""
+
+    def __init__(self, *, folder: Path) -> None:
+        self.folder = folder
+
+    def _command(self, *words: str) -> list[str]:
+        store = ("--root", str(self.folder / "storage"), "--runroot", str(self.folder / "run"))
+        return ["buildah", *store, "--storage-driver", "overlay", *words]
+
+    def build(self, options: Sequence[str]) -> list[str]:
+        """The command that builds one image; without namespaces, so that it works inside a container too."""
+        return self._command("build", "--isolation", "chroot", "--layers", "--pull=never", *options)
+
+    def save(self, reference: str, path: Path) -> list[str]:
+        """The command that writes one image as a docker-archive."""
+        return self._command(
+            "push", "--quiet", "--disable-compression", reference, f"docker-archive:{path}:{reference}"
+        )
+
+    def exists(self, reference: str) -> list[str]:
+        """The command that fails when there is no such image here."""
+        return self._command("inspect", "--type", "image", reference)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where the caches of its `--mount=type=cache` are kept."""
+        return {"TMPDIR": str(self.folder / "tmp")}
+
+
+def version() -> str:
+    """The project's version."""
+    return str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+
+
+def ordered(names: Sequence[str]) -> list[Image]:
+    """The images of these names (all without any) and what they are built from, each after its parent.
+
+    Raises:
+        SystemExit: a name that no image has.
+
+    """
+    known = {image.name: image for image in IMAGES}
+    if unknown := [name for name in names if name not in known]:
+        raise SystemExit(f"No image is called {', '.join(map(repr, unknown))}: there are {', '.join(known)}.")
+    wanted = set(names or known)
+    wanted |= {known[name].parent for name in wanted}
+    return [image for image in IMAGES if image.name in wanted]
+
+
+def client(environment: Mapping[str, str], *, bundle: bool) -> str:
+    """The shell script that the builds read as the secret `client`: indexes, proxies and certificates of this machine."""
+    settings = {name: environment[name] for name in CLIENT_VARIABLES if environment.get(name)}
+    if bundle:
+        settings |= dict.fromkeys(CERTIFICATE_VARIABLES, "/run/secrets/ca")
+    return "".join(f"export {name}={shlex.quote(value)}\n" for name, value in settings.items())
+
+
+def saved(folder: Path, image: Image) -> Path:
+    """Where an image's archive is written."""
+    return folder / f"{image.name}.tar"
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Build, save and load what the command line asks for."""
+    parser = argparse.ArgumentParser(prog="python images/build.py", description="Build the images.")
+    parser.add_argument(
+        "names", nargs="*", metavar="IMAGE", help=f"of {', '.join(i.name for i in IMAGES)}; default all"
+    )
+    parser.add_argument("--builder", choices=("docker", "buildah"), help="default: Docker if it runs, else buildah")
+    parser.add_argument("--base", default="", help="image to build from: Debian 13 with Python 3.12 or newer")
+    parser.add_argument("--mirror", default="", help="Debian archive for the stand-in base of buildah")
+    parser.add_argument("--prefix", default="localhost/tandem", help="before each name; default %(default)s")
+    parser.add_argument("--tag", default=version(), help="default: the project's version, %(default)s")
+    parser.add_argument("--source", default="", help="address of the source code, for the labels")
+    parser.add_argument("--save", type=Path, metavar="FOLDER", help="write each as FOLDER/IMAGE.tar (docker-archive)")
+    parser.add_argument("--load", choices=("kind", "local-node"), help="load each into a cluster of this machine")
+    options = parser.parse_args(words)
+    images = ordered(options.names)
+    builder = _builder(options.builder)
+    try:
+        with tempfile.TemporaryDirectory(prefix="tandem-images.") as temporary:
+            scratch = Path(temporary)
+            base = options.base or (_stand_in(builder, options.mirror) if isinstance(builder, Buildah) else "")
+            arguments = {"VERSION": version(), "REVISION": _revision(), "SOURCE": options.source}
+            order = Order(
+                prefix=options.prefix, tag=options.tag, base=base, arguments=arguments, secrets=_secrets(scratch)
+            )
+            for image in images:
+                _timed(f"Built {order.reference(image.name)}", builder, builder.build(order.options(image)))
+            if options.save or options.load:
+                _deliver(builder, order, images, folder=options.save or scratch, load=options.load)
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"Failed, with its reason above: {shlex.join(map(str, error.cmd))}") from error
+
+
+def _deliver(builder: Builder, order: Order, images: Sequence[Image], *, folder: Path, load: str | None) -> None:
+    folder = folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    archives = [saved(folder, image) for image in images]
+    for image, path in zip(images, archives, strict=True):
+        # buildah adds to an archive that is there, and fails.
+        path.unlink(missing_ok=True)
+        _timed(f"Saved {path}", builder, builder.save(order.reference(image.name), path))
+    if load == "kind":
+        subprocess.run(["kind", "load", "image-archive", *map(str, archives)], check=True, timeout=BUILD_SECONDS)
+    elif load == "local-node":
+        command = [sys.executable, "-m", "local_node", "load", *map(str, archives)]
+        subprocess.run(command, check=True, cwd=ROOT / "k8s-tests", timeout=BUILD_SECONDS)
+
+
+def _timed(done: str, builder: Builder, command: Sequence[str]) -> None:
+    started = time.monotonic()
+    builder.run(command)
+    print(f"{done} in {time.monotonic() - started:.1f} s", flush=True)
+
+
+def _builder(name: str | None) -> Builder:
+    if name == "docker" or (name is None and _docker_runs()):
+        return Docker()
+    if not shutil.which("buildah"):
+        raise SystemExit("Docker does not run here, and there is no buildah: start it, or install buildah.")
+    sys.path.insert(0, str(ROOT / "k8s-tests"))
+    from local_node.programs import cache  # noqa: PLC0415 - lies beside this folder, not on the path
+
+    builder = Buildah(folder=cache() / "buildah")
+    (builder.folder / "tmp").mkdir(parents=True, exist_ok=True)
+    return builder
+
+
+def _docker_runs() -> bool:
+    if not shutil.which("docker"):
+        return False
+    return subprocess.run(["docker", "info"], check=False, capture_output=True, timeout=ASK_SECONDS).returncode == 0
+
+
+def _stand_in(builder: Buildah, mirror: str) -> str:
+    """Make the base image for a machine without a registry, once: Debian 13 with Python."""
+    if builder.has(STAND_IN):
+        return STAND_IN
+    if not shutil.which("mmdebstrap"):
+        raise SystemExit(
+            "No base image: name one by --base, or install mmdebstrap, which makes one from Debian packages."
+        )
+    with tempfile.TemporaryDirectory(dir=builder.folder / "tmp") as temporary:
+        archive, dockerfile = Path(temporary) / "base.tar", Path(temporary) / "Dockerfile"
+        command = [
+            "mmdebstrap",
+            "--quiet",
+            "--variant=minbase",
+            f"--include={STAND_IN_PACKAGES}",
+            "trixie",
+            str(archive),
+        ]
+        _timed("Made a Debian 13 root", builder, [*command, mirror] if mirror else command)
+        dockerfile.write_text('FROM scratch\nADD base.tar /\nCMD ["python3"]\n')
+        builder.run(builder.build(["--quiet", "--file", str(dockerfile), "--tag", STAND_IN, temporary]))
+    return STAND_IN
+
+
+def _revision() -> str:
+    """The commit that is built, `-dirty` after it when there are changes; nothing outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty"]
+    answer = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT, timeout=ASK_SECONDS)
+    return answer.stdout.strip()
+
+
+def _secrets(folder: Path) -> dict[str, Path]:
+    """What the builds may read and no image keeps: this machine's certificates, and where its package clients look."""
+    bundle = Path(os.environ.get("SSL_CERT_FILE") or BUNDLE)
+    script = folder / "client"
+    script.touch(mode=0o600)
+    script.write_text(client(os.environ, bundle=bundle.is_file()))
+    return {"client": script} | ({"ca": bundle} if bundle.is_file() else {})
+
+
+if __name__ == "__main__":
+    main()
