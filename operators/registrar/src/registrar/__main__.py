@@ -1,0 +1,70 @@
+"""`python -m registrar`: watch, reconcile, and answer `/healthz` and `/metrics` until SIGTERM."""
+
+import asyncio
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+
+import kopf
+
+from registrar.cluster import Cluster
+from registrar.controller import Controller
+from registrar.handlers import listen, settle
+from registrar.health import Heartbeat
+from registrar.login import KubernetesConnections, NoCredentials
+from registrar.options import InvalidOption, Options
+from registrar.scheduler import Scheduler
+from registrar.serving import serve
+from registrar.transport import Connections
+
+__all__ = ["main"]
+
+
+async def operate(options: Options) -> None:
+    """Run until told to stop; raises `NoCredentials`."""
+    settings = kopf.OperatorSettings()
+    settle(settings)
+    kubernetes, restate = KubernetesConnections(settings), Connections("restate")
+    cluster = Cluster(kubernetes.url, kubernetes.send)
+    controller = Controller(cluster=cluster, admin=restate.send, now=lambda: datetime.now(UTC))
+    heartbeat = Heartbeat(cluster=cluster, namespaces=options.namespaces)
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry, id="login")(kopf.login_with_service_account)
+    kopf.on.login(registry=registry, id="login-by-kubeconfig")(kopf.login_with_kubeconfig)
+    listen(registry, Scheduler(controller.run), heartbeat)
+    server = serve(options.host, options.port, lambda: heartbeat.trouble)
+    beating = asyncio.create_task(heartbeat.run(), name="heartbeat")
+    try:
+        await kopf.operator(
+            registry=registry,
+            settings=settings,
+            standalone=True,
+            clusterwide=not options.namespaces,
+            namespaces=options.namespaces,
+        )
+    finally:
+        beating.cancel()
+        server.shutdown()
+        server.server_close()
+        await kubernetes.close()
+        await restate.close()
+
+
+def main() -> int | str:
+    """Start; answers the exit code, or what to say on stderr before exit code 1."""
+    try:
+        options = Options.read(os.environ)
+    except InvalidOption as error:
+        return str(error)
+    logging.basicConfig(level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        asyncio.run(operate(options))
+    except NoCredentials as error:
+        return str(error)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
