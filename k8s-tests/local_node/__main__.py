@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options) or 0)
-    except (NodeError, subprocess.SubprocessError) as error:
+    except (NodeError, OSError, subprocess.SubprocessError) as error:
         print(error, file=sys.stderr)
         return 1
 

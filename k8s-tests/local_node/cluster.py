@@ -62,8 +62,9 @@ class Cluster:
         try:
             with step("cluster ready"):
                 cluster._start(nodes=nodes, keda=keda)
-        except BaseException:
-            cluster._diagnose()
+        except BaseException as error:
+            if isinstance(error, NodeError):
+                cluster._diagnose()
             if not keep:
                 cluster.stop()
             raise
@@ -230,8 +231,9 @@ class Cluster:
             self._await("Available", "--namespace=kube-system", "deployment/coredns")
         if keda:
             with step("KEDA ready"):
-                self._await("Available", "--namespace=keda", "deployment", "--all")
+                # The operator starts again once it has made its certificates; without them this is not available.
                 self._await("Available", "apiservice/v1beta1.external.metrics.k8s.io")
+                self._await("Available", "--namespace=keda", "deployment", "--all")
 
     def _clean_volume(self, name: str) -> dict[str, Any]:
         folder = self.folder / "volumes" / name
