@@ -56,9 +56,9 @@
 {{- define "tandem.siteUrl" -}}
 {{- if .Values.django.siteUrl -}}
 {{ .Values.django.siteUrl }}
-{{- else if and .Values.web.ingress.enabled .Values.web.ingress.hosts -}}
+{{- else if and .Values.web.enabled .Values.web.ingress.enabled -}}
 {{ ternary "https" "http" (not (empty .Values.web.ingress.tlsSecret)) }}://{{ first .Values.web.ingress.hosts }}/
-{{- else -}}
+{{- else if .Values.web.enabled -}}
 http://{{ include "tandem.name" (list . "web") }}.{{ .Release.Namespace }}.svc/
 {{- end }}
 {{- end }}

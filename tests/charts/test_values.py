@@ -1,0 +1,196 @@
+"""What a user may give: all of it is documented, known to the schema and used, and what is wrong is named."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.charts.rendering import CHARTS, MINIMAL, Case, Object, Refused, cases, load, render
+
+NAMES = sorted(folder.name for folder in CHARTS.iterdir())
+
+
+def values(chart: str) -> Object:
+    return dict(load((CHARTS / chart / "values.yaml").read_text()))
+
+
+def schema(chart: str) -> Object:
+    return dict(json.loads((CHARTS / chart / "values.schema.json").read_text()))
+
+
+@pytest.mark.parametrize("chart", NAMES)
+def test_every_value_has_a_comment(chart: str) -> None:
+    lines = (CHARTS / chart / "values.yaml").read_text().splitlines()
+    bare = [
+        f"{number + 1}: {line}"
+        for number, line in enumerate(lines)
+        if re.match(r" *[A-Za-z]", line) and " # " not in line and not lines[number - 1].lstrip().startswith("#")
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize("chart", NAMES)
+def test_the_schema_knows_the_values_and_nothing_else(chart: str) -> None:
+    known = schema(chart)
+    assert set(_paths(values(chart))) - {"workers.default.queues"} <= set(_known(known, known, ""))
+    # A subchart is always given `global`.
+    assert set(known["properties"]) - {"global"} == set(values(chart))
+
+
+@pytest.mark.parametrize("chart", NAMES)
+def test_the_schema_is_strict(chart: str) -> None:
+    assert list(_open(schema(chart), "")) == [
+        path for path in _open(schema(chart), "") if path.rpartition(".")[2] in FREE
+    ]
+
+
+# What Kubernetes defines, and its API server checks.
+FREE = {"affinity", "global", "valueFrom", "items", "services", "workers"}
+
+
+@pytest.mark.parametrize("chart", NAMES)
+def test_every_value_that_a_template_reads_exists(chart: str) -> None:
+    paths = set(_paths(values(chart)))
+    prefixes = {path.rsplit(".", cut)[0] for path in paths for cut in range(path.count(".") + 1)} | paths
+    for template in sorted((CHARTS / chart / "templates").rglob("*.*")):
+        for used in re.findall(r"\.Values\.([A-Za-z][A-Za-z.]*[A-Za-z])", template.read_text()):
+            assert used in prefixes, f"{template.name} reads {used}"
+
+
+@pytest.mark.parametrize("chart", NAMES)
+def test_every_value_is_read(chart: str) -> None:
+    """By its own name, or with all of its group: options of a component are read through a variable."""
+    text = "".join(template.read_text() for template in (CHARTS / chart / "templates").rglob("*.*"))
+    used = set(re.findall(r"\.([A-Za-z]+)", text))
+    for path in _paths(values(chart)):
+        whole = "resources" in path.split(".") and "resources" in used
+        entry = path.rpartition(".")[2]
+        assert whole or entry in used or path == "services.default", path
+
+
+WRONG: list[tuple[dict[str, Any], str]] = [
+    ({"image__repository": ""}, "image.repository is empty: name your project's image"),
+    ({"image__repository": "shop:1.4.0"}, "/image/repository"),
+    ({"image__tag": ""}, "image.tag is empty"),
+    ({"image__tag": "a tag"}, "/image/tag"),
+    ({"image__digest": "4f5e"}, "/image/digest"),
+    ({"image__pullPolicy": "Sometimes"}, "/image/pullPolicy"),
+    ({"django__settingsModule": ""}, "django.settingsModule is empty"),
+    ({"django__settingsModule": "shop/settings.py"}, "/django/settingsModule"),
+    ({"django__allowedHosts": ["http://shop"]}, "/django/allowedHosts/0"),
+    ({"postgres__enabled": False}, "database.existingSecret must name a Secret whose key DATABASE_URL"),
+    ({"redis__enabled": False}, "broker.existingSecret must name a Secret whose key TANDEM_BROKER_URL"),
+    ({"postgres__password": "p@ss"}, "/postgres/password"),
+    ({"database__existingSecret": "My_Secret"}, "/database/existingSecret"),
+    ({"restate__ingressUrl": "http://restate:8080"}, "set restate.enabled=false"),
+    ({"restate__enabled": False}, "services.default needs a Restate"),
+    ({"restate__enabled": False, "restate__ingressUrl": "http://restate:8080"}, "go together"),
+    ({"restate__enabled": False, "restate__ingressUrl": "restate:8080"}, "/restate/ingressUrl"),
+    ({"restate__nodes": 2}, "/restate/nodes"),
+    ({"restate__nodes": 3, "restate__storage__enabled": False}, "three nodes need volumes"),
+    ({"restate__environment": {"HOME": "/"}}, "invalid propertyName 'HOME'"),
+    ({"web__replicas": "two"}, "at '/web/replicas': got string, want integer"),
+    ({"web__replicas": 0}, "/web/replicas"),
+    ({"web__ingress__enabled": True}, "web.ingress.enabled needs web.ingress.hosts"),
+    ({"web__autoscaling": {"enabled": True, "minReplicas": 20}}, "web.autoscaling.minReplicas is above"),
+    ({"web__service__port": 70000}, "/web/service/port"),
+    ({"workers__emails": {}}, "missing property 'queues'"),
+    ({"workers__emails": {"queues": []}}, "/workers/emails/queues"),
+    ({"workers__emails": {"queues": ["a,b"]}}, "/workers/emails/queues/0"),
+    ({"workers__emails": {"queues": ["a"], "concurency": 4}}, "additional properties 'concurency' not allowed"),
+    ({"workers__emails": {"queues": ["a"], "pool": "gevent"}}, "/workers/emails/pool"),
+    ({"workers__Emails": {"queues": ["a"]}}, "invalid propertyName 'Emails'"),
+    (
+        {"workers__emails": {"queues": ["a"], "scaling": {"minReplicas": 9}}},
+        "workers.emails.scaling.minReplicas is 9, which is above maxReplicas, 4",
+    ),
+    ({"services__default__scaling__minReplicas": 9}, "services.default.scaling.minReplicas is 9"),
+    ({"serviceDefaults__protocol": "http3"}, "/serviceDefaults/protocol"),
+    ({"routes": {"default": "celery:"}}, "/routes/default"),
+    ({"routes": 5}, "/routes"),
+    ({"flower__enabled": True}, "flower.enabled needs flower.image.repository"),
+    ({"flower__enabled": True, "flower__image": {"repository": "flower"}}, "flower.image.tag is empty"),
+    (
+        {"flower__enabled": True, "flower__image": {"repository": "flower", "tag": "2"}},
+        "flower.enabled needs flower.auth.existingSecret",
+    ),
+    ({"media__accessModes": []}, "/media/accessModes"),
+    ({"runAs__user": 0}, "/runAs/user"),
+    ({"tmpSize": "1 GB"}, "/tmpSize"),
+    ({"extraEnv": [{"value": "1"}]}, "missing property 'name'"),
+    ({"fullnameOverride": "a" * 36}, "/fullnameOverride"),
+    ({"worker": {}}, "additional properties 'worker' not allowed"),
+]
+
+
+@pytest.mark.parametrize(("given", "message"), WRONG, ids=str)
+def test_a_wrong_value_is_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(Refused) as caught:
+        render(MINIMAL, **given)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("release", ["a" * 36, "1st", "my.shop"])
+def test_a_name_that_makes_no_service_is_refused(release: str) -> None:
+    with pytest.raises(Refused, match="set fullnameOverride"):
+        render(MINIMAL, release=release)
+    assert render(MINIMAL, release=release, fullnameOverride="shop")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"watchNamespaces": ["Shop"]}, "/watchNamespaces/0"),
+        ({"image__repository": ""}, "/image/repository"),
+        ({"logLevel": "loud"}, "/logLevel"),
+        ({"replicas": 2}, "additional properties 'replicas' not allowed"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_of_the_registrar_is_named(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(Refused) as caught:
+        render(cases("tandem-registrar")[0], **given)
+    assert message in str(caught.value)
+
+
+def _paths(found: Any, path: str = "") -> Iterator[str]:
+    """The paths of all values that have no parts."""
+    if isinstance(found, dict) and found:
+        for name, value in found.items():
+            yield from _paths(value, f"{path}.{name}".lstrip("."))
+    else:
+        yield path
+
+
+def _known(part: Object, root: Object, path: str) -> Iterator[str]:
+    while "$ref" in part:
+        found: Any = root
+        for name in part["$ref"].removeprefix("#/").split("/"):
+            found = found[name]
+        part = found
+    yield path
+    for name, value in part.get("properties", {}).items():
+        yield from _known(value, root, f"{path}.{name}".lstrip("."))
+    if isinstance(others := part.get("additionalProperties"), dict) and "default" not in part.get("properties", {}):
+        yield from _known(others, root, f"{path}.default")
+
+
+def _open(part: Any, path: str) -> Iterator[str]:
+    """The paths of objects in a schema that take any key."""
+    if isinstance(part, list):
+        for one in part:
+            yield from _open(one, path)
+    elif isinstance(part, dict):
+        kind = part.get("type")
+        if (kind == "object" or (isinstance(kind, list) and "object" in kind)) and "additionalProperties" not in part:
+            yield path
+        for name, value in part.items():
+            yield from _open(value, f"{path}.{name}")
+
+
+def test_the_examples_of_values_are_the_whole_matrix() -> None:
+    assert {file.parent.parent.name for file in Path(CHARTS).glob("*/ci/*-values.yaml")} == set(NAMES)
+    assert all(isinstance(case, Case) for case in cases("tandem"))
