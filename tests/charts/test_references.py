@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.charts.objects import Pod, containers, environment, named, of_kind, pods, selects
-from tests.charts.rendering import MATRIX, NAMESPACE, Case, Object, rendered
+from tests.charts.rendering import MATRIX, NAMESPACE, Case, Object, cases, rendered
 
 PARAMETRIZED = pytest.mark.parametrize("case", MATRIX, ids=str)
 
@@ -94,7 +94,7 @@ def test_volumes_are_mounted_and_mounts_are_volumes(case: Case) -> None:
         assert volumes == mounted, str(pod)
 
 
-@PARAMETRIZED
+@pytest.mark.parametrize("case", cases("tandem"), ids=str)
 def test_addresses_inside_the_release_are_services_with_that_port(case: Case) -> None:
     objects = rendered(case)
     services = {one["metadata"]["name"]: one for one in of_kind(objects, "Service")}
