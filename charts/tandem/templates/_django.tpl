@@ -88,7 +88,8 @@ spec:
     - name: {{ .component }}
       image: {{ include "tandem.image" (list $root $root.Values.image) }}
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
-      command: [python, -m, django]
+      command:
+        {{- toYaml $root.Values.command | nindent 8 }}
       args:
         {{- toYaml .args | nindent 8 }}
       ports:
