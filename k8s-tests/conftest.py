@@ -1,0 +1,71 @@
+"""The cluster that `run.py` names, with both charts installed once, and the table that is printed at the end."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from installation import Installation, Kubernetes
+
+FIGURES: dict[str, str] = {}
+
+
+class Figures:
+    """What is measured, for the table at the end."""
+
+    def add(self, name: str, value: str) -> None:
+        """Enter a line."""
+        FIGURES[name] = value
+
+    @contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Enter how many seconds something took."""
+        started = time.monotonic()
+        yield
+        self.add(name, f"{time.monotonic() - started:.1f} s")
+
+
+@pytest.fixture(scope="session")
+def figures() -> Figures:
+    """The table."""
+    return Figures()
+
+
+@pytest.fixture(scope="session")
+def kubernetes() -> Kubernetes:
+    """The cluster."""
+    return Kubernetes(
+        kubeconfig=Path(os.environ["KUBECONFIG"]),
+        kubectl_program=Path(os.environ["TANDEM_E2E_KUBECTL"]),
+        helm_program=Path(os.environ["TANDEM_E2E_HELM"]),
+    )
+
+
+@pytest.fixture(scope="session")
+def platform(kubernetes: Kubernetes, figures: Figures) -> Installation:
+    """Both charts, installed from nothing, all of it Ready."""
+    platform = Installation(kubernetes=kubernetes)
+    platform.prepare()
+    with figures.timed("both charts Ready, from nothing (at most 180 s)"):
+        with figures.timed("  the registrar's chart"):
+            platform.install_registrar()
+        with figures.timed("  the platform's chart"):
+            platform.install()
+    return platform
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Enter each test's seconds."""
+    if report.when == "call":
+        FIGURES[report.nodeid.partition("::")[2]] = f"{report.duration:.1f} s, {report.outcome}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the table."""
+    terminalreporter.section("figures")
+    width = max((len(name) for name in FIGURES), default=0)
+    for name, value in FIGURES.items():
+        terminalreporter.write_line(f"{name:<{width}}  {value}")

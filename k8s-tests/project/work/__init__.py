@@ -1,0 +1,1 @@
+"""Tasks whose ends can be counted."""

@@ -1,0 +1,117 @@
+"""`make e2e`: choose a cluster, build and load the images, run the tests, leave nothing behind.
+
+`TANDEM_E2E=current` uses the current context, which must find the images by itself. Otherwise `kind`, where Docker
+runs, with `kind-config.yaml`; else a local node, for which root and Debian packages are needed.
+"""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "images"))
+
+import build  # noqa: E402  # a program in another folder
+from builders import chosen_builder  # noqa: E402  # as above
+from local_node.cluster import Cluster  # noqa: E402  # as above
+from local_node.packages import IMAGES, NODE, install, missing  # noqa: E402  # as above
+from local_node.programs import program  # noqa: E402  # as above
+
+PROJECT_TAGS: Final = ("1", "2")
+KIND: Final = "tandem-e2e"
+SECONDS: Final = 3600
+
+
+def main() -> int:
+    """Run the tests with the options that pytest takes; answers its exit status."""
+    started = time.monotonic()
+    chosen = choose()
+    print(f"The cluster: {chosen}.", flush=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="tandem-e2e.", dir="/var/tmp") as folder,
+        cluster(chosen, Path(folder)) as environment,
+    ):
+        print(f"The cluster is ready after {time.monotonic() - started:.0f} s.", flush=True)
+        command = [sys.executable, "-m", "pytest", "--config-file", ROOT / "k8s-tests" / "pytest.ini", *sys.argv[1:]]
+        code = subprocess.run(
+            [str(word) for word in command], cwd=ROOT / "k8s-tests", env={**os.environ, **environment}, check=False
+        ).returncode
+    print(f"{time.monotonic() - started:.0f} s in all.", flush=True)
+    return code
+
+
+def choose() -> str:
+    """Which cluster: what `TANDEM_E2E` says, else kind where Docker runs, else a local node."""
+    wanted = os.environ.get("TANDEM_E2E", "")
+    if wanted not in {"", "current", "kind", "local-node"}:
+        raise SystemExit(f"TANDEM_E2E is {wanted!r}; it may be current, kind or local-node.")
+    if wanted:
+        return wanted
+    return "kind" if shutil.which("kind") and shutil.which("docker") else "local-node"
+
+
+@contextlib.contextmanager
+def cluster(chosen: str, folder: Path) -> Iterator[dict[str, str]]:
+    """Have the chosen cluster with the images loaded; gives the environment of the tests."""
+    tools = {"TANDEM_E2E": chosen, "TANDEM_E2E_HELM": str(tool("helm")), "TANDEM_E2E_KUBECTL": str(tool("kubectl"))}
+    if chosen == "current":
+        yield {**tools, "KUBECONFIG": os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")}
+    elif chosen == "kind":
+        yield from on_kind(folder, tools)
+    else:
+        if lacking := missing({**NODE, **IMAGES}):
+            install(lacking)
+        archives = images(folder / "images")
+        with Cluster.start(keda=True) as node:
+            node.load(*archives)
+            shutil.rmtree(folder / "images")
+            yield {**tools, "KUBECONFIG": str(node.kubeconfig)}
+
+
+def on_kind(folder: Path, tools: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Make a kind cluster, and delete it."""
+    kubeconfig = folder / "kubeconfig"
+    common = ["--name", KIND, "--kubeconfig", str(kubeconfig)]
+    subprocess.run(
+        ["kind", "create", "cluster", *common, "--config", str(ROOT / "kind-config.yaml")], check=True, timeout=SECONDS
+    )
+    try:
+        for archive in images(folder / "images"):
+            subprocess.run(["kind", "load", "image-archive", "--name", KIND, str(archive)], check=True, timeout=SECONDS)
+        yield {**tools, "KUBECONFIG": str(kubeconfig)}
+    finally:
+        subprocess.run(["kind", "delete", "cluster", *common], check=True, timeout=SECONDS)
+
+
+def images(folder: Path) -> list[Path]:
+    """Build every image, and two releases of a project of its own from them; answers their archives."""
+    build.main(["--save", str(folder)])
+    builder = chosen_builder()
+    archives = sorted(path for path in folder.glob("*.tar") if path.stem not in {"platform", "showcase"})
+    for tag in PROJECT_TAGS:
+        name, path = f"localhost/tandem/project:{tag}", folder / f"project-{tag}.tar"
+        base = f"BASE_IMAGE=localhost/tandem/showcase:{build.version()}"
+        context = shutil.copytree(ROOT / "k8s-tests" / "project", folder / f"project-{tag}")
+        (context / "RELEASE").write_text(tag)
+        dockerfile = str(context / "Dockerfile")
+        builder.run(builder.build(["--file", dockerfile, "--tag", name, "--build-arg", base, str(context)]))
+        builder.run(builder.save(name, path))
+        archives.append(path)
+    return archives
+
+
+def tool(name: str) -> Path:
+    """A program of that name on the PATH, else the one that is built for the local node."""
+    found = shutil.which(name)
+    return Path(found) if found else program(name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""A platform from nothing, and all of its work."""
+
+import json
+import re
+import urllib.request
+
+import pytest
+
+from conftest import Figures
+from installation import CommandError, Installation, until
+
+
+def test_the_pods_are_ready_and_helm_test_agrees(platform: Installation) -> None:
+    platform.kubernetes.helm("test", platform.release, f"--namespace={platform.namespace}", "--timeout=120s")
+    for component in ("web", "relay", "exporter", "service", "restate", "postgres", "redis"):
+        pods = platform.pods(component)
+        assert pods, component
+        for pod in pods:
+            (ready,) = [each for each in pod["status"]["conditions"] if each["type"] == "Ready"]
+            assert ready["status"] == "True", (component, ready)
+
+
+def test_the_site_answers_through_its_service(platform: Installation) -> None:
+    with platform.forwarded(f"{platform.release}-web", 80) as site:
+        request = urllib.request.Request(site, headers={"Host": f"{platform.release}-web"})
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            assert "Tandem" in answer.read().decode()
+
+
+def test_all_workloads_on_both_engines(platform: Installation, figures: Figures) -> None:
+    parts = ["emails", "files", "analysis"]
+    platform.start_pod(
+        "demo",
+        ["python", "-m", "showcase.demo", *parts],
+        {"TANDEM_DEMO_SITE_URL": f"http://{platform.release}-web/"},
+    )
+    text = platform.output("demo")
+    assert "Not as expected" not in text, text
+    lines = [line for line in text.splitlines() if re.search(r"\b(celery|restate)\b", line)]
+    assert len(lines) >= 15, text
+    figures.add("lines of the demonstration, all right", str(len(lines)))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("web.replicas=two", "/web/replicas"),
+        ("web.replica=2", "replica"),
+        ("image.tag=", "image.tag"),
+        ("django.settingsModule=", "settingsModule"),
+        ("workers.default.queues=null", "queues"),
+        ("workers.default.pool=gevent", "pool"),
+        ("restate.nodes=2", "nodes"),
+    ],
+)
+def test_one_wrong_value_fails_by_name_before_anything_is_made(
+    platform: Installation, setting: str, words: str
+) -> None:
+    other = Installation(kubernetes=platform.kubernetes, release="wrong")
+    with pytest.raises(CommandError) as refused:
+        other.install(f"--set-string={setting}", wait=False)
+    assert words in str(refused.value)
+    made = platform.get("all,secrets,restateservices", "--selector=app.kubernetes.io/instance=wrong")["items"]
+    assert not [item["metadata"]["name"] for item in made]
+
+
+SPEC = {
+    "restate": {"url": "http://tandem-restate-admin:9070"},
+    "template": {"spec": {"containers": [{"name": "service", "image": "localhost/tandem/project:1"}]}},
+    "scaling": {"replicas": 1},
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"restate": {}}, "exactly one of"),
+        ({"restate": {"url": "x", "service": {"name": "y"}}}, "exactly one of"),
+        ({"scaling": {}}, "scaling"),
+        ({"scaling": {"replicas": 1, "minReplicas": 1}}, "scaling"),
+        ({"template": {"spec": {}}}, "containers"),
+        ({"endpoint": {"port": 99999999}}, "endpoint.port"),
+        ({"endpoint": {"protocol": "http3"}}, "endpoint.protocol"),
+    ],
+)
+def test_the_api_server_refuses_a_bad_spec_with_a_clear_message(
+    platform: Installation, change: dict[str, object], words: str
+) -> None:
+    bad = {
+        "apiVersion": "tandem.dev/v1alpha1",
+        "kind": "RestateService",
+        "metadata": {"name": "bad"},
+        "spec": {**SPEC, **change},
+    }
+    with pytest.raises(CommandError) as refused:
+        platform.kubectl("create", "--filename=-", content=json.dumps(bad))
+    assert words in str(refused.value)
+
+
+def test_a_service_without_a_status_is_not_ready(platform: Installation) -> None:
+    platform.kubernetes.kubectl(
+        f"--namespace={platform.registrar_namespace}", "scale", "deployment/tandem-registrar", "--replicas=0"
+    )
+    try:
+        until(
+            lambda: not platform.kubernetes.get("pods", namespace=platform.registrar_namespace)["items"],
+            "the registrar is still there",
+        )
+        new = {
+            "apiVersion": "tandem.dev/v1alpha1",
+            "kind": "RestateService",
+            "metadata": {"name": "new"},
+            "spec": SPEC,
+        }
+        made = json.loads(platform.kubectl("create", "--filename=-", "--output=json", content=json.dumps(new)))
+        found = platform.get("restateservice", "new")
+        for read in (made, found):
+            (ready,) = [each for each in read["status"]["conditions"] if each["type"] == "Ready"]
+            assert ready["status"] != "True"
+            assert ready["message"]
+        platform.kubectl("delete", "restateservice", "new", "--wait=false")
+    finally:
+        platform.kubernetes.kubectl(
+            f"--namespace={platform.registrar_namespace}", "scale", "deployment/tandem-registrar", "--replicas=1"
+        )
+    until(
+        lambda: "new" not in {each["metadata"]["name"] for each in platform.get("restateservice")["items"]},
+        "the object that was deleted while the registrar was away is still there",
+    )

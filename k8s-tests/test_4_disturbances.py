@@ -1,0 +1,109 @@
+"""What goes away in the middle of the work, and what is wrong from the start."""
+
+import json
+
+import pytest
+
+from conftest import Figures
+from installation import Installation, until
+from test_3_upgrade import latest
+
+WORKFLOW_SECONDS = 12
+
+
+def steps(platform: Installation, execution: str) -> int:
+    ((number,),) = platform.sql(f"SELECT count(*) FROM tandem_step WHERE execution_id = '{execution}'")
+    return int(number)
+
+
+@pytest.mark.parametrize("engine", ["celery", "restate"])
+def test_a_pod_killed_in_the_middle_of_a_body_costs_a_try_and_nothing_else(platform: Installation, engine: str) -> None:
+    execution = platform.enqueue("slow", WORKFLOW_SECONDS, engine=engine)
+    until(lambda: platform.phase(execution) == "running", "it does not run")
+    ((worker,),) = platform.sql(f"SELECT worker FROM tandem_execution WHERE id = '{execution}'")
+    platform.kubectl("delete", "pod", worker.partition(":")[0], "--grace-period=0", "--force", "--wait=false")
+    assert platform.finished(execution) == "succeeded"
+    ((result,),) = platform.sql(f"SELECT result ->> 'pod' FROM tandem_execution WHERE id = '{execution}'")
+    assert result != worker.partition(":")[0]
+
+
+@pytest.mark.parametrize("engine", ["celery", "restate"])
+def test_a_workflow_that_sleeps_outlives_its_pods(platform: Installation, engine: str) -> None:
+    execution = platform.enqueue("stepped", 1, WORKFLOW_SECONDS, engine=engine)
+    until(lambda: platform.phase(execution) == "sleeping", "it does not sleep")
+    component = "worker" if engine == "celery" else "service"
+    platform.kubectl(
+        "delete", "pod", f"--selector=app.kubernetes.io/component={component}", "--grace-period=0", "--force"
+    )
+    assert platform.finished(execution) == "succeeded"
+    assert steps(platform, execution) == 3
+
+
+def test_restate_with_an_empty_volume_is_told_of_everything_again(platform: Installation, figures: Figures) -> None:
+    asleep = platform.enqueue("stepped", 1, WORKFLOW_SECONDS, engine="restate")
+    until(lambda: platform.phase(asleep) == "sleeping", "it does not sleep")
+    name = f"{platform.release}-restate"
+    platform.kubectl("scale", f"statefulset/{name}", "--replicas=0")
+    until(lambda: not platform.pods("restate"), "Restate's pod does not go")
+    platform.kubectl("delete", "pvc", "--selector=app.kubernetes.io/component=restate", "--wait")
+    platform.kubectl("scale", f"statefulset/{name}", "--replicas=1")
+    with figures.timed("a task on Restate done after its volume was lost, from the new pod's start"):
+        platform.kubectl("rollout", "status", f"statefulset/{name}", "--timeout=180s")
+        assert platform.finished(platform.enqueue("plain", 1, engine="restate"), patience=300) == "succeeded"
+    assert platform.finished(asleep, patience=300) == "succeeded"
+
+
+def test_the_registrar_killed_in_the_middle_of_a_rollout_goes_on(platform: Installation) -> None:
+    before = latest(platform)
+    tag = "2" if platform.tag == "1" else "1"
+    platform.install(tag=tag, wait=False)
+    until(lambda: platform.get("restateservice", platform.release)["metadata"]["generation"] > 1, "nothing changed")
+    platform.kubernetes.kubectl(
+        *(f"--namespace={platform.registrar_namespace}", "delete", "pod", "--all"),
+        *("--grace-period=0", "--force", "--wait=false"),
+    )
+    platform.install(tag=tag)
+    assert latest(platform) != before
+    assert platform.finished(platform.enqueue("plain", 1, engine="restate")) == "succeeded"
+
+
+def waiting(platform: Installation, component: str, container: str) -> str:
+    """What an init container of the newest pods said when it last ended."""
+    for pod in platform.pods(component):
+        for status in pod["status"].get("initContainerStatuses", []):
+            for state in (status.get("lastState", {}), status.get("state", {})):
+                message: str = state.get("terminated", {}).get("message", "")
+                if status["name"] == container and message and state["terminated"]["exitCode"] != 0:
+                    return message
+    return ""
+
+
+def test_a_missing_secret_is_named_and_heals_when_it_comes(platform: Installation) -> None:
+    platform.install("--set=django.secretKey.existingSecret=shop-key", wait=False)
+    message = until(lambda: waiting(platform, "web", "check-secrets"), "no check says what is missing")
+    assert "shop-key" in message
+    assert "SECRET_KEY" in message
+    available = platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"]
+    assert available == 2, "the old pods no longer serve"
+    platform.kubectl("create", "secret", "generic", "shop-key", "--from-literal=SECRET_KEY=" + "k" * 50)
+    platform.kubectl("rollout", "status", f"deployment/{platform.release}-web", "--timeout=240s")
+    platform.install()
+    platform.kubectl("delete", "secret", "shop-key")
+
+
+def test_a_database_that_cannot_be_reached_is_named_and_the_old_pods_serve(platform: Installation) -> None:
+    secret = json.dumps(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "nowhere"},
+            "stringData": {"DATABASE_URL": "postgresql://shop:x@nowhere:5432/shop", "password": "x"},
+        }
+    )
+    platform.kubectl("apply", "--filename=-", content=secret)
+    platform.install("--set=database.existingSecret=nowhere", "--set=postgres.password=", wait=False)
+    message = until(lambda: waiting(platform, "web", "check-database"), "no check says what is missing")
+    assert "nowhere" in message
+    assert platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"] == 2
+    platform.install()
+    platform.kubectl("delete", "secret", "nowhere")
