@@ -163,13 +163,13 @@ def test_another_image_is_another_job() -> None:
 
 def test_a_check_that_fails_is_no_failed_migration() -> None:
     found = job()["spec"]
-    ignored = {
-        rule["onExitCodes"]["containerName"]
-        for rule in found["podFailurePolicy"]["rules"]
-        if rule["action"] == "Ignore" and "onExitCodes" in rule
-    }
+    disrupted, *rules = found["podFailurePolicy"]["rules"]
     (pod,) = pods([job()])
-    assert ignored == {one["name"] for one in pod.spec["initContainers"]}
+    assert rules == [
+        {"action": "Ignore", "onExitCodes": {"containerName": one["name"], "operator": "NotIn", "values": [0]}}
+        for one in pod.spec["initContainers"]
+    ]
+    assert disrupted["onPodConditions"] == [{"type": "DisruptionTarget", "status": "True"}]
     assert found["template"]["spec"]["restartPolicy"] == "Never"
 
 
