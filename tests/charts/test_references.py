@@ -10,6 +10,11 @@ import pytest
 from tests.charts.objects import Pod, containers, environment, named, of_kind, pods, selects
 from tests.charts.rendering import MATRIX, NAMESPACE, Case, Object, cases, rendered
 
+REVISIONS = {
+    "Deployment": "pod-template-hash",
+    "StatefulSet": "controller-revision-hash",
+    "RestateService": "tandem.dev/revision",
+}
 PARAMETRIZED = pytest.mark.parametrize("case", MATRIX, ids=str)
 
 
@@ -52,6 +57,8 @@ def test_pods_spread_over_what_is_like_them(case: Case) -> None:
     for pod in pods(rendered(case)):
         for constraint in pod.spec.get("topologySpreadConstraints", []):
             assert selects(constraint["labelSelector"], pod.labels), str(pod)
+            # Else the pods of an old revision count, and those of the new one go where they are not.
+            assert constraint["matchLabelKeys"] == [REVISIONS[pod.owner["kind"]]]
 
 
 @PARAMETRIZED
