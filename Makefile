@@ -1,6 +1,6 @@
 # Each target sets up what it needs, uv included: a Python and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chaos soak bench clean-data sync sync-bench
+.PHONY: help demo test lint chaos soak bench images charts e2e clean-data sync sync-bench
 
 DATA := $(or $(TANDEM_DATA),.tandem)
 BIN := .venv/bin
@@ -39,6 +39,15 @@ soak: sync ## run many short executions on both engines, and look for what grows
 
 bench: sync-bench ## measure Tandem beside Celery, procrastinate and the Restate SDK
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+images: sync ## build the container images with Docker or buildah (ARGS="platform --save FOLDER", see --help)
+	@$(BIN)/python images/build.py $(ARGS)
+
+charts: sync ## render the Helm charts over a matrix of values and check them (builds Helm and kubeconform by Go, once)
+	@$(BIN)/python -m pytest --quiet tests/charts $(ARGS)
+
+e2e: sync ## run the platform on a real cluster: TANDEM_E2E=current, kind, or a local node (root; builds it by Go, once)
+	@$(BIN)/python k8s-tests/run.py $(ARGS)
 
 clean-data: ## remove the data of the local stack
 	@! command -v flock >/dev/null || test ! -e "$(DATA)/lock" || flock --nonblock "$(DATA)/lock" true \

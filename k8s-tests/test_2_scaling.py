@@ -32,6 +32,11 @@ class Watch:
             self.seen.append((time.monotonic() - self.started, *now))
         return now
 
+    def until_over(self, ids: list[str]) -> bool:
+        """Look once; answers whether the work is done."""
+        self.look()
+        return over(self.platform, ids)
+
     def text(self) -> str:
         """Each change: seconds, pods, of them ready."""
         return ", ".join(f"{at:.0f} s: {pods} ({ready} ready)" for at, pods, ready in self.seen)
@@ -51,7 +56,7 @@ def test_a_pool_goes_from_none_to_what_its_work_needs_and_back(platform: Install
     first = watch.seen[-1][0]
     # Two bodies in each pod, and three pods are the most of this pool.
     until(lambda: watch.look()[0] == 3, "the pool did not grow")
-    until(lambda: watch.look() and over(platform, ids), "the work is not done", patience=300)
+    until(lambda: watch.until_over(ids), "the work is not done", patience=300)
     until(lambda: watch.look() == (0, 0), "the pool did not go back to none", patience=300)
     assert platform.sql(failures(ids)) == [["0"]]
     figures.add("first pod of a pool from zero Ready (at most 30 s)", f"{first:.1f} s")
@@ -65,7 +70,7 @@ def test_the_services_grow_with_their_work_and_keep_one(platform: Installation, 
     ids = platform.enqueue_many("slow", SECONDS, engine="restate", number=NUMBER)
     # Four bodies in each pod, and three pods are the most.
     until(lambda: watch.look()[1] == 3, "the services did not grow", patience=120)
-    until(lambda: watch.look() and over(platform, ids), "the work is not done", patience=300)
+    until(lambda: watch.until_over(ids), "the work is not done", patience=300)
     until(lambda: watch.look() == (1, 1), "the services did not go back to one", patience=300)
     assert platform.sql(failures(ids)) == [["0"]]
     figures.add("pods of the services over time", watch.text())

