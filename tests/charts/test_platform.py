@@ -173,6 +173,14 @@ def test_a_check_that_fails_is_no_failed_migration() -> None:
     assert found["template"]["spec"]["restartPolicy"] == "Never"
 
 
+def test_flower_looks_into_the_broker_and_asks_for_a_password() -> None:
+    found = environment(container(rendered(case("tandem", "all")), "Deployment", "shop-flower"))
+    assert {name: found[name]["secretKeyRef"]["name"] for name in ("CELERY_BROKER_URL", "FLOWER_BASIC_AUTH")} == {
+        "CELERY_BROKER_URL": "shop-redis",
+        "FLOWER_BASIC_AUTH": "flower",
+    }
+
+
 def test_budgets_let_go_of_pods_that_are_not_ready() -> None:
     budgets = of_kind(rendered(MINIMAL), "PodDisruptionBudget")
     assert {one["metadata"]["name"] for one in budgets} == {"trial-web", "trial-relay"}
