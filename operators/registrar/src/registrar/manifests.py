@@ -106,6 +106,12 @@ def scaled_object(owner: Owner, revision: str, elastic: Elastic, *, uri: str, mi
         "cooldownPeriod": elastic.cooldown_period,
         "minReplicaCount": minimum,
         "maxReplicaCount": elastic.maximum,
+        # KEDA's own period is only for the way to zero; the autoscaler's default is five minutes.
+        "advanced": {
+            "horizontalPodAutoscalerConfig": {
+                "behavior": {"scaleDown": {"stabilizationWindowSeconds": elastic.cooldown_period}}
+            }
+        },
         "triggers": [
             {
                 "type": "metrics-api",
@@ -118,7 +124,12 @@ def scaled_object(owner: Owner, revision: str, elastic: Elastic, *, uri: str, mi
         ],
     }
     if elastic.fallback_replicas is not None:
-        spec["fallback"] = {"failureThreshold": _FAILURES_TO_FALL_BACK, "replicas": elastic.fallback_replicas}
+        spec["fallback"] = {
+            "failureThreshold": _FAILURES_TO_FALL_BACK,
+            "replicas": elastic.fallback_replicas,
+            # What is scaled up for work is not taken away because nobody can be asked.
+            "behavior": "currentReplicasIfHigher",
+        }
     metadata = owner.metadata(revision)
     return _sealed({"apiVersion": "keda.sh/v1alpha1", "kind": "ScaledObject", "metadata": metadata, "spec": spec})
 
