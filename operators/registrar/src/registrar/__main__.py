@@ -58,7 +58,9 @@ def main() -> int | str:
     except InvalidOption as error:
         return str(error)
     logging.basicConfig(level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # One line for each event that is seen, and each request, tells nobody anything.
+    for name in ("httpx", "kopf.objects"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         asyncio.run(operate(options))
     except NoCredentials as error:

@@ -18,7 +18,7 @@ _VERSION: Final = "v1alpha1"
 _PLURAL: Final = "restateservices"
 _REQUEST_SECONDS: Final = 30.0
 _CONNECT_SECONDS: Final = 5.0
-_WATCH_SECONDS: Final = 600.0
+_WATCH_SECONDS: Final = 600
 
 
 def settle(settings: kopf.OperatorSettings) -> None:

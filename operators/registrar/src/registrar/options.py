@@ -10,7 +10,7 @@ __all__ = ["InvalidOption", "Options"]
 
 _NAMESPACE: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HIGHEST_PORT: Final = 65535
-_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 class InvalidOption(Exception):
@@ -29,19 +29,20 @@ class Options:
     @classmethod
     def read(cls, environment: Mapping[str, str]) -> Self:
         """Read the variables; raises `InvalidOption`."""
-        namespaces = [item.strip() for item in environment.get("REGISTRAR_NAMESPACES", "").split(",") if item.strip()]
+        listed = [item.strip() for item in environment.get("REGISTRAR_NAMESPACES", "").split(",")]
+        namespaces = [item for item in listed if item]
         for namespace in namespaces:
             if not _NAMESPACE.fullmatch(namespace):
                 raise InvalidOption(f"REGISTRAR_NAMESPACES: {namespace!r} is no name of a namespace")
-        port = environment.get("REGISTRAR_PORT") or "8080"
+        port = environment.get("REGISTRAR_PORT") or str(cls.port)
         if not port.isdecimal() or not 0 < int(port) <= _HIGHEST_PORT:
             raise InvalidOption(f"REGISTRAR_PORT: {port!r} is no port")
-        level = environment.get("REGISTRAR_LOG_LEVEL") or "INFO"
+        level = (environment.get("REGISTRAR_LOG_LEVEL") or "info").lower()
         if level not in _LEVELS:
             raise InvalidOption(f"REGISTRAR_LOG_LEVEL: {level!r} is none of {', '.join(_LEVELS)}")
         return cls(
             namespaces=namespaces,
             host=environment.get("REGISTRAR_HOST") or cls.host,
             port=int(port),
-            log_level=getattr(logging, level),
+            log_level=_LEVELS[level],
         )
