@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["ASK_SECONDS", "BUILD_SECONDS", "Buildah", "Builder", "Docker", "chosen_builder"]
+__all__ = ["ASK_SECONDS", "BUILD_SECONDS", "Buildah", "Builder", "Docker", "chosen_builder", "docker_runs"]
 
 BUILD_SECONDS: Final = 3600
 ASK_SECONDS: Final = 20
@@ -97,7 +97,7 @@ class Buildah(Builder):
 
 def chosen_builder(name: str | None = None) -> Builder:
     """Docker if it runs, else buildah; or the one that is named. Raises `SystemExit` where there is none."""
-    if name == "docker" or (name is None and _docker_runs()):
+    if name == "docker" or (name is None and docker_runs()):
         return Docker()
     if not shutil.which("buildah"):
         raise SystemExit("Docker does not run here, and there is no buildah: start it, or install buildah.")
@@ -109,7 +109,8 @@ def chosen_builder(name: str | None = None) -> Builder:
     return builder
 
 
-def _docker_runs() -> bool:
+def docker_runs() -> bool:
+    """Whether there is a Docker whose daemon answers."""
     if not shutil.which("docker"):
         return False
     return subprocess.run(["docker", "info"], check=False, capture_output=True, timeout=ASK_SECONDS).returncode == 0

@@ -1,6 +1,8 @@
 """The cluster that `run.py` names, with both charts installed once, and the table that is printed at the end."""
 
+import json
 import os
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,8 +11,17 @@ from pathlib import Path
 import pytest
 
 from installation import Installation, Kubernetes
+from local_node.cluster import Cluster
 
 FIGURES: dict[str, str] = {}
+DIAGNOSIS = (
+    ("get", "pods", "--all-namespaces", "--output=wide"),
+    ("get", "restateservices", "--all-namespaces", "--output=yaml"),
+    ("get", "events", "--all-namespaces", "--sort-by=.lastTimestamp"),
+    ("logs", "--namespace=tandem-registrar", "deployment/tandem-registrar", "--tail=100"),
+    ("logs", "--namespace=tandem", "deployment/tandem-relay", "--tail=40"),
+)
+MOST_CHARACTERS = 12_000
 
 
 class Figures:
@@ -57,6 +68,17 @@ def platform(kubernetes: Kubernetes, figures: Figures) -> Installation:
     return platform
 
 
+@pytest.fixture(scope="session")
+def second_node(kubernetes: Kubernetes) -> str:
+    """The name of a node that can be drained; the local cluster gets it now."""
+    if folder := os.environ.get("TANDEM_E2E_FOLDER"):
+        return Cluster(Path(folder)).add_node()
+    nodes = json.loads(kubernetes.kubectl("get", "nodes", "--output=json"))["items"]
+    schedulable = [node["metadata"]["name"] for node in nodes if not node["spec"].get("taints")]
+    assert len(schedulable) >= 2, f"The cluster has {len(schedulable)} node(s) for pods; draining one needs two."
+    return str(schedulable[-1])
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Enter each test's seconds."""
     if report.when == "call":
@@ -64,7 +86,13 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the table."""
+    """Print the table, and after a failure what the cluster has to say."""
+    if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
+        for words in DIAGNOSIS:
+            terminalreporter.section(" ".join(words))
+            command = [os.environ["TANDEM_E2E_KUBECTL"], *words]
+            answer = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+            terminalreporter.write(answer.stdout[-MOST_CHARACTERS:] + answer.stderr)
     terminalreporter.section("figures")
     width = max((len(name) for name in FIGURES), default=0)
     for name, value in FIGURES.items():

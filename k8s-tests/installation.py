@@ -15,6 +15,7 @@ __all__ = ["CHARTS", "ROOT", "CommandError", "Installation", "Kubernetes", "unti
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHARTS: Final = ROOT / "charts"
+KIND: Final = ("--set=networkPolicies.enabled=false", '--set-json=media.accessModes=["ReadWriteOnce"]')
 COMMAND_SECONDS: Final = 600
 PATIENCE: Final = 180.0
 
@@ -90,9 +91,9 @@ class Installation:
     values: Path = ROOT / "k8s-tests" / "values.yaml"
     project_values: Path = ROOT / "k8s-tests" / "project" / "values.yaml"
 
-    def prepare(self) -> None:
-        """Make the namespaces, where nothing but pods of the restricted profile may run."""
-        for name in (self.namespace, self.registrar_namespace):
+    def prepare(self, *, registrar: bool = True) -> None:
+        """Make the namespaces, where nothing but pods of the restricted profile may run, and the trial's mail server."""
+        for name in (self.namespace, self.registrar_namespace) if registrar else (self.namespace,):
             namespace = {
                 "apiVersion": "v1",
                 "kind": "Namespace",
@@ -112,11 +113,13 @@ class Installation:
     def install(self, *words: str, tag: str | None = None, wait: bool = True) -> str:
         """Install or upgrade the platform with the tests' values."""
         self.tag = tag or self.tag
+        # kind's network holds the policies, and its storage has no volumes that pods share: the tests' own pods have no labels.
+        kind = KIND if os.environ.get("TANDEM_E2E") == "kind" else ()
         waiting = ("--wait", "--wait-for-jobs", "--timeout=420s") if wait else ()
         return self.kubernetes.helm(
             *("upgrade", "--install", self.release, CHARTS / "tandem", f"--namespace={self.namespace}", *waiting),
             *(f"--values={self.values}", f"--values={self.project_values}"),
-            *(f"--set=image.repository={self.image}", f"--set-string=image.tag={self.tag}", *words),
+            *(f"--set=image.repository={self.image}", f"--set-string=image.tag={self.tag}", *kind, *words),
         )
 
     def get(self, kind: str, *words: str) -> Any:

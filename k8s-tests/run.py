@@ -7,6 +7,7 @@ runs, with `kind-config.yaml`; else a local node, for which root and Debian pack
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,19 +20,23 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "images"))
 
 import build  # noqa: E402  # a program in another folder
-from builders import chosen_builder  # noqa: E402  # as above
+from builders import chosen_builder, docker_runs  # noqa: E402  # as above
 from local_node.cluster import Cluster  # noqa: E402  # as above
 from local_node.packages import IMAGES, NODE, install, missing  # noqa: E402  # as above
 from local_node.programs import program  # noqa: E402  # as above
 
 PROJECT_TAGS: Final = ("1", "2")
 KIND: Final = "tandem-e2e"
+# Always the same: what a run that was killed left there is taken down by the next.
+NODE_FOLDER: Final = Path("/var/tmp/tandem-e2e")  # a node does not see what is under /tmp
 SECONDS: Final = 3600
 
 
 def main() -> int:
     """Run the tests with the options that pytest takes; answers its exit status."""
     started = time.monotonic()
+    # To be taken down like Ctrl-C, cluster and all.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     chosen = choose()
     print(f"The cluster: {chosen}.", flush=True)
     with (
@@ -54,7 +59,7 @@ def choose() -> str:
         raise SystemExit(f"TANDEM_E2E is {wanted!r}; it may be current, kind or local-node.")
     if wanted:
         return wanted
-    return "kind" if shutil.which("kind") and shutil.which("docker") else "local-node"
+    return "kind" if shutil.which("kind") and docker_runs() else "local-node"
 
 
 @contextlib.contextmanager
@@ -69,10 +74,10 @@ def cluster(chosen: str, folder: Path) -> Iterator[dict[str, str]]:
         if lacking := missing({**NODE, **IMAGES}):
             install(lacking)
         archives = images(folder / "images")
-        with Cluster.start(keda=True) as node:
+        with Cluster.start(NODE_FOLDER, keda=True) as node:
             node.load(*archives)
             shutil.rmtree(folder / "images")
-            yield {**tools, "KUBECONFIG": str(node.kubeconfig)}
+            yield {**tools, "KUBECONFIG": str(node.kubeconfig), "TANDEM_E2E_FOLDER": str(node.folder)}
 
 
 def on_kind(folder: Path, tools: dict[str, str]) -> Iterator[dict[str, str]]:

@@ -11,6 +11,10 @@ from test_3_upgrade import latest
 WORKFLOW_SECONDS = 12
 
 
+def in_phase(platform: Installation, execution: str, phase: str) -> None:
+    until(lambda: platform.phase(execution) == phase, f"{execution} is not {phase}")
+
+
 def steps(platform: Installation, execution: str) -> int:
     ((number,),) = platform.sql(f"SELECT count(*) FROM tandem_step WHERE execution_id = '{execution}'")
     return int(number)
@@ -19,7 +23,7 @@ def steps(platform: Installation, execution: str) -> int:
 @pytest.mark.parametrize("engine", ["celery", "restate"])
 def test_a_pod_killed_in_the_middle_of_a_body_costs_a_try_and_nothing_else(platform: Installation, engine: str) -> None:
     execution = platform.enqueue("slow", WORKFLOW_SECONDS, engine=engine)
-    until(lambda: platform.phase(execution) == "running", "it does not run")
+    in_phase(platform, execution, "running")
     ((worker,),) = platform.sql(f"SELECT worker FROM tandem_execution WHERE id = '{execution}'")
     platform.kubectl("delete", "pod", worker.partition(":")[0], "--grace-period=0", "--force", "--wait=false")
     assert platform.finished(execution) == "succeeded"
@@ -30,7 +34,7 @@ def test_a_pod_killed_in_the_middle_of_a_body_costs_a_try_and_nothing_else(platf
 @pytest.mark.parametrize("engine", ["celery", "restate"])
 def test_a_workflow_that_sleeps_outlives_its_pods(platform: Installation, engine: str) -> None:
     execution = platform.enqueue("stepped", 1, WORKFLOW_SECONDS, engine=engine)
-    until(lambda: platform.phase(execution) == "sleeping", "it does not sleep")
+    in_phase(platform, execution, "sleeping")
     component = "worker" if engine == "celery" else "service"
     platform.kubectl(
         "delete", "pod", f"--selector=app.kubernetes.io/component={component}", "--grace-period=0", "--force"
@@ -41,7 +45,7 @@ def test_a_workflow_that_sleeps_outlives_its_pods(platform: Installation, engine
 
 def test_restate_with_an_empty_volume_is_told_of_everything_again(platform: Installation, figures: Figures) -> None:
     asleep = platform.enqueue("stepped", 1, WORKFLOW_SECONDS, engine="restate")
-    until(lambda: platform.phase(asleep) == "sleeping", "it does not sleep")
+    in_phase(platform, asleep, "sleeping")
     name = f"{platform.release}-restate"
     platform.kubectl("scale", f"statefulset/{name}", "--replicas=0")
     until(lambda: not platform.pods("restate"), "Restate's pod does not go")
@@ -107,3 +111,47 @@ def test_a_database_that_cannot_be_reached_is_named_and_the_old_pods_serve(platf
     assert platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"] == 2
     platform.install()
     platform.kubectl("delete", "secret", "nowhere")
+
+
+def test_a_drained_node_hands_its_work_over(platform: Installation, second_node: str) -> None:
+    nodes = [each["metadata"]["name"] for each in platform.get("nodes")["items"]]
+    others = [name for name in nodes if name != second_node]
+    platform.kubectl("cordon", *others)
+    try:
+        # What runs bodies starts anew, and only the second node takes it.
+        selector = "app.kubernetes.io/component in (worker,service)"
+        platform.kubectl("delete", "pod", f"--selector={selector}")
+        running = {
+            engine: [
+                platform.enqueue("slow", WORKFLOW_SECONDS, engine=engine),
+                platform.enqueue("stepped", 1, WORKFLOW_SECONDS, engine=engine),
+            ]
+            for engine in ("celery", "restate")
+        }
+        for slow, stepped in running.values():
+            in_phase(platform, slow, "running")
+            in_phase(platform, stepped, "sleeping")
+    finally:
+        platform.kubectl("uncordon", *others)
+    platform.kubectl("drain", second_node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=180s")
+    try:
+        for executions in running.values():
+            assert [platform.finished(each) for each in executions] == ["succeeded", "succeeded"]
+    finally:
+        platform.kubectl("uncordon", second_node)
+
+
+def test_one_of_three_restate_nodes_killed(platform: Installation, figures: Figures) -> None:
+    three = Installation(kubernetes=platform.kubernetes, namespace="three", release="three")
+    three.prepare(registrar=False)
+    with figures.timed("a platform with three Restate nodes Ready"):
+        three.install("--set=restate.nodes=3", "--set=media.enabled=false")
+    asleep = three.enqueue("stepped", 1, WORKFLOW_SECONDS, engine="restate")
+    in_phase(three, asleep, "sleeping")
+    for name in (f"{three.release}-restate-0", f"{three.release}-restate-2"):
+        three.kubectl("delete", "pod", name, "--grace-period=0", "--force")
+        assert three.finished(three.enqueue("plain", 1, engine="restate")) == "succeeded"
+        three.kubectl("rollout", "status", f"statefulset/{three.release}-restate", "--timeout=180s")
+    assert three.finished(asleep) == "succeeded"
+    three.kubernetes.helm("uninstall", three.release, "--namespace=three", "--wait", "--timeout=240s")
+    three.kubernetes.kubectl("delete", "namespace", "three", "--wait")

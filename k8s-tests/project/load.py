@@ -1,7 +1,7 @@
 """`python -m project.load`: a steady load on both engines and on the site, and what became of every piece of it.
 
 Prints one line of JSON: `enqueued`, and of those `lost` (not over in time), `failed`, `stale` (the accepted result is
-of another pod than the attempt that the ledger names last), `again` (more than one attempt); `requests` to the site
+of another pod than the last claim of it), `again` (more than one attempt); `requests` to the site
 and those that were answered 5xx or not at all (`refused`).
 """
 
@@ -121,7 +121,7 @@ def count(figures: Figures, ids: list[UUID]) -> None:
     figures.failed = sum(row.outcome is not None and row.phase != "succeeded" for row in found.values())
     for row in found.values():
         if row.phase == "succeeded":
-            figures.stale += row.result["pod"] != row.worker_ids[-1].partition(":")[0]
+            figures.stale += row.result["pod"] != row.worker.partition(":")[0]
             figures.again += row.attempts > 0
     if figures.lost or figures.failed:
         note(figures, f"phases: {dict(phases)}")
