@@ -217,16 +217,22 @@ class RestateModel:
     def _query(self, sql: str) -> list[dict[str, Any]]:
         if "sys_service" in sql:
             return [{"name": name, "deployment_id": id_} for name, id_ in sorted(self.latest.items())]
-        rows: dict[tuple[str, str], list[Invocation]] = {}
+        rows = []
         for id_ in sorted(set(re.findall(r"dp_\d+", sql))):
-            for item in self.holders(id_):
-                rows.setdefault((id_, item.status), []).append(item)
-        if "count(*)" in sql:
-            return [{"deployment": id_, "status": status, "number": len(x)} for (id_, status), x in rows.items()]
-        return [
-            {"deployment": id_, "status": status, "id": x[0].id, "target": f"{x[0].service}/run"}
-            for (id_, status), x in rows.items()
-        ]
+            held = sorted(self.holders(id_), key=lambda item: (item.status != "paused", item.id))
+            paused = sum(item.status == "paused" for item in held)
+            rows += [
+                {
+                    "deployment": id_,
+                    "status": item.status,
+                    "id": item.id,
+                    "target": f"{item.service}/run",
+                    "number": len(held),
+                    "paused": paused,
+                }
+                for item in held[:3]
+            ]
+        return rows
 
 
 def _row(item: Deployment) -> dict[str, Any]:

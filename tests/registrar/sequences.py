@@ -62,8 +62,11 @@ class Runtime(Protocol):
 class Life:
     """One sequence. `log` has what happened, for who must find out why it went wrong."""
 
-    def __init__(self, *, seed: int, clock: Clock, kubernetes: KubernetesModel, restate: Runtime) -> None:
+    def __init__(
+        self, *, seed: int, clock: Clock, kubernetes: KubernetesModel, restate: Runtime, most: int = 14
+    ) -> None:
         self.random = Random(seed)
+        self.most = most
         self.clock, self.kubernetes, self.restate = clock, kubernetes, restate
         self.log: list[str] = [f"seed {seed}"]
         self.image = self.random.choice(GOOD)
@@ -75,6 +78,17 @@ class Life:
 
     def _controller(self) -> Controller:
         return Controller(cluster=Cluster(URL, self.kubernetes.send), admin=self.restate.send, now=self.clock)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What the registrar says."""
+        found: dict[str, Any] = self.kubernetes.objects["RestateService", NAME]["status"]
+        return found
+
+    def condition(self, kind: str) -> tuple[str, str, str]:
+        """A condition: its status, reason and message."""
+        found = next(item for item in self.status["conditions"] if item["type"] == kind)
+        return found["status"], found["reason"], found["message"]
 
     @property
     def spec(self) -> dict[str, Any]:
@@ -113,7 +127,7 @@ class Life:
             self.keda,
             self.recreate,
         )
-        for _ in range(self.random.randint(3, 14)):
+        for _ in range(self.random.randint(3, self.most)):
             happening = self.random.choice(happenings)
             await happening()
             self.log.append(happening.__name__ + f" {self.image}")

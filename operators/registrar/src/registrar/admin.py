@@ -1,7 +1,7 @@
 """Restate's admin API, as far as a registrar needs it."""
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from registrar.actions import Register
@@ -82,26 +82,18 @@ class Admin:
             f"status <> 'completed' and (pinned_deployment_id in ({listed}) or (pinned_deployment_id is null "
             f"and status = 'running' and last_attempt_deployment_id in ({listed})))"
         )
-        counts = await self._query(
-            f"select {holder} as deployment, status, count(*) as number from sys_invocation where {where} group by 1, 2"
-        )
-        if not counts:
-            return {}
+        by = f"over (partition by {holder}"
         ranked = (
-            f"select {holder} as deployment, id, target, status, row_number() over (partition by {holder} order by "
+            f"select {holder} as deployment, id, target, status, count(*) {by}) as number, "
+            f"sum(case status when 'paused' then 1 else 0 end) {by}) as paused, row_number() {by} order by "
             f"case status when 'paused' then 0 else 1 end, created_at, id) as place from sys_invocation where {where}"
         )
-        examples: defaultdict[str, list[str]] = defaultdict(list)
+        found: dict[str, Pinned] = {}
         for row in await self._query(f"select * from ({ranked}) where place <= {_EXAMPLES} order by deployment, place"):
-            examples[row["deployment"]].append(f"{row['id']} {row.get('target', '')} ({row['status']})")
-        number: defaultdict[str, int] = defaultdict(int)
-        paused: defaultdict[str, int] = defaultdict(int)
-        for row in counts:
-            number[row["deployment"]] += row["number"]
-            paused[row["deployment"]] += row["number"] if row["status"] == "paused" else 0
-        return {
-            id_: Pinned(count=count, paused=paused[id_], examples=tuple(examples[id_])) for id_, count in number.items()
-        }
+            before = found.get(row["deployment"], Pinned(count=row["number"], paused=row["paused"]))
+            example = f"{row['id']} {row.get('target', '')} ({row['status']})"
+            found[row["deployment"]] = replace(before, examples=(*before.examples, example))
+        return found
 
     async def _query(self, sql: str) -> list[dict[str, Any]]:
         answered = await self._ask("POST", "/query", {"query": sql})
