@@ -6,6 +6,7 @@ Restate, and back in its answers. The server plays whatever runs behind the addr
 
 import asyncio
 import json
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -26,6 +27,8 @@ from tests.registrar.restate_model import URL, Facts
 from tests.registrar.sequences import SERVICES
 
 __all__ = ["Endpoints", "RealRestate"]
+
+logger = logging.getLogger(__name__)
 
 _HOST: Final = "127.0.0.1"
 _SECONDS: Final = 20.0
@@ -81,9 +84,9 @@ class Endpoints:
         while True:
             try:
                 await serve(self._answer, config, shutdown_trigger=asyncio.Event().wait)
-            except* KeyError:
+            except* KeyError as ended:
                 # hypercorn ends altogether when data comes for a stream whose request was answered before its end.
-                continue
+                logger.info("served again after %s", ended)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
