@@ -324,6 +324,28 @@ def test_what_kubernetes_rejects_stalls_and_is_no_loop() -> None:
     on_stage(play)
 
 
+def test_a_rollout_does_not_wait_for_the_webhook_of_keda() -> None:
+    async def play(stage: Stage) -> None:
+        await stage.restate.start("shop")
+        send = stage.kubernetes.send
+
+        async def without_webhook(request: Request) -> Answer:
+            if request.headers.get("Content-Type") == "application/apply-patch+yaml" and "keda" in request.url:
+                return Answer(status=500, body={"message": "failed calling webhook"})
+            return await send(request)
+
+        stage.controller._cluster = Cluster(URL, without_webhook)
+        stage.scaling = ELASTIC
+        await stage.deploy("v1", 60)
+        assert await stage.latest() == {"shop": "v1", "mail": "v1"}
+        stage.controller._cluster = Cluster(URL, send)
+        await stage.rest(10)
+        assert stage.condition("Ready")[0] == "True"
+        assert len(list(stage.kubernetes.of("ScaledObject"))) == 2
+
+    on_stage(play)
+
+
 def test_a_spec_that_cannot_be_used_stalls_and_changes_nothing() -> None:
     async def play(stage: Stage) -> None:
         stage.kubernetes.put("RestateService", NAME, {"spec": {**stage.spec, "scaling": {"replicas": 0}}})

@@ -21,7 +21,7 @@ from registrar.actions import (
     Scale,
 )
 from registrar.admin import Admin, EndpointUnreachable, Refused
-from registrar.cluster import FINALIZER, Cluster, Rejected
+from registrar.cluster import FINALIZER, Cluster, ClusterError, Rejected
 from registrar.conditions import instant, memory_of, stamp
 from registrar.manifests import Manifest, Owner
 from registrar.observed import Observed, Restate, Unanswered, Verdict
@@ -140,25 +140,45 @@ class Controller:
     async def _act(
         self, body: Manifest, specification: Specification | InvalidSpecification, actions: Sequence[Action]
     ) -> Verdict | str | None:
-        """Do the actions in order, up to the first that fails; answers why it did."""
+        """Do the actions in order, up to the first that fails; answers why it did.
+
+        Only KEDA's objects do not hold up the rest: a rollout must not wait for KEDA's webhook. Raises in the end.
+        """
+        postponed: ClusterError | None = None
         for action in actions:
             try:
-                if isinstance(action, Register | Deregister):
-                    if isinstance(specification, Specification):
-                        await _tell_restate(Admin(specification.admin_url, self._admin), action)
-                else:
-                    await self._change(body, action)
-            except Refused as error:
-                return Verdict(kind="refused", message=str(error))
-            except EndpointUnreachable as error:
-                return Verdict(kind="endpoint", message=str(error))
-            except Rejected as error:
-                return Verdict(kind="rejected", message=str(error))
-            except Unreachable as error:
-                if isinstance(action, Register | Deregister):
-                    return str(error)
-                raise
+                trouble = await self._do(body, specification, action)
+            except ClusterError as error:
+                if not (isinstance(action, Apply) and action.manifest["kind"] == "ScaledObject"):
+                    raise
+                postponed = error
+                continue
+            if trouble is not None:
+                return trouble
             logger.info("%s/%s: %s", *_key(body), _brief(action))
+        if postponed:
+            raise postponed
+        return None
+
+    async def _do(
+        self, body: Manifest, specification: Specification | InvalidSpecification, action: Action
+    ) -> Verdict | str | None:
+        """Do one action; answers why it failed, where that is to be said."""
+        try:
+            if not isinstance(action, Register | Deregister):
+                await self._change(body, action)
+            elif isinstance(specification, Specification):
+                await _tell_restate(Admin(specification.admin_url, self._admin), action)
+        except Refused as error:
+            return Verdict(kind="refused", message=str(error))
+        except EndpointUnreachable as error:
+            return Verdict(kind="endpoint", message=str(error))
+        except Rejected as error:
+            return Verdict(kind="rejected", message=str(error))
+        except Unreachable as error:
+            if isinstance(action, Register | Deregister):
+                return str(error)
+            raise
         return None
 
     async def _change(self, body: Manifest, action: Action) -> None:
