@@ -16,7 +16,7 @@ _UNAUTHORIZED: Final = 401
 
 
 class NoCredentials(Exception):
-    """There is no service account and no kubeconfig."""
+    """There is no service account and no kubeconfig, or they cannot be read."""
 
 
 class KubernetesConnections:
@@ -48,8 +48,11 @@ class KubernetesConnections:
         self._read_at = time.monotonic()
 
     def _read(self) -> kopf.ConnectionInfo:
-        found = kopf.login_with_service_account(settings=self._settings)
-        found = found or kopf.login_with_kubeconfig(settings=self._settings)
+        try:
+            found = kopf.login_with_service_account(settings=self._settings)
+            found = found or kopf.login_with_kubeconfig(settings=self._settings)
+        except OSError as error:
+            raise NoCredentials(f"The kubeconfig or the service account cannot be read: {error}") from error
         if found is None:
             raise NoCredentials(
                 "There is no service account in /var/run/secrets/kubernetes.io and no kubeconfig: run in a cluster, or "

@@ -17,7 +17,7 @@ __all__ = ["DELETION_SECONDS", "reconcile"]
 DELETION_SECONDS: Final = 60.0
 """For how long a deleted object waits for a Restate that does not answer."""
 
-_STEADY: Final = 300.0
+_STEADY: Final = 30.0
 _MOVING: Final = 10.0
 _SLOWEST_MOVING: Final = 60.0
 _ADMIN_ERROR: Final = 30.0
