@@ -14,6 +14,7 @@ URL: Final = "http://restate.shop-space.svc:9070"
 
 # An invocation whose attempts find no pod for so many ticks has used up its retries.
 _RETRIES: Final = 40
+_TICKS_TO_PIN: Final = 3
 
 
 @dataclass(kw_only=True)
@@ -46,6 +47,7 @@ class Invocation:
     pinned: str | None = None
     attempted: str | None = None
     failures: int = 0
+    ticks: int = 0
 
 
 class RestateModel:
@@ -157,15 +159,22 @@ class RestateModel:
         ]
 
     def _attempt(self, item: Invocation) -> None:
-        target = item.pinned or self.latest.get(item.service)
+        going_on = self.deployments.get(item.attempted or "") if item.status == "running" else None
+        if going_on and not self._available(going_on.uri):
+            going_on = None
+        target = item.pinned or (going_on.id if going_on else self.latest.get(item.service))
         deployment = self.deployments.get(target or "")
+        item.ticks = item.ticks + 1 if item.attempted == target and item.status == "running" else 0
         item.attempted = target
         if deployment is None:
             item.status = "paused" if item.pinned else "backing-off"
             if item.pinned:
                 self.violations.append(f"{item.id} is pinned to {target}, which Restate was told to forget")
         elif self._available(deployment.uri):
-            item.pinned, item.status, item.failures = target, "running", 0
+            item.status, item.failures = "running", 0
+            # The pin comes with the first answer, which may be a while after the attempt began.
+            if item.ticks >= _TICKS_TO_PIN:
+                item.pinned = target
         else:
             item.status = "backing-off"
             item.failures += 1
@@ -219,7 +228,8 @@ class RestateModel:
             return [{"name": name, "deployment_id": id_} for name, id_ in sorted(self.latest.items())]
         rows = []
         for id_ in sorted(set(re.findall(r"dp_\d+", sql))):
-            held = sorted(self.holders(id_), key=lambda item: (item.status != "paused", item.id))
+            holders = [item for item in self.holders(id_) if item.pinned or "last_attempt_deployment_id in" in sql]
+            held = sorted(holders, key=lambda item: (item.status != "paused", item.id))
             paused = sum(item.status == "paused" for item in held)
             rows += [
                 {
