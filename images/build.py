@@ -127,6 +127,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--prefix", default="localhost/tandem", help="before each name; default %(default)s")
     parser.add_argument("--tag", default=version(), help="default: the project's version, %(default)s")
     parser.add_argument("--source", default="", help="address of the source code, for the labels")
+    parser.add_argument("--quiet", action="store_true", help="print no build's output, but of one that fails")
     parser.add_argument("--save", type=Path, metavar="FOLDER", help="write each as FOLDER/IMAGE.tar (docker-archive)")
     parser.add_argument("--load", choices=("kind", "local-node"), help="load each into a cluster of this machine")
     options = parser.parse_args(words)
@@ -140,8 +141,9 @@ def main(words: Sequence[str] | None = None) -> None:
             order = Order(
                 prefix=options.prefix, tag=options.tag, base=base, arguments=arguments, secrets=_secrets(scratch)
             )
+            quiet = ["--quiet"] if options.quiet else []
             for image in images:
-                _timed(f"Built {order.reference(image.name)}", builder, builder.build(order.options(image)))
+                _timed(f"Built {order.reference(image.name)}", builder, builder.build([*quiet, *order.options(image)]))
             if options.save or options.load:
                 _deliver(builder, order, images, folder=options.save or scratch, load=options.load)
     except subprocess.CalledProcessError as error:

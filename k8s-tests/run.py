@@ -97,7 +97,7 @@ def on_kind(folder: Path, tools: dict[str, str]) -> Iterator[dict[str, str]]:
 
 def images(folder: Path) -> list[Path]:
     """Build every image, and two releases of a project of its own from them; answers their archives."""
-    build.main(["--save", str(folder)])
+    build.main(["--quiet", "--save", str(folder)])
     builder = chosen_builder()
     archives = sorted(path for path in folder.glob("*.tar") if path.stem not in {"platform", "showcase"})
     for tag in PROJECT_TAGS:
@@ -106,7 +106,7 @@ def images(folder: Path) -> list[Path]:
         context = shutil.copytree(ROOT / "k8s-tests" / "project", folder / f"project-{tag}")
         (context / "RELEASE").write_text(tag)
         dockerfile = str(context / "Dockerfile")
-        builder.run(builder.build(["--file", dockerfile, "--tag", name, "--build-arg", base, str(context)]))
+        builder.run(builder.build(["--quiet", "--file", dockerfile, "--tag", name, "--build-arg", base, str(context)]))
         builder.run(builder.save(name, path))
         archives.append(path)
     return archives
