@@ -24,7 +24,7 @@ SERVICES: Final[Mapping[str, Mapping[str, str]]] = {
     "changed-type": {"shop": "VirtualObject", "mail": "Service"},
     "broken": {"shop": "Service"},
 }
-_MOST_PASSES: Final = 80
+_MOST_PASSES: Final = 200
 
 
 class Clock:
@@ -283,7 +283,7 @@ class Life:
             self.kubernetes.tick()
             await self.restate.tick()
             still = still + again if self.changes == before else 0.0
-            if still > 2 * self.delay + 300 and again >= 60:
+            if still > 2 * self.delay + 300 and again >= 30:
                 return
         self.say(False, f"no rest after {_MOST_PASSES} passes")
 
@@ -328,10 +328,7 @@ class Life:
         self.kubernetes.requests.clear()
         self.restate.requests.clear()
         again = await self.look()
-        status = self.kubernetes.objects["RestateService", NAME]["status"]
-        # A revision that alone has some service is kept, and looked at.
-        kept = any(item["reason"] == "LatestOfService" for item in status["conditions"])
-        self.say(again == (60 if kept else 300), f"it wants to look again in {again} s")
+        self.say(again == 30, f"it wants to look again in {again} s")
         self.say(not self.kubernetes.writes, f"it writes without need: {self.kubernetes.writes}")
         calls = len(self.kubernetes.requests) + len(self.restate.requests)
         self.say(calls <= 8, f"a steady pass makes {calls} requests")

@@ -405,7 +405,7 @@ def test_what_was_changed_by_hand_is_put_back() -> None:
     on_stage(play)
 
 
-def test_idle_it_makes_far_less_than_one_call_a_second() -> None:
+def test_idle_it_makes_less_than_half_a_call_a_second() -> None:
     async def play(stage: Stage) -> None:
         await stage.deploy("v1", 400)
         heartbeat = Heartbeat(cluster=Cluster(URL, stage.kubernetes.send), namespaces=[])
@@ -421,7 +421,7 @@ def test_idle_it_makes_far_less_than_one_call_a_second() -> None:
                 await heartbeat.beat()
                 beaten += heartbeat.interval
         calls = len(stage.kubernetes.requests) + len(stage.restate.requests)
-        assert calls / hour < 0.1, f"{calls} calls an hour"
+        assert calls / hour < 0.5, f"{calls} calls an hour"
         assert not [
             item
             for item in stage.kubernetes.writes

@@ -17,9 +17,11 @@ __all__ = ["DELETION_SECONDS", "reconcile"]
 DELETION_SECONDS: Final = 60.0
 """For how long a deleted object waits for a Restate that does not answer."""
 
+# A Restate that lost its metadata is found out within this time.
 _STEADY: Final = 30.0
+_REFUSED: Final = 300.0
 _MOVING: Final = 10.0
-_SLOWEST_MOVING: Final = 60.0
+_SLOWEST_MOVING: Final = 30.0
 _ADMIN_ERROR: Final = 30.0
 _DELETING: Final = 5.0
 
@@ -83,8 +85,9 @@ def _in_order(actions: Sequence[Action]) -> Sequence[Action]:
 def _again(situation: Situation, findings: Sequence[Finding], standing: Standing) -> float:
     if isinstance(situation.observed.restate, Unanswered):
         return _ADMIN_ERROR
-    waits = [_STEADY]
-    if not standing.ready and not (standing.stalled and standing.reason in ("Refused", "Rejected")):
+    refused = standing.stalled and standing.reason in ("Refused", "Rejected")
+    waits = [_REFUSED if refused else _STEADY]
+    if not standing.ready and not refused:
         waits.append(_MOVING)
     for item in findings[1:]:
         if item.phase in ("Draining", "Idle"):
