@@ -8,7 +8,7 @@ import pytest
 
 from registrar.cluster import Cluster, ClusterError
 from registrar.health import Heartbeat
-from registrar.scheduler import Scheduler
+from registrar.scheduler import Scheduler, spread
 from registrar.serving import serve
 from registrar.transport import Answer, Request, Unreachable
 
@@ -115,6 +115,12 @@ def test_health_and_metrics_are_served() -> None:
     finally:
         server.shutdown()
         server.server_close()
+
+
+def test_many_objects_are_looked_at_less_often() -> None:
+    assert [spread(30.0, count) for count in (1, 5, 10, 50, 1000)] == [30, 30, 60, 300, 300]
+    assert spread(10.0, 1000) == 10
+    assert spread(300.0, 1) == 300
 
 
 def test_one_pass_at_a_time_and_again_when_told() -> None:

@@ -9,15 +9,24 @@ from registrar import metrics
 from registrar.cluster import ClusterError
 from registrar.transport import Unreachable
 
-__all__ = ["Scheduler"]
+__all__ = ["Scheduler", "spread"]
 
 logger = logging.getLogger("registrar")
 
 _PACE: Final = 1.0
 _LONGEST_BACKOFF: Final = 60.0
 _AT_ONCE: Final = 8
+_UNHURRIED: Final = 30.0
+_LONGEST: Final = 300.0
+# A pass asks Kubernetes five times at most: so the idle passes of up to fifty objects ask it less than once a second.
+_SHARE: Final = 6.0
 
 type Key = tuple[str, str]
+
+
+def spread(again: float, objects: int) -> float:
+    """Answer when to look again, in seconds, where that many objects are looked at; what is in a hurry stays so."""
+    return again if again < _UNHURRIED else max(again, min(_LONGEST, _SHARE * objects))
 
 
 class Scheduler:
@@ -65,7 +74,7 @@ class Scheduler:
             if again is None and not changed.is_set():
                 del self._tasks[key], self._changed[key]
                 return
-            await _first_of(changed, again or 0.0)
+            await _first_of(changed, spread(again or 0.0, len(self._tasks)))
             await asyncio.sleep(max(0.0, began + _PACE - asyncio.get_running_loop().time()))
 
 
