@@ -39,6 +39,19 @@ class Figures:
         self.add(name, f"{time.monotonic() - started:.1f} s")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Take `--short`."""
+    parser.addoption("--short", action="store_true", help="leave out what is marked long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is long where that is asked for."""
+    if config.getoption("--short"):
+        left = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
 @pytest.fixture(scope="session")
 def figures() -> Figures:
     """The table."""

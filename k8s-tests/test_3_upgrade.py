@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from conftest import Figures
 from installation import Installation, until
 
@@ -53,6 +55,7 @@ def test_a_new_image_rolls_out_under_load(platform: Installation, figures: Figur
         until(lambda: pods_of(platform, before) == 0, "the old revision keeps its pods though nothing needs it")
 
 
+@pytest.mark.long
 def test_a_rollback_under_load_comes_back_to_the_old_revision(platform: Installation, figures: Figures) -> None:
     before = latest(platform)
     load(platform, "load-rollback")

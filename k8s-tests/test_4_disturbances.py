@@ -43,6 +43,7 @@ def test_a_workflow_that_sleeps_outlives_its_pods(platform: Installation, engine
     assert steps(platform, execution) == 3
 
 
+@pytest.mark.long
 def test_restate_with_an_empty_volume_is_told_of_everything_again(platform: Installation, figures: Figures) -> None:
     asleep = platform.enqueue("stepped", 1, WORKFLOW_SECONDS, engine="restate")
     in_phase(platform, asleep, "sleeping")
@@ -57,6 +58,7 @@ def test_restate_with_an_empty_volume_is_told_of_everything_again(platform: Inst
     assert platform.finished(asleep, patience=300) == "succeeded"
 
 
+@pytest.mark.long
 def test_the_registrar_killed_in_the_middle_of_a_rollout_goes_on(platform: Installation) -> None:
     before = latest(platform)
     tag = "2" if platform.tag == "1" else "1"
@@ -95,6 +97,7 @@ def test_a_missing_secret_is_named_and_heals_when_it_comes(platform: Installatio
     platform.kubectl("delete", "secret", "shop-key")
 
 
+@pytest.mark.long
 def test_a_database_that_cannot_be_reached_is_named_and_the_old_pods_serve(platform: Installation) -> None:
     secret = json.dumps(
         {
@@ -113,6 +116,7 @@ def test_a_database_that_cannot_be_reached_is_named_and_the_old_pods_serve(platf
     platform.kubectl("delete", "secret", "nowhere")
 
 
+@pytest.mark.long
 def test_a_drained_node_hands_its_work_over(platform: Installation, second_node: str) -> None:
     nodes = [each["metadata"]["name"] for each in platform.get("nodes")["items"]]
     others = [name for name in nodes if name != second_node]
@@ -141,6 +145,7 @@ def test_a_drained_node_hands_its_work_over(platform: Installation, second_node:
         platform.kubectl("uncordon", second_node)
 
 
+@pytest.mark.long
 def test_one_of_three_restate_nodes_killed(platform: Installation, figures: Figures) -> None:
     three = Installation(kubernetes=platform.kubernetes, namespace="three", release="three")
     three.prepare(registrar=False)

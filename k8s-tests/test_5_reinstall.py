@@ -1,9 +1,12 @@
 """Taken away and put back: the data is kept, and nothing stands in the way."""
 
+import pytest
+
 from conftest import Figures
 from installation import Installation, until
 
 
+@pytest.mark.long
 def test_uninstalled_and_installed_again_with_its_data(platform: Installation, figures: Figures) -> None:
     execution = platform.enqueue("plain", 7, engine="restate")
     assert platform.finished(execution) == "succeeded"
@@ -26,6 +29,7 @@ def test_uninstalled_and_installed_again_with_its_data(platform: Installation, f
     until(lambda: len(platform.pods("service")) >= 1, "no service runs")
 
 
+@pytest.mark.long
 def test_the_registrar_gone_first_does_not_wedge_an_uninstall(platform: Installation) -> None:
     platform.kubernetes.helm(
         *("uninstall", "tandem-registrar", f"--namespace={platform.registrar_namespace}", "--wait", "--timeout=240s")

@@ -17,10 +17,10 @@ from threading import Thread
 from typing import Any, Final, Self
 
 import httpx
+import restate
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
-import restate
 from registrar.transport import Answer, Connections, Request, Unreachable
 from tests.registrar.kubernetes_model import KubernetesModel
 from tests.registrar.restate_model import URL, Facts

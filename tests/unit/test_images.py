@@ -1,19 +1,16 @@
 import re
 import shlex
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from build import IMAGES, Image, Order, client, ordered, saved, version
+from builders import Buildah, Builder, Docker
 from tandem.embedded.binaries import RESTATE_VERSION
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / "images"))
-
-from build import IMAGES, Image, Order, client, ordered, saved, version  # noqa: E402  # a program in another folder
-from builders import Buildah, Builder, Docker  # noqa: E402  # as above
 
 LABELS = ("title", "description", "version", "revision", "source", "licenses")
 BUILDERS = (Docker(), Buildah(folder=Path("/cache")))
