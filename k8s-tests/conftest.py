@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from installation import Installation, Kubernetes
-from local_node.cluster import Cluster
 
 FIGURES: dict[str, str] = {}
 DIAGNOSIS = (
@@ -22,6 +22,7 @@ DIAGNOSIS = (
     ("logs", "--namespace=tandem", "deployment/tandem-relay", "--tail=40"),
 )
 MOST_CHARACTERS = 12_000
+ADD_SECONDS = 300
 
 
 class Figures:
@@ -85,7 +86,9 @@ def platform(kubernetes: Kubernetes, figures: Figures) -> Installation:
 def second_node(kubernetes: Kubernetes) -> str:
     """The name of a node that can be drained; the local cluster gets it now."""
     if folder := os.environ.get("TANDEM_E2E_FOLDER"):
-        return Cluster(Path(folder)).add_node()
+        # A process of its own: what it starts outlives it.
+        command = [sys.executable, "-m", "local_node", "add", "--folder", folder]
+        subprocess.run(command, check=True, timeout=ADD_SECONDS, cwd=Path(__file__).parent)
     nodes = json.loads(kubernetes.kubectl("get", "nodes", "--output=json"))["items"]
     schedulable = [node["metadata"]["name"] for node in nodes if not node["spec"].get("taints")]
     assert len(schedulable) >= 2, f"The cluster has {len(schedulable)} node(s) for pods; draining one needs two."
