@@ -122,6 +122,13 @@ class Installation:
             *(f"--set=image.repository={self.image}", f"--set-string=image.tag={self.tag}", *kind, *words),
         )
 
+    def roll_back(self, tag: str) -> None:
+        """Go back to the release before, which had the project's image `tag`."""
+        self.tag = tag
+        self.kubernetes.helm(
+            *("rollback", self.release, f"--namespace={self.namespace}", "--wait", "--wait-for-jobs", "--timeout=420s")
+        )
+
     def get(self, kind: str, *words: str) -> Any:
         """Read objects of the release's namespace."""
         return self.kubernetes.get(kind, *words, namespace=self.namespace)

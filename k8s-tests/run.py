@@ -21,11 +21,15 @@ sys.path.insert(0, str(ROOT / "images"))
 
 import build  # noqa: E402  # a program in another folder
 from builders import chosen_builder, docker_runs  # noqa: E402  # as above
+from local_node import images as node_images  # noqa: E402  # as above
+from local_node import keda  # noqa: E402  # as above
 from local_node.cluster import Cluster  # noqa: E402  # as above
 from local_node.packages import IMAGES, NODE, install, missing  # noqa: E402  # as above
 from local_node.programs import program  # noqa: E402  # as above
 
-PROJECT_TAGS: Final = ("1", "2")
+RELEASES: Final = ("1", "2")
+# With the project all that an upgrade changes: a new image of the one PostgreSQL is an outage of it.
+ROLLED: Final = ("registrar", "restate", "redis")
 KIND: Final = "tandem-e2e"
 # Always the same: what a run that was killed left there is taken down by the next.
 NODE_FOLDER: Final = Path("/var/tmp/tandem-e2e")  # a node does not see what is under /tmp
@@ -88,27 +92,53 @@ def on_kind(folder: Path, tools: dict[str, str]) -> Iterator[dict[str, str]]:
         ["kind", "create", "cluster", *common, "--config", str(ROOT / "kind-config.yaml")], check=True, timeout=SECONDS
     )
     try:
-        for archive in images(folder / "images"):
+        for archive in [*images(folder / "images"), *map(node_images.archive, keda.PROGRAMS)]:
             subprocess.run(["kind", "load", "image-archive", "--name", KIND, str(archive)], check=True, timeout=SECONDS)
+        install_keda(folder, Path(tools["TANDEM_E2E_KUBECTL"]), kubeconfig)
         yield {**tools, "KUBECONFIG": str(kubeconfig)}
     finally:
         subprocess.run(["kind", "delete", "cluster", *common], check=True, timeout=SECONDS)
 
 
+def install_keda(folder: Path, kubectl: Path, kubeconfig: Path) -> None:
+    """Install KEDA as on the local node, and wait until it scales."""
+
+    def run(*words: str | Path, content: bytes | None = None) -> bytes:
+        command = [kubectl, f"--kubeconfig={kubeconfig}", *words]
+        return subprocess.run(command, check=True, input=content, stdout=subprocess.PIPE, timeout=SECONDS).stdout
+
+    manifest = run("kustomize", keda.kustomization(folder / "keda", node=f"{KIND}-worker"))
+    run("apply", "--server-side", "--filename=-", content=manifest)
+    wait = ("wait", "--for=condition=Available", "--timeout=180s")
+    run(*wait, "--namespace=keda", "deployment", "--all")
+    run(*wait, "apiservice/v1beta1.external.metrics.k8s.io")
+
+
 def images(folder: Path) -> list[Path]:
-    """Build every image, and two releases of a project of its own from them; answers their archives."""
+    """Build every image, a second release of those that roll, and two of a project of its own; answers their archives."""
     build.main(["--quiet", "--save", str(folder)])
     builder = chosen_builder()
     archives = sorted(path for path in folder.glob("*.tar") if path.stem not in {"platform", "showcase"})
-    for tag in PROJECT_TAGS:
-        name, path = f"localhost/tandem/project:{tag}", folder / f"project-{tag}.tar"
-        base = f"BASE_IMAGE=localhost/tandem/showcase:{build.version()}"
-        context = shutil.copytree(ROOT / "k8s-tests" / "project", folder / f"project-{tag}")
+
+    def release(name: str, tag: str, context: Path, *options: str) -> None:
         (context / "RELEASE").write_text(tag)
-        dockerfile = str(context / "Dockerfile")
-        builder.run(builder.build(["--quiet", "--file", dockerfile, "--tag", name, "--build-arg", base, str(context)]))
-        builder.run(builder.save(name, path))
+        reference, path = f"localhost/tandem/{name}:{tag}", folder / f"{name}-{tag}.tar"
+        file = str(context / "Dockerfile")
+        builder.run(builder.build(["--quiet", "--file", file, "--tag", reference, *options, str(context)]))
+        builder.run(builder.save(reference, path))
         archives.append(path)
+
+    for name in ROLLED:
+        context = folder / f"{name}-{RELEASES[1]}"
+        context.mkdir()
+        (context / "Dockerfile").write_text(
+            f"FROM localhost/tandem/{name}:{build.version()}\nLABEL release={RELEASES[1]}\n"
+        )
+        release(name, RELEASES[1], context)
+    base = f"BASE_IMAGE=localhost/tandem/showcase:{build.version()}"
+    for tag in RELEASES:
+        context = shutil.copytree(ROOT / "k8s-tests" / "project", folder / f"project-{tag}")
+        release("project", tag, context, "--build-arg", base)
     return archives
 
 

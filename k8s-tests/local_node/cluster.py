@@ -225,7 +225,7 @@ class Cluster:
         manifest = manifest.replace("IMAGE", images.name("coredns")).replace("ADDRESS", self._network.dns)
         self.kubectl("apply", "--server-side", "--filename=-", content=manifest)
         if keda:
-            manifest = self.kubectl("kustomize", kustomization(self.folder / "keda"))
+            manifest = self.kubectl("kustomize", kustomization(self.folder / "keda", node=self._machine(1).name))
             self.kubectl("apply", "--server-side", "--filename=-", content=manifest)
         with step("name server ready"):
             self._await("Available", "--namespace=kube-system", "deployment/coredns")

@@ -19,13 +19,17 @@ PROGRAMS: Final = {
 TEMPLATE: Final = Path(__file__).parent / "manifests" / "keda.yaml"
 
 
-def kustomization(folder: Path) -> Path:
-    """Write into `folder` what `kubectl kustomize` makes KEDA's manifests from; answers the folder."""
+def kustomization(folder: Path, *, node: str) -> Path:
+    """Write into `folder` what `kubectl kustomize` makes KEDA's manifests from; answers the folder.
+
+    Its pods run on `node`, which must have the images.
+    """
     source = module_folder("keda", "github.com/kedacore/keda/v2") / "config"
     shutil.copytree(source, folder / "config", copy_function=shutil.copyfile)
     images = [
         {"name": published, "newName": name(program).rpartition(":")[0], "newTag": VERSIONS[program]}
         for program, published in PROGRAMS.items()
     ]
-    (folder / "kustomization.yaml").write_text(TEMPLATE.read_text().replace("IMAGES", json.dumps(images)))
+    text = TEMPLATE.read_text().replace("IMAGES", json.dumps(images)).replace("NODE", node)
+    (folder / "kustomization.yaml").write_text(text)
     return folder

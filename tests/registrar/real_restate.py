@@ -84,8 +84,9 @@ class Endpoints:
         while True:
             try:
                 await serve(self._answer, config, shutdown_trigger=asyncio.Event().wait)
-            except* KeyError as ended:
-                # hypercorn ends altogether when data comes for a stream whose request was answered before its end.
+            except* (KeyError, RuntimeError) as ended:
+                # hypercorn ends altogether when data comes for a stream whose request was answered before its end,
+                # sometimes with a second error: of a stream that wants to end in the group that is ending.
                 logger.info("served again after %s", ended)
 
     async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
