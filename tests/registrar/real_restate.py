@@ -180,14 +180,13 @@ class RealRestate:
             )
 
     async def pause(self, random: Random) -> None:
-        """Resume all that is paused, or have one pause: it does when its attempt ends."""
+        """Resume all that is paused, or have one pause: it does when its attempt ends, be that now or in a minute."""
         for row in await self._query("select id from sys_invocation where status = 'paused'"):
             (await self._client.patch(f"{self._admin}/invocations/{row['id']}/resume")).raise_for_status()
         rows = await self._query("select id from sys_invocation where status = 'running' order by id")
         if rows and random.random() < 0.5:
             id_ = random.choice(rows)["id"]
             (await self._client.patch(f"{self._admin}/invocations/{id_}/pause")).raise_for_status()
-            await self._until(f"select id from sys_invocation where id = '{id_}' and status = 'paused'")
 
     async def lose(self) -> None:
         """Forget all invocations and registrations, as with an empty volume."""
