@@ -107,7 +107,7 @@ class Installation:
         return self.kubernetes.helm(
             *("upgrade", "--install", "tandem-registrar", CHARTS / "tandem-registrar"),
             *(f"--namespace={self.registrar_namespace}", "--wait", "--wait-for-jobs", "--timeout=300s"),
-            *(f"--set=image.repository=localhost/tandem/registrar,image.tag={tag}", *words),
+            *("--set=image.repository=localhost/tandem/registrar", f"--set-string=image.tag={tag}", *words),
         )
 
     def install(self, *words: str, tag: str | None = None, wait: bool = True) -> str:

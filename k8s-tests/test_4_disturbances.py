@@ -1,6 +1,7 @@
 """What goes away in the middle of the work, and what is wrong from the start."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -84,6 +85,10 @@ def waiting(platform: Installation, component: str, container: str) -> str:
     return ""
 
 
+def has_failed(job: Any) -> bool:
+    return any(each["type"] == "Failed" and each["status"] == "True" for each in job["status"].get("conditions", []))
+
+
 def test_a_missing_secret_is_named_and_heals_when_it_comes(platform: Installation) -> None:
     platform.install("--set=django.secretKey.existingSecret=shop-key", wait=False)
     message = until(lambda: waiting(platform, "web", "check-secrets"), "no check says what is missing")
@@ -114,6 +119,17 @@ def test_a_database_that_cannot_be_reached_is_named_and_the_old_pods_serve(platf
     assert platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"] == 2
     platform.install()
     platform.kubectl("delete", "secret", "nowhere")
+
+
+@pytest.mark.long
+def test_a_failed_migration_is_named_and_the_old_pods_serve(platform: Installation) -> None:
+    platform.install("--set=extraEnv[2].name=LATER", "--set-string=extraEnv[2].value=yes", wait=False)
+    message = until(lambda: waiting(platform, "web", "check-migrations"), "no check says what is missing")
+    assert "later.0001_fails" in message
+    assert f"{platform.release}-migrate-" in message
+    until(lambda: any(map(has_failed, platform.get("jobs")["items"])), "the Job does not fail")
+    assert platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"] == 2
+    platform.install()
 
 
 @pytest.mark.long

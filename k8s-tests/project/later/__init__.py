@@ -1,0 +1,1 @@
+"""An app that a later release brings, whose migration fails."""
