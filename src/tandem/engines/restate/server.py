@@ -115,10 +115,11 @@ async def _serve(
         draining = asyncio.ensure_future(process.draining.wait())
         await asyncio.wait((draining, serving), return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()
-        beating.cancel()
     finally:
         health.end()
         await process.drain(grace)
+        # Not before: a grace time may be longer than a silent loop counts as alive.
+        beating.cancel()
         if process.handlings and sys.exc_info()[0] is None:
             _leave(process.exit_code)
         stop.set()
