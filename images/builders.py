@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -14,20 +15,20 @@ BUILD_SECONDS: Final = 3600
 ASK_SECONDS: Final = 20
 
 
-class Builder:
+class Builder(ABC):
     """A program that builds images: how it is called."""
 
+    @abstractmethod
     def build(self, options: Sequence[str]) -> list[str]:
         """The command that builds one image."""
-        raise NotImplementedError
 
+    @abstractmethod
     def save(self, reference: str, path: Path) -> list[str]:
         """The command that writes one image as a docker-archive, without compression."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exists(self, reference: str) -> list[str]:
         """The command that fails when there is no such image here."""
-        raise NotImplementedError
 
     @property
     def environment(self) -> dict[str, str]:
