@@ -120,16 +120,19 @@ class Machine:
             NodeError: it failed; with its own words.
 
         """
-        with self.stream(*command, stdin=stdin or subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-            try:
-                output, errors = process.communicate(timeout=RUN_SECONDS)
-            except BaseException:
-                process.kill()
-                raise
-        if process.returncode != 0:
-            words = errors.decode(errors="replace").strip()
+        done = subprocess.run(
+            self._inside(command),
+            check=False,
+            stdin=stdin or subprocess.DEVNULL,
+            capture_output=True,
+            env=self._environment(),
+            cwd="/",
+            timeout=RUN_SECONDS,
+        )
+        if done.returncode != 0:
+            words = done.stderr.decode(errors="replace").strip()
             raise NodeError(f"{self.name}: {' '.join(map(str, command))}: {words}")
-        return output.decode()
+        return done.stdout.decode()
 
     def stream(
         self, *command: str | Path, stdout: int, stdin: int | IO[bytes] = subprocess.DEVNULL
