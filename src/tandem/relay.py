@@ -40,7 +40,7 @@ _DUE_PHASES: Final[Mapping[str, Sequence[str]]] = {
 
 @dataclass(kw_only=True)
 class Relay:
-    """One relay process; `beat` is called at each round.
+    """One relay process; `turn` is called at each round.
 
     It takes over nothing for one full lease after its start, after a statement of its own failed, or after one took
     over a third of a lease: a database that was frozen must not look like dead workers.
@@ -49,7 +49,7 @@ class Relay:
     configuration: Configuration
     engines: Mapping[str, Engine]
     name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:relay")
-    beat: Callable[[], None] = lambda: None
+    turn: Callable[[], None] = lambda: None
     _stop: threading.Event = field(default_factory=threading.Event)
     _bell: Bell = field(default_factory=Bell)
     _patient_until: float = 0.0
@@ -64,7 +64,7 @@ class Relay:
         """Go round until `stop`; what fails is logged and tried again in the next round."""
         while not self._stop.is_set():
             pause = self.configuration.relay_seconds
-            self.beat()
+            self.turn()
             try:
                 pause = self.round()
             except psycopg.Error as error:

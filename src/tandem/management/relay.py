@@ -22,7 +22,7 @@ def handle(options: dict[str, Any]) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     backend = backend_of(options)
     health = health_of(options)
-    relay = Relay(configuration=backend.configuration, engines=backend.engines, beat=health.beat)
+    relay = Relay(configuration=backend.configuration, engines=backend.engines, turn=health.beat)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: relay.stop())
     relay.round()
