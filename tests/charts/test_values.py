@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.charts.rendering import CHARTS, MINIMAL, Case, Object, Refused, cases, load, render
+from tests.charts.rendering import CHARTS, MINIMAL, Object, Refused, cases, load, render
 
 NAMES = sorted(folder.name for folder in CHARTS.iterdir())
 
@@ -193,4 +193,3 @@ def _open(part: Any, path: str) -> Iterator[str]:
 
 def test_the_examples_of_values_are_the_whole_matrix() -> None:
     assert {file.parent.parent.name for file in Path(CHARTS).glob("*/ci/*-values.yaml")} == set(NAMES)
-    assert all(isinstance(case, Case) for case in cases("tandem"))
