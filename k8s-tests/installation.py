@@ -129,6 +129,17 @@ class Installation:
             *("rollback", self.release, f"--namespace={self.namespace}", "--wait", "--wait-for-jobs", "--timeout=420s")
         )
 
+    def uninstall(self) -> None:
+        """Take the platform away."""
+        self._uninstall(self.release, self.namespace)
+
+    def uninstall_registrar(self) -> None:
+        """Take the registrar away."""
+        self._uninstall("tandem-registrar", self.registrar_namespace)
+
+    def _uninstall(self, release: str, namespace: str) -> None:
+        self.kubernetes.helm("uninstall", release, f"--namespace={namespace}", "--wait", "--timeout=240s")
+
     def get(self, kind: str, *words: str) -> Any:
         """Read objects of the release's namespace."""
         return self.kubernetes.get(kind, *words, namespace=self.namespace)
@@ -160,10 +171,8 @@ class Installation:
 
     def enqueue(self, task: str, *arguments: Any, engine: str) -> str:
         """Enqueue one of the project's tasks; answers the execution's id."""
-        code = (
-            f"from project.work import tasks; print(tasks.{task}.using(engine={engine!r}).enqueue(*{arguments!r}).id)"
-        )
-        return self.manage("shell", "--no-imports", "--command", code).strip()
+        (execution,) = self.enqueue_many(task, *arguments, engine=engine, number=1)
+        return execution
 
     def enqueue_many(self, task: str, *arguments: Any, engine: str, number: int) -> list[str]:
         """Enqueue as many of them in one go."""

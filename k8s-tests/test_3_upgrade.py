@@ -55,8 +55,8 @@ def test_a_new_image_rolls_out_under_load(platform: Installation, figures: Figur
         assert pod["spec"]["containers"][0]["image"].endswith(":2")
     assert latest(platform) != before
     until(lambda: images_of(platform) == {"2"}, "pods of the old image are still there", patience=300)
-    for _ in until(lambda: [each for each in platform.revisions() if each["name"] == before], "it is forgotten"):
-        until(lambda: pods_of(platform, before) == 0, "the old revision keeps its pods though nothing needs it")
+    assert before in {each["name"] for each in platform.revisions()}
+    until(lambda: pods_of(platform, before) == 0, "the old revision keeps its pods though nothing needs it")
 
 
 @pytest.mark.long

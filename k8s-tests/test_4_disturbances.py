@@ -174,5 +174,5 @@ def test_one_of_three_restate_nodes_killed(platform: Installation, figures: Figu
         assert three.finished(three.enqueue("plain", 1, engine="restate")) == "succeeded"
         three.kubectl("rollout", "status", f"statefulset/{three.release}-restate", "--timeout=180s")
     assert three.finished(asleep) == "succeeded"
-    three.kubernetes.helm("uninstall", three.release, "--namespace=three", "--wait", "--timeout=240s")
+    three.uninstall()
     three.kubernetes.kubectl("delete", "namespace", "three", "--wait")

@@ -11,13 +11,8 @@ def test_uninstalled_and_installed_again_with_its_data(platform: Installation, f
     execution = platform.enqueue("plain", 7, engine="restate")
     assert platform.finished(execution) == "succeeded"
     with figures.timed("uninstall of both charts"):
-        platform.kubernetes.helm(
-            *("uninstall", platform.release, f"--namespace={platform.namespace}", "--wait", "--timeout=240s")
-        )
-        platform.kubernetes.helm(
-            *("uninstall", "tandem-registrar", f"--namespace={platform.registrar_namespace}", "--wait"),
-            "--timeout=240s",
-        )
+        platform.uninstall()
+        platform.uninstall_registrar()
     left = platform.get("deployments,statefulsets,services,jobs,scaledobjects")["items"]
     assert {each["metadata"]["name"] for each in left} <= {"inbox"}
     with figures.timed("both charts Ready again, with the data"):
@@ -31,12 +26,8 @@ def test_uninstalled_and_installed_again_with_its_data(platform: Installation, f
 
 @pytest.mark.long
 def test_the_registrar_gone_first_does_not_wedge_an_uninstall(platform: Installation) -> None:
-    platform.kubernetes.helm(
-        *("uninstall", "tandem-registrar", f"--namespace={platform.registrar_namespace}", "--wait", "--timeout=240s")
-    )
-    platform.kubernetes.helm(
-        *("uninstall", platform.release, f"--namespace={platform.namespace}", "--wait", "--timeout=240s")
-    )
+    platform.uninstall_registrar()
+    platform.uninstall()
     platform.install_registrar()
     platform.install()
     assert platform.finished(platform.enqueue("plain", 1, engine="restate")) == "succeeded"
