@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
@@ -56,7 +56,6 @@ class Reading:
     _loads: Mapping[str, Load] | None = None
     _at: float = 0.0
     _failed: bool = False
-    _first: threading.Event = field(default_factory=threading.Event)
 
     def start(self, stop: threading.Event) -> threading.Thread:
         """Read until `stop`."""
@@ -77,13 +76,15 @@ class Reading:
         if self._failed:
             logger.warning("The load of %s is read again.", self.name)
         self._failed = False
-        # As of when it was asked: an answer that took long is that old.
-        self._loads, self._at = loads, started
-        self._first.set()
+        # As of when it was asked: an answer that took long is that old. The time first: who reads in between must not
+        # take the first load for one of long ago.
+        self._at = started
+        self._loads = loads
 
-    def wait(self, seconds: float) -> bool:
-        """Whether there is an answer, within so many seconds."""
-        return self._first.wait(seconds)
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer."""
+        return self._loads is not None
 
     def of(self, keys: Sequence[str]) -> Answer:
         """The load of some keys together."""
@@ -131,13 +132,11 @@ class Exporter:
         Raises `TandemError` where reading failed in a way that trying again does not mend.
         """
         threads = [reading.start(self._stop) for reading in self._readings.values()]
-        waited = list(self._readings.values())
         while not self._stop.is_set():
             if not all(thread.is_alive() for thread in threads):
                 raise TandemError("The load is no longer read; the cause is above. The exporter ends.")
             self._health.beat()
-            waited = [reading for reading in waited if not reading.wait(0.0)]
-            if not waited:
+            if all(reading.answered for reading in self._readings.values()):
                 self._health.begin()
             self._stop.wait(1.0)
 

@@ -28,7 +28,7 @@ class Source:
 def test_nothing_was_read_yet() -> None:
     source = Source()
     assert source.reading.of(["a"]).status == 503
-    assert not source.reading.wait(0.0)
+    assert not source.reading.answered
 
 
 def test_the_load_of_several_keys_is_added() -> None:
