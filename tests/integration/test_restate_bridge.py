@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from django.utils import timezone
 
 from tandem.configuration import RestateOptions
 from tandem.embedded.stack import Stack
@@ -60,6 +61,12 @@ def invocation(result: TaskResult) -> str:
         lambda: Execution.objects.values_list("invocation", flat=True).get(pk=result.id), "no invocation claimed it"
     )
     return str(found)
+
+
+def status(admin: httpx.Client, found: str) -> str:
+    query = {"query": f"SELECT status FROM sys_invocation WHERE id = '{found}'"}
+    (row,) = admin.post("/query", json=query, headers={"accept": "application/json"}).json()["rows"]
+    return str(row["status"])
 
 
 def started(mark: str, name: str = "start-0") -> None:
@@ -150,15 +157,24 @@ def test_a_parked_executions_invocation_ends(mark: str, admin: httpx.Client) -> 
     """Its journal has what the changed code no longer asks for: the runtime would try it again for ever."""
     result = enqueue(tasks.deployed_over, mark)
     in_phase(result, "parked")
-    query = {"query": f"SELECT status FROM sys_invocation WHERE id = '{invocation(result)}'"}
-    headers = {"accept": "application/json"}
-    until(
-        lambda: admin.post("/query", json=query, headers=headers).json()["rows"] == [{"status": "completed"}],
-        "its invocation ends",
-    )
+    until(lambda: status(admin, invocation(result)) == "completed", "its invocation ends")
     record(f"{mark}-fixed")
     result.retry()
     assert finished(result).return_value == "old"
+
+
+@pytest.mark.parametrize("task", [tasks.slow_steps, tasks.slow_steps_async], ids=["sync", "async"])
+def test_what_ended_without_its_answer_is_not_tried_for_ever(mark: str, task: Any, admin: httpx.Client) -> None:
+    """Its process died between the ledger's commit and the answer: the journal has steps, and no body to ask again."""
+    result = enqueue(task, mark, 3, 0.5)
+    started(mark, "start-1")
+    now = timezone.now()
+    Execution.objects.filter(pk=result.id).update(
+        phase="succeeded", outcome="succeeded", result=3, finished_at=now, lease_expires_at=None
+    )
+    until(lambda: status(admin, invocation(result)) == "completed", "its invocation ends")
+    assert finished(result).return_value == 3
+    assert "start-2" not in names(mark)
 
 
 def test_a_purged_waiter_is_sent_anew_when_it_can_go_on(mark: str, admin: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import struct
 import subprocess
 import sys
 import uuid
@@ -278,3 +279,73 @@ def test_an_address_that_is_taken(addresses: Mapping[str, str], effects: Path, t
     service = Service(addresses, effects, tmp_path, taken)
     assert service.process.wait(timeout=30) == 1
     assert f"Cannot serve on '{taken.removeprefix('http://')}'" in service.log.read_text()
+
+
+# https://github.com/restatedev/service-protocol: before each message its type, flags and length.
+MESSAGE_HEAD = struct.Struct(">HHI")
+MESSAGES = {0x0000: "start", 0x0002: "error", 0x0003: "end", 0x0400: "input", 0x0401: "output"}
+
+
+def framed(kind: str, content: bytes) -> bytes:
+    (type_,) = (type_ for type_, name in MESSAGES.items() if name == kind)
+    return MESSAGE_HEAD.pack(type_, 0, len(content)) + content
+
+
+def messages(content: bytes) -> list[tuple[str, bytes]]:
+    found = []
+    while content:
+        type_, _, size = MESSAGE_HEAD.unpack_from(content)
+        found.append((MESSAGES[type_], content[MESSAGE_HEAD.size :][:size]))
+        content = content[MESSAGE_HEAD.size + size :]
+    return found
+
+
+def field(number: int, content: bytes | int) -> bytes:
+    """One field of a protobuf message, all short here."""
+    if isinstance(content, int):
+        return bytes((*varint(number << 3), content))
+    return bytes((*varint(number << 3 | 2), len(content))) + content
+
+
+def varint(value: int) -> tuple[int, ...]:
+    return (value,) if value < 0x80 else (value & 0x7F | 0x80, value >> 7)
+
+
+def journal(invocation: str, reference: str, *entries: tuple[str, bytes]) -> bytes:
+    header = field(1, HEADER.encode()) + field(2, reference.encode())
+    return b"".join(
+        (
+            framed("start", field(1, invocation.encode()) + field(2, invocation.encode()) + field(3, 1 + len(entries))),
+            framed("input", field(1, header) + field(14, b"")),
+            *(framed(*entry) for entry in entries),
+        )
+    )
+
+
+def test_an_answer_that_restate_has_already_is_given_again(
+    addresses: Mapping[str, str], effects: Path, tmp_path: Path
+) -> None:
+    """Restate ended after it recorded the answer, and before it heard that this was the invocation's end."""
+    unsigned = {**addresses, "TANDEM_RESTATE_IDENTITY_KEYS": ""}
+    service = Service(unsigned, effects, tmp_path, f"http://127.0.0.1:{Ports.free().service}")
+    rows = [insert(tasks.add, 2, 3), insert(tasks.who), insert(tasks.refuse, "again")]
+    try:
+        service.wait_ready()
+        with httpx.Client(base_url=service.url, http1=False, http2=True, trust_env=False) as client:
+
+            def invoke(row: Execution, *entries: tuple[str, bytes]) -> list[tuple[str, bytes]]:
+                answer = client.post(
+                    f"/invoke/Work/{row.task.rpartition('.')[2]}",
+                    content=journal(f"inv_{row.id.hex}", f"{row.id}.1", *entries),
+                    headers={"content-type": "application/vnd.restate.invocation.v5"},
+                )
+                assert answer.status_code == 200, answer.text
+                return messages(answer.content)
+
+            for row in rows:
+                output, end = invoke(row)
+                assert (output[0], end) == ("output", ("end", b"")), output
+                assert invoke(row, output) == [end]
+    finally:
+        service.process.kill()
+        service.process.wait()

@@ -8,7 +8,7 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
-__all__ = ["Cancelled", "Untold", "cancel", "told", "untold"]
+__all__ = ["Cancelled", "Untold", "cancel", "give_up", "told", "untold"]
 
 # What nobody holds ends at once; what runs is asked to. Restate keeps an invocation for what waits there.
 CANCEL: Final = f"""
@@ -40,6 +40,15 @@ WITH RECURSIVE family AS (
 SELECT (SELECT count(*) FROM stopped WHERE id = %(id)s), (SELECT count(*) FROM asked WHERE id = %(id)s),
        (SELECT parent FROM stopped WHERE id = %(id)s), (SELECT phase FROM seen WHERE id = %(id)s),
        (SELECT count(*) FROM untold)
+"""
+
+GIVE_UP: Final = """
+WITH untold AS (
+    INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
+    VALUES (%(id)s, 'restate', %(dispatch)s, %(invocation)s)
+    RETURNING pg_notify('tandem_relay', '')
+)
+SELECT 1 FROM untold
 """
 
 UNTOLD: Final = """
@@ -80,6 +89,11 @@ def cancel(*, id: UUID, by: str | None) -> Statement[Cancelled]:  # noqa: A002  
         {"id": id, "by": by},
         lambda rows: Cancelled(stopped=bool(rows[0][0]), asked=bool(rows[0][1]), parent=rows[0][2], phase=rows[0][3]),
     )
+
+
+def give_up(*, id: UUID, dispatch: int, invocation: str) -> Statement[int]:  # noqa: A002  # the column
+    """Have Restate told to give up an invocation that can do nothing for its execution any more."""
+    return Statement("give_up", GIVE_UP, {"id": id, "dispatch": dispatch, "invocation": invocation}, len)
 
 
 def untold(*, engine: str, limit: int) -> Statement[Sequence[Untold]]:

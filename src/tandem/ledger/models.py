@@ -168,7 +168,7 @@ class Event(models.Model):
 
 
 class Nudge(models.Model):
-    """An execution that its engine is still to give up, being cancelled or parked; the relay says so, and deletes this."""
+    """An execution, or an invocation without one, that its engine is still to give up: the relay says so, and deletes this."""
 
     execution = models.ForeignKey(
         Execution, on_delete=models.CASCADE, db_index=False, db_constraint=False, related_name="+"

@@ -64,7 +64,10 @@ SELECT id, dispatch FROM tandem_execution
 WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled', 'parked')
 """
 
-ENDED: Final = "SELECT outcome, result::text, errors FROM tandem_execution WHERE id = %(id)s AND outcome IS NOT NULL"
+ENDED: Final = """
+SELECT outcome, result::text, errors FROM tandem_execution
+WHERE id = %(id)s AND outcome IS NOT NULL AND (%(invocation)s::text IS NULL OR invocation = %(invocation)s::text)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +132,8 @@ def unfinished(ids: Sequence[UUID]) -> Statement[dict[UUID, int]]:
     return Statement("unfinished", UNFINISHED, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
 
 
-def ended(id: UUID) -> Statement[Ended | None]:  # noqa: A002  # the column
-    """Read how an execution ended; None where it has not."""
-    return Statement("ended", ENDED, {"id": id}, lambda rows: Ended(*rows[0]) if rows else None)
+def ended(id: UUID, *, invocation: str | None) -> Statement[Ended | None]:  # noqa: A002  # the column
+    """Read how an execution ended; None where it has not, or another invocation than the given one held it last."""
+    return Statement(
+        "ended", ENDED, {"id": id, "invocation": invocation}, lambda rows: Ended(*rows[0]) if rows else None
+    )

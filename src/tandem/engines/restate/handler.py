@@ -1,6 +1,7 @@
 """What a Restate handler of ours does with one invocation: whose it is, a slot, the body, and what its end means."""
 
 import asyncio
+import json
 import logging
 import random
 from collections.abc import Coroutine
@@ -13,6 +14,7 @@ from uuid import UUID
 import psycopg
 import restate
 from restate.exceptions import RetryableError, TerminalError
+from restate.server_context import restate_context_is_replaying
 
 from tandem.engines.restate.bridge import Durable
 from tandem.engines.restate.external import accept
@@ -76,9 +78,9 @@ class Handler:
             handling = _Handling(task=self.task, process=self.process, durable=durable, id=id_, claiming=claiming)
             outcome = await handling.run()
             if outcome.kind == "succeeded":
-                return (outcome.result or "null").encode()
+                return _answer(outcome.result)
             if outcome.kind == "refused":
-                return _NOTHING if reference is not None else await _as_recorded(id_)
+                return await self._answer_without_a_body(id_, dispatch, request.id, own=reference is not None)
         except psycopg.OperationalError as error:
             logger.warning("The ledger does not answer (%s); Restate comes again.", error)
             wait = _LEDGER_SECONDS * (1 + random.random())  # noqa: S311  # spreads load
@@ -89,6 +91,21 @@ class Handler:
         finally:
             await durable.close()
         raise _error(outcome, durable)
+
+    async def _answer_without_a_body(self, id_: UUID, dispatch: int, invocation: str, *, own: bool) -> bytes:
+        """What an invocation gets that has nothing to do here: what is recorded of it, null where nothing is.
+
+        One that ended here, and whose answer did not reach the journal's end, comes again. Should the journal have
+        the answer, this is the same. Should it have steps, no body asks for them any more, and Restate would refuse
+        this answer for ever (570): one that comes to this process a second time is killed, by the relay.
+        """
+        if restate_context_is_replaying.get():
+            if invocation in self.process.answered:
+                await asyncio.to_thread(
+                    ledger.execute, cancelling.give_up(id=id_, dispatch=dispatch, invocation=invocation)
+                )
+            self.process.answered.add(invocation)
+        return await _as_recorded(id_, invocation=invocation if own else None)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -223,13 +240,18 @@ def _parse(reference: str) -> tuple[UUID, int]:
         ) from None
 
 
-async def _as_recorded(id_: UUID) -> bytes:
-    """What a caller gets whose execution has ended without this attempt; null where it has not."""
-    ended = await asyncio.to_thread(ledger.execute, rows.ended(id_))
+def _answer(result: str | None) -> bytes:
+    """The same text from what a body returned and from what PostgreSQL kept of it, whose keys it puts in an order."""
+    return _NOTHING if result is None else json.dumps(json.loads(result), sort_keys=True).encode()
+
+
+async def _as_recorded(id_: UUID, *, invocation: str | None) -> bytes:
+    """How the execution ended, by this invocation where one is given; null where it has not."""
+    ended = await asyncio.to_thread(ledger.execute, rows.ended(id_, invocation=invocation))
     if ended is None:
         return _NOTHING
     if ended.outcome == "succeeded":
-        return (ended.result or "null").encode()
+        return _answer(ended.result)
     line = ended.errors[-1]["traceback"].rstrip().rpartition("\n")[2] if ended.errors else ended.outcome
     raise _terminal(ended.outcome, line)
 

@@ -82,7 +82,8 @@ class ServiceProcess:
     """Runs at most `concurrency` bodies at once, of sync tasks in threads of its own, of async tasks on the loop.
 
     Make it on the loop that serves. `stuck` counts threads whose body ran past its time limit and did not end; with
-    more of them than `stuck_threads` the process drains, to be started again.
+    more of them than `stuck_threads` the process drains, to be started again. `answered` has the invocations that had
+    begun before and got an answer without a body.
     """
 
     def __init__(self, configuration: Configuration, *, concurrency: int | None = None) -> None:
@@ -102,6 +103,7 @@ class ServiceProcess:
         self.draining = asyncio.Event()
         self.exit_code = 0
         self.handlings: dict[UUID, Handling] = {}
+        self.answered: set[str] = set()
         self.slots = Slots(self.concurrency)
         self._threads = ThreadPoolExecutor(
             self.concurrency + self.options.stuck_threads + 1, thread_name_prefix="tandem-body"
