@@ -1,6 +1,7 @@
 """What goes away in the middle of the work, and what is wrong from the start."""
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -124,12 +125,16 @@ def test_a_database_that_cannot_be_reached_is_named_and_the_old_pods_serve(platf
 @pytest.mark.long
 def test_a_failed_migration_is_named_and_the_old_pods_serve(platform: Installation) -> None:
     platform.install("--set=extraEnv[2].name=LATER", "--set-string=extraEnv[2].value=yes", wait=False)
-    message = until(lambda: waiting(platform, "web", "check-migrations"), "no check says what is missing")
-    assert "later.0001_fails" in message
-    assert f"{platform.release}-migrate-" in message
-    until(lambda: any(map(has_failed, platform.get("jobs")["items"])), "the Job does not fail")
-    assert platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"] == 2
-    platform.install()
+    try:
+        message = until(lambda: waiting(platform, "web", "check-migrations"), "no check says what is missing")
+        assert "later.0001_fails" in message
+        # What it says to do shows why.
+        command = shlex.split(message.partition("kubectl ")[2])
+        until(lambda: "no_such_table" in platform.kubernetes.kubectl(*command), f"{command} does not say why")
+        until(lambda: any(map(has_failed, platform.get("jobs")["items"])), "the Job does not fail")
+        assert platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"] == 2
+    finally:
+        platform.install()
 
 
 @pytest.mark.long
