@@ -41,6 +41,7 @@ class Result:
 def heading() -> Iterator[str]:
     """What the columns mean, and their names."""
     yield "Must be 0: lost, stale (accepted from a stale attempt), again (steps run after they were recorded), atomic."
+    yield "WRONG too: a process that ended by itself, and an invocation that Restate still has when all is done."
     yield "cut: bodies whose process died; resumed: longest s until such an execution was claimed again."
     yield "first, all: s from the end of the fault until the first was done, and all enqueued before then."
     yield "stale bodies: still running beside a newer body of the same execution; longest: for how many s."

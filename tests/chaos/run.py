@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
+import httpx
 from django.db import Error, connection
 
 from tests.chaos import evidence, report
@@ -61,6 +62,7 @@ def _suffer(fault: Fault, scene: Scene) -> Iterator[report.Result]:
         load.finish()
         try:
             until(lambda: not _unfinished(fault.name), "all is done", seconds=_DONE_SECONDS)
+            until(lambda: not _invocations(system), "Restate has no invocation left", seconds=_DONE_SECONDS)
             system.check()
         except Overdue as error:
             problem = str(error)
@@ -80,4 +82,12 @@ def _unfinished(owner: str) -> bool:
     except Error:
         # The fault may have taken this connection too.
         connection.close()
+        return True
+
+
+def _invocations(system: System) -> bool:
+    try:
+        return system.invocations() > 0
+    except httpx.HTTPError:
+        # Restate may be on its way back.
         return True

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+import httpx
+
 from tandem.embedded.ports import Ports
 from tests.chaos import log
 from tests.chaos.processes import ROOT, Process
@@ -20,6 +22,7 @@ WORKERS: Final = ("worker-1", "worker-2")
 _CHILDREN: Final = 2
 _SLOTS: Final = 6
 _GRACE_SECONDS: Final = 10
+_QUERY_SECONDS: Final = 10.0
 
 COMMANDS: Final[Mapping[str, Sequence[str]]] = {
     "worker-1": ("worker", "--concurrency", str(_CHILDREN)),
@@ -120,6 +123,14 @@ class System:
             elif line.event == "body-end":
                 open_bodies.discard(key)
         return bool(open_bodies)
+
+    def invocations(self) -> int:
+        """How many invocations Restate still has to end: one whose execution is over may be tried for ever."""
+        address = self.environment()["TANDEM_RESTATE_ADMIN_URL"]
+        query = {"query": "SELECT count(*) AS number FROM sys_invocation WHERE status <> 'completed'"}
+        headers = {"accept": "application/json"}
+        answer = httpx.post(f"{address}/query", json=query, headers=headers, timeout=_QUERY_SECONDS, trust_env=False)
+        return int(answer.raise_for_status().json()["rows"][0]["number"])
 
     def check(self) -> None:
         """Raise where a process has ended that should run."""
