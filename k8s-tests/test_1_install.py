@@ -2,12 +2,15 @@
 
 import json
 import re
+import urllib.error
 import urllib.request
 
 import pytest
 
 from conftest import Figures
 from installation import CommandError, Installation, until
+
+OWNED = "tandem.dev/restate-service"
 
 
 def test_the_pods_are_ready_and_helm_test_agrees(platform: Installation) -> None:
@@ -25,6 +28,13 @@ def test_the_site_answers_through_its_service(platform: Installation) -> None:
         request = urllib.request.Request(site, headers={"Host": f"{platform.release}-web"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             assert "Tandem" in answer.read().decode()
+
+
+def test_services_refuse_what_restate_did_not_sign(platform: Installation) -> None:
+    (service,) = [each["metadata"]["name"] for each in platform.get("services", "--selector=" + OWNED)["items"]]
+    with platform.forwarded(service, 9080) as address, pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{address}/discover", timeout=30)
+    assert refused.value.code == 401
 
 
 def test_all_workloads_on_both_engines(platform: Installation, figures: Figures) -> None:

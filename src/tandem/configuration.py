@@ -71,7 +71,8 @@ class RestateOptions:
     """Where Restate is, where it finds this project's services, and how requests between them are signed.
 
     Timeouts are seconds. `concurrency` is the number of bodies one service process runs at once;
-    `longest_step` bounds one step: Restate aborts an attempt that is silent for longer.
+    `longest_step` bounds one step: Restate aborts an attempt that is silent for longer. With `identity_keys`
+    (`publickeyv1_...`, or PEM) requests that none of them signed are refused.
     """
 
     ingress_url: str = "http://127.0.0.1:8080"

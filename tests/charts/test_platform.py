@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tandem.engines.restate.identity import read_identity_keys
 from tests.charts.objects import container, environment, named, of_kind, pods
 from tests.charts.rendering import (
     CHARTS,
@@ -132,16 +133,32 @@ def test_the_admin_api_is_not_behind_the_ingress_service() -> None:
     assert ports["trial-restate-admin"] == [9070]
 
 
-def test_signed_requests_need_both_halves_of_the_key() -> None:
-    objects = rendered(case("tandem", "three-nodes"))
+@pytest.mark.parametrize(
+    ("values", "secret"), [("three-nodes", "restate-identity"), ("minimal", "trial-restate-identity")]
+)
+def test_signed_requests_need_both_halves_of_the_key(values: str, secret: str) -> None:
+    objects = rendered(case("tandem", values))
     (pod,) = pods([named(objects, "StatefulSet", "trial-restate")])
     path = environment(pod.spec["containers"][0])["RESTATE_WORKER__INVOKER__REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE"]
     mounts = {mount["mountPath"]: mount["name"] for mount in pod.spec["containers"][0]["volumeMounts"]}
     folder, _, file = path.rpartition("/")
     (volume,) = (volume for volume in pod.spec["volumes"] if volume["name"] == mounts[folder])
-    assert volume["secret"] == {"secretName": "restate-identity", "items": [{"key": "private.pem", "path": file}]}
+    assert volume["secret"] == {"secretName": secret, "items": [{"key": "private.pem", "path": file}]}
     public = environment(container(objects, "Deployment", "trial-web"))["TANDEM_RESTATE_IDENTITY_KEYS"]
+    assert public["secretKeyRef"]["name"] == secret
     assert public["secretKeyRef"]["key"] == "public"
+
+
+def test_a_key_that_is_made_is_one_that_services_read() -> None:
+    made = named(rendered(MINIMAL), "Secret", "trial-restate-identity")["stringData"]
+    assert made["private.pem"].startswith("-----BEGIN PRIVATE KEY-----\n")
+    (public,) = read_identity_keys([made["public"]])
+    assert len(public) > len("publickeyv1_") + 40
+
+
+def test_no_key_is_made_where_none_is_wanted() -> None:
+    for objects in (render(MINIMAL, restate__identity__generate=False), rendered(case("tandem", "external"))):
+        assert "trial-restate-identity" not in {one["metadata"]["name"] for one in of_kind(objects, "Secret")}
 
 
 def job(**values: Any) -> Object:

@@ -2,13 +2,17 @@
 
 import re
 import shlex
+import sys
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from tandem.configuration import Configuration
 from tandem.ledger.models import Override
 from tandem.management.commands.tandem import COMMANDS, Command
 from tests.work import tasks
@@ -45,6 +49,31 @@ def test_a_shown_command_works(page: str, line: str) -> None:
     finally:
         Override.objects.all().delete()
         tasks.noop.get_backend().router.rules(fresh=True)
+
+
+def test_the_settings_that_are_shown_take_what_the_chart_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "your-project.md").read_text()
+    (shown,) = re.findall(r"^```python\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    given = {
+        "SECRET_KEY": "secret",
+        "ALLOWED_HOSTS": "shop.example.com,shop-web",
+        "TANDEM_BROKER_URL": "redis://redis:6379/0",
+        "TANDEM_RESTATE_INGRESS_URL": "http://restate:8080",
+        "TANDEM_RESTATE_IDENTITY_KEYS": "publickeyv1_x",
+    }
+    for name, value in given.items():
+        assert f"`{name}`" in text, f"the page does not say what {name} is"
+        monkeypatch.setenv(name, value)
+    # A package of the reader's, of which nothing here depends.
+    monkeypatch.setitem(sys.modules, "dj_database_url", SimpleNamespace(config=dict))
+    settings: dict[str, Any] = {}
+    exec(shown, settings)  # noqa: S102  # the page's own
+    read = Configuration.read("default", settings["TASKS"]["default"])
+    assert read.celery is not None
+    assert read.restate is not None
+    assert read.celery.broker_url == given["TANDEM_BROKER_URL"]
+    assert read.restate.ingress_url == given["TANDEM_RESTATE_INGRESS_URL"]
+    assert list(read.restate.identity_keys) == [given["TANDEM_RESTATE_IDENTITY_KEYS"]]
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/choosing.md", "docs/operating.md", "docs/writing-tasks.md"])

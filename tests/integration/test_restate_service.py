@@ -1,5 +1,6 @@
 """The services as Restate and its other clients meet them: names, policies, calls from outside, references, signing."""
 
+import base64
 import json
 import os
 import signal
@@ -178,6 +179,19 @@ def test_unsigned_requests_are_refused(addresses: Mapping[str, str]) -> None:
         assert client.post("/invoke/Work/noop", content=b"").status_code == 401
 
 
+def test_restates_key_may_be_in_pem(addresses: Mapping[str, str], service: Callable[..., "Service"]) -> None:
+    number = 0
+    for character in addresses["TANDEM_RESTATE_IDENTITY_KEYS"].removeprefix("publickeyv1_"):
+        number = number * 58 + "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz".index(character)
+    body = base64.b64encode(bytes.fromhex("302a300506032b6570032100") + number.to_bytes(32)).decode()
+    pem = f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"
+    # It is registered, so Restate asked for its services and was let in.
+    own = service(TANDEM_RESTATE_IDENTITY_KEYS=pem)
+    assert finished(tasks.add.using(engine="restate").enqueue(2, 3)).return_value == 5
+    with httpx.Client(base_url=own.url, http1=False, http2=True, trust_env=False) as client:
+        assert client.get("/discover").status_code == 401
+
+
 class Service:
     """A service process of the test's own, as `manage.py tandem service` starts it."""
 
@@ -215,13 +229,13 @@ class Service:
 @pytest.fixture
 def service(
     addresses: Mapping[str, str], effects: Path, tmp_path: Path, admin: httpx.Client
-) -> Iterator[Callable[[], Service]]:
+) -> Iterator[Callable[..., Service]]:
     """Starts processes at one URL, registered in the place of the stack's for one test."""
     url = f"http://127.0.0.1:{Ports.free().service}"
     made: list[Service] = []
 
-    def start() -> Service:
-        found = Service(addresses, effects, tmp_path, url, "--register", "--grace", "3")
+    def start(**environment: str) -> Service:
+        found = Service({**addresses, **environment}, effects, tmp_path, url, "--register", "--grace", "3")
         made.append(found)
         found.wait_ready()
         return found

@@ -4,7 +4,7 @@
   (dict "variable" "SECRET_KEY" "secret" (include "tandem.secretKeySecret" .) "key" .Values.django.secretKey.key)
   (dict "variable" "DATABASE_URL" "secret" (include "tandem.databaseSecret" .) "key" .Values.database.key)
   (dict "variable" "TANDEM_BROKER_URL" "secret" (include "tandem.brokerSecret" .) "key" .Values.broker.key) -}}
-{{- with .Values.restate.identity.existingSecret -}}
+{{- with include "tandem.identitySecret" . -}}
 {{- $secrets = append $secrets (dict "variable" "TANDEM_RESTATE_IDENTITY_KEYS" "secret" . "key" "public") -}}
 {{- end -}}
 {{ toJson $secrets }}

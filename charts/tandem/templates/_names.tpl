@@ -61,6 +61,15 @@ app.kubernetes.io/part-of: tandem
 {{ .Values.django.secretKey.existingSecret | default (include "tandem.name" (list . "django")) }}
 {{- end }}
 
+{{- /* Where Restate's key is, and what services check requests by. Empty: requests are not signed. */ -}}
+{{- define "tandem.identitySecret" -}}
+{{- if .Values.restate.identity.existingSecret -}}
+{{ .Values.restate.identity.existingSecret }}
+{{- else if and .Values.restate.enabled .Values.restate.identity.generate -}}
+{{ include "tandem.name" (list . "restate-identity") }}
+{{- end }}
+{{- end }}
+
 {{- define "tandem.mediaClaim" -}}
 {{ .Values.media.existingClaim | default (include "tandem.name" (list . "media")) }}
 {{- end }}

@@ -22,6 +22,7 @@ from restate.server import install_shutdown_hook
 
 from tandem.configuration import Configuration
 from tandem.engines.restate.client import AsyncRestateClient
+from tandem.engines.restate.identity import read_identity_keys
 from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
@@ -101,7 +102,8 @@ async def _serve(
     listening = _listen(bind)
     process = ServiceProcess(configuration, concurrency=concurrency)
     services = build_services(process)
-    application = _with_lifespan(restate.app(services, identity_keys=list(process.options.identity_keys) or None))
+    identity_keys = read_identity_keys(process.options.identity_keys)
+    application = _with_lifespan(restate.app(services, identity_keys=identity_keys or None))
     await _until(process.start, seconds=_LEDGER_SECONDS, retry=psycopg.OperationalError, what="the ledger")
     stop = asyncio.Event()
     _on_signals(loop, process.draining.set)

@@ -1,0 +1,50 @@
+"""Restate's public keys, in its own notation or as PEM."""
+
+import base64
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from tandem.exceptions import ConfigurationError
+
+__all__ = ["read_identity_keys"]
+
+# Restate's own notation, as its SDKs take it: https://docs.restate.dev/services/security
+_NOTATION: Final = "publickeyv1_"
+_ALPHABET: Final = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+# RFC 8410: what comes before the 32 bytes of an Ed25519 key.
+_PREFIX: Final = bytes.fromhex("302a300506032b6570032100")
+_KEY_BYTES: Final = 32
+
+
+def read_identity_keys(given: Sequence[str]) -> list[str]:
+    """Read keys as the SDK takes them; empty texts are no keys.
+
+    Each is `publickeyv1_...`, as Restate logs it, or what `openssl pkey -pubout` prints of its private key. Raises
+    `ConfigurationError` for anything else.
+    """
+    return [_read(text.strip()) for text in given if text.strip()]
+
+
+def _read(text: str) -> str:
+    if text.startswith(_NOTATION):
+        return text
+    try:
+        content = base64.b64decode(re.sub(r"-----[A-Z ]+-----|\s", "", text), validate=True)
+    except ValueError:
+        content = b""
+    if not content.startswith(_PREFIX) or len(content) != len(_PREFIX) + _KEY_BYTES:
+        raise ConfigurationError(
+            f"IDENTITY_KEYS has {text[:60]!r}, which is no public key of Restate's. Give '{_NOTATION}...', which"
+            " Restate logs when it starts, or what `openssl pkey -in private.pem -pubout` prints."
+        )
+    return _NOTATION + _base58(content.removeprefix(_PREFIX))
+
+
+def _base58(content: bytes) -> str:
+    number = int.from_bytes(content)
+    digits = ""
+    while number:
+        number, digit = divmod(number, len(_ALPHABET))
+        digits = _ALPHABET[digit] + digits
+    return _ALPHABET[0] * (len(content) - len(content.lstrip(b"\0"))) + digits
