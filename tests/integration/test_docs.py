@@ -67,7 +67,7 @@ def test_the_settings_that_are_shown_take_what_the_chart_gives(monkeypatch: pyte
     # A package of the reader's, of which nothing here depends.
     monkeypatch.setitem(sys.modules, "dj_database_url", SimpleNamespace(config=dict))
     settings: dict[str, Any] = {}
-    exec(shown, settings)  # noqa: S102  # the page's own
+    exec(shown, settings)
     read = Configuration.read("default", settings["TASKS"]["default"])
     assert read.celery is not None
     assert read.restate is not None
