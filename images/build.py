@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -159,10 +160,17 @@ def _deliver(builder: Builder, order: Order, images: Sequence[Image], *, folder:
         path.unlink(missing_ok=True)
         _timed(f"Saved {path}", builder, builder.save(order.reference(image.name), path))
     if load == "kind":
-        subprocess.run(["kind", "load", "image-archive", *map(str, archives)], check=True, timeout=BUILD_SECONDS)
+        command = ["kind", "load", "image-archive", "--name", _kind_cluster(), *map(str, archives)]
+        subprocess.run(command, check=True, timeout=BUILD_SECONDS)
     elif load == "local-node":
         command = [sys.executable, "-m", "local_node", "load", *map(str, archives)]
         subprocess.run(command, check=True, cwd=ROOT / "k8s-tests", timeout=BUILD_SECONDS)
+
+
+def _kind_cluster() -> str:
+    """The one that kind's own variable names, else that of kind-config.yaml."""
+    (name,) = re.findall(r"^name: (\S+)$", (ROOT / "kind-config.yaml").read_text(), re.MULTILINE)
+    return os.environ.get("KIND_CLUSTER_NAME") or name
 
 
 def _timed(done: str, builder: Builder, command: Sequence[str]) -> None:
