@@ -1,6 +1,5 @@
 """The services as Restate and its other clients meet them: names, policies, calls from outside, references, signing."""
 
-import base64
 import json
 import os
 import signal
@@ -23,6 +22,7 @@ from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
 from tandem.task import TaskResult
+from tests.identity import pem, raw
 from tests.integration.waiting import finished, in_phase, until
 from tests.work import tasks
 from tests.work.effects import recorded
@@ -180,13 +180,8 @@ def test_unsigned_requests_are_refused(addresses: Mapping[str, str]) -> None:
 
 
 def test_restates_key_may_be_in_pem(addresses: Mapping[str, str], service: Callable[..., "Service"]) -> None:
-    number = 0
-    for character in addresses["TANDEM_RESTATE_IDENTITY_KEYS"].removeprefix("publickeyv1_"):
-        number = number * 58 + "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz".index(character)
-    body = base64.b64encode(bytes.fromhex("302a300506032b6570032100") + number.to_bytes(32)).decode()
-    pem = f"-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n"
     # It is registered, so Restate asked for its services and was let in.
-    own = service(TANDEM_RESTATE_IDENTITY_KEYS=pem)
+    own = service(TANDEM_RESTATE_IDENTITY_KEYS=pem(raw(addresses["TANDEM_RESTATE_IDENTITY_KEYS"])))
     assert finished(tasks.add.using(engine="restate").enqueue(2, 3)).return_value == 5
     with httpx.Client(base_url=own.url, http1=False, http2=True, trust_env=False) as client:
         assert client.get("/discover").status_code == 401

@@ -6,6 +6,7 @@ import pytest
 
 from tandem.engines.restate.identity import read_identity_keys
 from tandem.exceptions import ConfigurationError
+from tests.identity import pem, raw
 
 # RFC 8410, 10.1: the example of an Ed25519 public key.
 BODY = "MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE="
@@ -21,26 +22,17 @@ def test_a_key_in_restates_notation_is_taken_as_it_is() -> None:
 def test_a_key_in_pem_is_written_in_restates_notation(text: str) -> None:
     (key,) = read_identity_keys([text])
     assert key.startswith("publickeyv1_")
-    assert decoded(key) == base64.b64decode(BODY)[-32:]
+    assert raw(key) == base64.b64decode(BODY)[-32:]
 
 
 def test_zeros_at_the_front_of_a_key_stay() -> None:
-    prefix = base64.b64decode(BODY)[:-32]
-    raw = b"\0\0" + bytes(range(1, 31))
-    (key,) = read_identity_keys([base64.b64encode(prefix + raw).decode()])
+    content = b"\0\0" + bytes(range(1, 31))
+    (key,) = read_identity_keys([pem(content)])
     assert key.startswith("publickeyv1_11")
-    assert decoded(key) == raw
+    assert raw(key) == content
 
 
 @pytest.mark.parametrize("text", ["nonsense", "publickeyv2_x", BODY[:-4], PEM.replace("MCow", "MCox"), "ü"])
 def test_anything_else_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"IDENTITY_KEYS has .* no public key of Restate's"):
         read_identity_keys([text])
-
-
-def decoded(key: str) -> bytes:
-    """The 32 bytes of a key in base 58."""
-    number = 0
-    for character in key.removeprefix("publickeyv1_"):
-        number = number * 58 + "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz".index(character)
-    return number.to_bytes(32)
