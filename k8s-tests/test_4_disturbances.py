@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from conftest import Figures
-from installation import Installation, until
+from installation import CommandError, Installation, until
 from test_3_upgrade import latest
 
 WORKFLOW_SECONDS = 12
@@ -122,6 +122,14 @@ def test_a_database_that_cannot_be_reached_is_named_and_the_old_pods_serve(platf
     platform.kubectl("delete", "secret", "nowhere")
 
 
+def printed(platform: Installation, command: list[str]) -> str:
+    """What kubectl prints; its complaint while the pod that it is about does not run yet."""
+    try:
+        return platform.kubernetes.kubectl(*command)
+    except CommandError as error:
+        return str(error)
+
+
 @pytest.mark.long
 def test_a_failed_migration_is_named_and_the_old_pods_serve(platform: Installation) -> None:
     platform.install("--set=extraEnv[2].name=LATER", "--set-string=extraEnv[2].value=yes", wait=False)
@@ -130,7 +138,7 @@ def test_a_failed_migration_is_named_and_the_old_pods_serve(platform: Installati
         assert "later.0001_fails" in message
         # What it says to do shows why.
         command = shlex.split(message.partition("kubectl ")[2])
-        until(lambda: "no_such_table" in platform.kubernetes.kubectl(*command), f"{command} does not say why")
+        until(lambda: "no_such_table" in printed(platform, command), f"{command} does not say why")
         until(lambda: any(map(has_failed, platform.get("jobs")["items"])), "the Job does not fail")
         assert platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"] == 2
     finally:

@@ -13,7 +13,7 @@ from tandem.configuration import RestateOptions
 from tandem.embedded.stack import Stack
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
-from tandem.ledger.models import Event, Execution, Step
+from tandem.ledger.models import Event, Execution, Nudge, Step
 from tandem.task import TaskResult
 from tests.integration.waiting import all_finished, finished, in_phase, until
 from tests.work import tasks
@@ -166,7 +166,7 @@ def test_a_parked_executions_invocation_ends(mark: str, admin: httpx.Client) -> 
 @pytest.mark.parametrize("task", [tasks.slow_steps, tasks.slow_steps_async], ids=["sync", "async"])
 def test_what_ended_without_its_answer_is_not_tried_for_ever(mark: str, task: Any, admin: httpx.Client) -> None:
     """Its process died between the ledger's commit and the answer: the journal has steps, and no body to ask again."""
-    result = enqueue(task, mark, 3, 0.5)
+    result = enqueue(task, mark, 3, 2.0)
     started(mark, "start-1")
     now = timezone.now()
     Execution.objects.filter(pk=result.id).update(
@@ -175,6 +175,16 @@ def test_what_ended_without_its_answer_is_not_tried_for_ever(mark: str, task: An
     until(lambda: status(admin, invocation(result)) == "completed", "its invocation ends")
     assert finished(result).return_value == 3
     assert "start-2" not in names(mark)
+
+
+def test_an_invocation_without_an_execution_is_not_tried_for_ever(mark: str, admin: httpx.Client) -> None:
+    """As after a prune, or a database that went back to an earlier state."""
+    result = enqueue(tasks.slow_steps, mark, 3, 2.0)
+    started(mark, "start-1")
+    found = invocation(result)
+    Execution.objects.filter(pk=result.id).delete()
+    until(lambda: status(admin, found) == "completed", "its invocation ends")
+    until(lambda: not Nudge.objects.filter(invocation=found).exists(), "the relay has told Restate")
 
 
 def test_a_purged_waiter_is_sent_anew_when_it_can_go_on(mark: str, admin: httpx.Client) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from django.utils import timezone
 
 from tandem.embedded.ports import Ports
 from tandem.engines.restate.targets import HEADER
@@ -337,7 +338,13 @@ def test_an_answer_that_restate_has_already_is_given_again(
     """Restate ended after it recorded the answer, and before it heard that this was the invocation's end."""
     unsigned = {**addresses, "TANDEM_RESTATE_IDENTITY_KEYS": ""}
     service = Service(unsigned, effects, tmp_path, f"http://127.0.0.1:{Ports.free().service}")
-    rows = [insert(tasks.add, 2, 3), insert(tasks.who), insert(tasks.refuse, "again")]
+    rows = {
+        insert(tasks.add, 2, 3): "succeeded",
+        insert(tasks.who): "succeeded",
+        insert(tasks.refuse, "again"): "failed",
+        insert(tasks.greet, "Anna"): "cancelled",
+    }
+    Execution.objects.filter(task=tasks.greet.module_path, phase="queued").update(cancel_requested_at=timezone.now())
     try:
         service.wait_ready()
         with httpx.Client(base_url=service.url, http1=False, http2=True, trust_env=False) as client:
@@ -351,9 +358,11 @@ def test_an_answer_that_restate_has_already_is_given_again(
                 assert answer.status_code == 200, answer.text
                 return messages(answer.content)
 
-            for row in rows:
+            for row, phase in rows.items():
                 output, end = invoke(row)
                 assert (output[0], end) == ("output", ("end", b"")), output
+                row.refresh_from_db()
+                assert row.phase == phase
                 assert invoke(row, output) == [end]
     finally:
         service.process.kill()

@@ -51,9 +51,10 @@ WITH untold AS (
 SELECT 1 FROM untold
 """
 
+# An invocation may outlive its execution's row: it is named itself then, and needs no task.
 UNTOLD: Final = """
-SELECT nudge.id, execution.id, execution.task, nudge.dispatch, nudge.invocation
-FROM tandem_nudge AS nudge JOIN tandem_execution AS execution ON execution.id = nudge.execution_id
+SELECT nudge.id, nudge.execution_id, COALESCE(execution.task, ''), nudge.dispatch, nudge.invocation
+FROM tandem_nudge AS nudge LEFT JOIN tandem_execution AS execution ON execution.id = nudge.execution_id
 WHERE nudge.engine = %(engine)s ORDER BY nudge.id LIMIT %(limit)s
 """
 

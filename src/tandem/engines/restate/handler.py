@@ -99,13 +99,16 @@ class Handler:
         the answer, this is the same. Should it have steps, no body asks for them any more, and Restate would refuse
         this answer for ever (570): one that comes to this process a second time is killed, by the relay.
         """
+        ended = await asyncio.to_thread(ledger.execute, rows.ended(id_, invocation=invocation if own else None))
         if restate_context_is_replaying.get():
-            if invocation in self.process.answered:
-                await asyncio.to_thread(
-                    ledger.execute, cancelling.give_up(id=id_, dispatch=dispatch, invocation=invocation)
-                )
-            self.process.answered.add(invocation)
-        return await _as_recorded(id_, invocation=invocation if own else None)
+            answered = self.process.answered
+            if invocation in answered:
+                give_up = cancelling.give_up(id=id_, dispatch=dispatch, invocation=invocation)
+                await asyncio.to_thread(ledger.execute, give_up)
+                answered.discard(invocation)
+            else:
+                answered.add(invocation)
+        return _as_recorded(ended)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -241,18 +244,21 @@ def _parse(reference: str) -> tuple[UUID, int]:
 
 
 def _answer(result: str | None) -> bytes:
-    """The same text from what a body returned and from what PostgreSQL kept of it, whose keys it puts in an order."""
+    """The same text from what a body returned and from what PostgreSQL kept of it, whose keys it puts in an order.
+
+    Floats of 1e16 and more come back as whole numbers, which are another text.
+    """
     return _NOTHING if result is None else json.dumps(json.loads(result), sort_keys=True).encode()
 
 
-async def _as_recorded(id_: UUID, *, invocation: str | None) -> bytes:
-    """How the execution ended, by this invocation where one is given; null where it has not."""
-    ended = await asyncio.to_thread(ledger.execute, rows.ended(id_, invocation=invocation))
+def _as_recorded(ended: rows.Ended | None) -> bytes:
+    """What a caller gets whose execution has ended without this attempt; null where it has not."""
     if ended is None:
         return _NOTHING
     if ended.outcome == "succeeded":
         return _answer(ended.result)
-    line = ended.errors[-1]["traceback"].rstrip().rpartition("\n")[2] if ended.errors else ended.outcome
+    failed = ended.outcome != "cancelled" and ended.errors
+    line = ended.errors[-1]["traceback"].rstrip().rpartition("\n")[2] if failed else ""
     raise _terminal(ended.outcome, line)
 
 
