@@ -14,6 +14,7 @@ from installation import COMMAND_SECONDS, ROOT, Installation
 
 # Longer ones first.
 NAMES: Final = {
+    "registry.example.com/tandem": "localhost/tandem",
     "registry.example.com/shop": "localhost/tandem/project",
     "shop.settings": "project.settings",
     "1.4.0": "1",
@@ -45,24 +46,29 @@ def test_the_commands_that_are_shown_work(platform: Installation, figures: Figur
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
         "KUBECONFIG": str(platform.kubernetes.kubeconfig),
     }
-    for command in commands:
-        there = command
-        for name, ours in NAMES.items():
-            there = there.replace(name, ours)
-        if "POD" in there:
-            pods = platform.kubernetes.get("pods", "--selector=app.kubernetes.io/component=web", namespace="shop")
-            there = there.replace("POD", f"{pods['items'][0]['metadata']['name']} --namespace shop")
-        with figures.timed(f"  {command.partition(' --')[0]}"):
-            answer = subprocess.run(
-                ["sh", "-c", there],
-                check=False,
-                capture_output=True,
-                text=True,
-                cwd=ROOT,
-                env=environment,
-                timeout=COMMAND_SECONDS,
-            )
-        assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+    try:
+        for command in commands:
+            there = command
+            for name, ours in NAMES.items():
+                there = there.replace(name, ours)
+            if "POD" in there:
+                pods = platform.kubernetes.get("pods", "--selector=app.kubernetes.io/component=web", namespace="shop")
+                there = there.replace("POD", pods["items"][0]["metadata"]["name"])
+            with figures.timed(f"  {command.partition(' --')[0]}"):
+                answer = subprocess.run(
+                    ["sh", "-c", there],
+                    check=False,
+                    capture_output=True,
+                    text=True,
+                    cwd=ROOT,
+                    env=environment,
+                    timeout=COMMAND_SECONDS,
+                )
+            assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+    finally:
+        # After a failure: on a cluster that stays they would be in the way of the next run.
+        for release, namespace in (("shop", "shop"), ("tandem-registrar", platform.registrar_namespace)):
+            platform.kubernetes.helm("uninstall", release, f"--namespace={namespace}", "--ignore-not-found", "--wait")
     left = platform.kubernetes.get("deployments,statefulsets,jobs,services", namespace="shop")["items"]
     assert not [item["metadata"]["name"] for item in left], json.dumps(left)
     kept = platform.kubernetes.get("persistentvolumeclaims", namespace="shop")["items"]

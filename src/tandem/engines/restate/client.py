@@ -30,7 +30,7 @@ def _request(query: Query[Any], options: RestateOptions) -> httpx.Request:
 
 def unavailable(query: Query[Any], error: BaseException, options: RestateOptions) -> BrokerUnavailable:
     """Say where Restate did not answer, and the way out."""
-    name = "ADMIN_URL" if query.url.startswith(options.admin_url) else "INGRESS_URL"
+    name = "INGRESS_URL" if query.url.startswith(options.ingress_url) else "ADMIN_URL"
     what = str(error) or type(error).__name__
     return BrokerUnavailable(
         f"Restate does not answer at {query.url} ({what}). Start it, or correct ENGINES['restate'][{name!r}]."
