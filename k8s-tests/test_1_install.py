@@ -34,7 +34,8 @@ def test_services_refuse_what_restate_did_not_sign(platform: Installation) -> No
     (service,) = [each["metadata"]["name"] for each in platform.get("services", "--selector=" + OWNED)["items"]]
     with platform.forwarded(service, 9080) as address, pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(f"{address}/discover", timeout=30)
-    assert refused.value.code == 401
+    with refused.value:
+        assert refused.value.code == 401
 
 
 def test_all_workloads_on_both_engines(platform: Installation, figures: Figures) -> None:
