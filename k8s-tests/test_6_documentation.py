@@ -3,14 +3,13 @@
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 from typing import Final
 
 import pytest
 
 from conftest import Figures
-from installation import COMMAND_SECONDS, ROOT, Installation
+from installation import ROOT, Installation
 
 # Longer ones first.
 NAMES: Final = {
@@ -41,11 +40,8 @@ def test_the_commands_that_are_shown_work(platform: Installation, figures: Figur
     platform.uninstall_registrar()
     (tmp_path / "helm").symlink_to(platform.kubernetes.helm_program)
     (tmp_path / "kubectl").symlink_to(platform.kubernetes.kubectl_program)
-    environment = {
-        **os.environ,
-        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
-        "KUBECONFIG": str(platform.kubernetes.kubeconfig),
-    }
+    # As in a shell whose first folder of programs is this, in the checkout.
+    shell = ["env", f"--chdir={ROOT}", f"PATH={tmp_path}{os.pathsep}{os.environ['PATH']}", "sh", "-c"]
     try:
         for command in commands:
             there = command
@@ -55,16 +51,7 @@ def test_the_commands_that_are_shown_work(platform: Installation, figures: Figur
                 pods = platform.kubernetes.get("pods", "--selector=app.kubernetes.io/component=web", namespace="shop")
                 there = there.replace("POD", pods["items"][0]["metadata"]["name"])
             with figures.timed(f"  {command.partition(' --')[0]}"):
-                answer = subprocess.run(
-                    ["sh", "-c", there],
-                    check=False,
-                    capture_output=True,
-                    text=True,
-                    cwd=ROOT,
-                    env=environment,
-                    timeout=COMMAND_SECONDS,
-                )
-            assert answer.returncode == 0, f"{command}\n{answer.stdout}{answer.stderr}"
+                platform.kubernetes.run([*shell, there])
     finally:
         # After a failure: on a cluster that stays they would be in the way of the next run.
         for release, namespace in (("shop", "shop"), ("tandem-registrar", platform.registrar_namespace)):
