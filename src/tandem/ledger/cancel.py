@@ -43,12 +43,9 @@ SELECT (SELECT count(*) FROM stopped WHERE id = %(id)s), (SELECT count(*) FROM a
 """
 
 GIVE_UP: Final = """
-WITH untold AS (
-    INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
-    VALUES (%(id)s, 'restate', %(dispatch)s, %(invocation)s)
-    RETURNING pg_notify('tandem_relay', '')
-)
-SELECT 1 FROM untold
+INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
+VALUES (%(id)s, 'restate', %(dispatch)s, %(invocation)s)
+RETURNING pg_notify('tandem_relay', '')
 """
 
 # An invocation may outlive its execution's row: it is named itself then, and needs no task.
