@@ -79,6 +79,16 @@ def test_a_runtime_that_is_down_costs_one_caller_little_and_the_next_nothing(con
     engine.close()
 
 
+def test_a_process_without_the_admin_url_blames_the_ingress_alone(configuration: Configuration) -> None:
+    """As web's and the workers' pods have it."""
+    nowhere = elsewhere(configuration)
+    assert nowhere.restate is not None
+    engine = RestateEngine(replace(nowhere, restate=replace(nowhere.restate, admin_url="")))
+    with pytest.raises(BrokerUnavailable, match=r"ENGINES\['restate'\]\['INGRESS_URL'\]"):
+        engine.submit([Reference(id=uuid.uuid4(), task="tests.work.tasks.noop", queue="default", priority=0)])
+    engine.close()
+
+
 def unheard_of_task() -> None:
     """A task of no service that is registered."""
 
