@@ -29,6 +29,19 @@ def test_one_on_the_path_is_used(tmp_path: Path) -> None:
     assert binaries.redis() == binaries.Binary(path=path, version=(7, 0, 15), source="PATH")
 
 
+def test_a_link_is_followed_but_not_to_another_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Debian's redis-server is such a link, and its program checks files when it is called by the other name.
+    called = tmp_path / "path" / "redis-server"
+    called.symlink_to(server(tmp_path / "path", "redis-check-rdb", "Redis server v=7.0.15"))
+    assert binaries.redis().path == called
+    monkeypatch.setenv("TANDEM_REDIS", str(called))
+    assert binaries.redis().path == called
+    elsewhere = server(tmp_path / "elsewhere", "redis-server", "Redis server v=7.0.15")
+    called.unlink()
+    called.symlink_to(elsewhere)
+    assert binaries.redis().path == elsewhere
+
+
 def test_a_named_one_is_used_before_the_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     server(tmp_path / "path", "redis-server", "Redis server v=7.0.15")
     path = server(tmp_path / "named", "valkey-server", "Valkey server v=8.1.0")

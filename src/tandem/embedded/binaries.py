@@ -75,8 +75,7 @@ def _find(
             raise StackError(f"{variable} names {binary}, which is too old: name {wanted}, or unset it.")
         return binary
     for name in names:
-        # The servers look for files beside themselves, which a link on the PATH hides.
-        path = Path(found).resolve() if (found := shutil.which(name)) else None
+        path = _followed(Path(found)) if (found := shutil.which(name)) else None
         # One that is too old, or incomplete, is the system's own business: the package's is used then.
         if path and _complete(path, companion) and (version := _version(path)) >= minimum:
             return Binary(path=path, version=version, source="PATH")
@@ -86,7 +85,16 @@ def _find(
 
 def _named(path: Path, names: tuple[str, ...]) -> Path | None:
     candidates = [path / name for name in names] if path.is_dir() else [path]
-    return next((item.resolve() for item in candidates if item.is_file() and os.access(item, os.X_OK)), None)
+    return next((_followed(item) for item in candidates if item.is_file() and os.access(item, os.X_OK)), None)
+
+
+def _followed(path: Path) -> Path:
+    """Follow links: the servers look for files beside themselves.
+
+    But not to another name: Debian's redis-server is a link to redis-check-rdb, which does what it is called by.
+    """
+    followed = path.resolve()
+    return followed if followed.name == path.name else path.absolute()
 
 
 def _complete(path: Path, companion: str) -> bool:
