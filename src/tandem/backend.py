@@ -211,7 +211,7 @@ class TandemBackend(BaseTaskBackend):
         task = self._own(call.task)
         self.validate_task(task)
         text = encoded_arguments(task, call.args, call.kwargs, limit=self.configuration.max_arguments_bytes)
-        engine, reason, held = parent.engine, "parent", False
+        engine, reason, held = parent.engine, "its parent runs there", False
         supported = self.engines[engine].supports if engine in self.engines else frozenset()
         if task.engine is not None or not requirements(task) <= supported:
             decision = self._decide(task, id_)

@@ -3,20 +3,13 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any, Final, Self
 
-from tandem.exceptions import ConfigurationError
+from tandem.exceptions import ConfigurationError, nearest
 
-__all__ = ["BUILT_IN_ENGINES", "CeleryOptions", "Configuration", "RestateOptions", "nearest", "settings_of"]
+__all__ = ["BUILT_IN_ENGINES", "CeleryOptions", "Configuration", "RestateOptions", "settings_of"]
 
 BUILT_IN_ENGINES: Final = ("celery", "restate", "stub", "immediate")
-
-
-def nearest(name: str, candidates: list[str] | tuple[str, ...]) -> str:
-    """Answer a hint such as `; did you mean 'x'?`, or an empty string when nothing is near."""
-    matches = get_close_matches(name, candidates, n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
 def _read[T](kind: type[T], options: Mapping[str, Any], where: str) -> T:

@@ -1,5 +1,7 @@
 """What Tandem raises, and what a task body may raise to steer its own retries."""
 
+from collections.abc import Iterable
+from difflib import get_close_matches
 from typing import final
 
 __all__ = [
@@ -17,7 +19,14 @@ __all__ = [
     "TandemError",
     "TimeLimitExceeded",
     "UnknownTask",
+    "nearest",
 ]
+
+
+def nearest(name: str, candidates: Iterable[str]) -> str:
+    """End a sentence that names what does not exist: `; did you mean 'x'?`, or a full stop where nothing is near."""
+    matches = get_close_matches(name, [str(candidate) for candidate in candidates], n=1)
+    return f"; did you mean {matches[0]!r}?" if matches else "."
 
 
 class TandemError(Exception):

@@ -20,8 +20,8 @@ from typing import Final
 
 import psycopg
 
-from tandem.configuration import Configuration, nearest
-from tandem.exceptions import TandemError
+from tandem.configuration import Configuration
+from tandem.exceptions import TandemError, nearest
 from tandem.health import Health
 from tandem.ledger import connection as ledger
 from tandem.ledger.load import Load, load

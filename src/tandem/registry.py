@@ -5,8 +5,7 @@ from functools import cache
 
 from django.utils.module_loading import autodiscover_modules, import_string
 
-from tandem.configuration import nearest
-from tandem.exceptions import UnknownTask
+from tandem.exceptions import UnknownTask, nearest
 from tandem.task import Task
 
 __all__ = ["registered_tasks", "resolve"]

@@ -13,8 +13,7 @@ from django.tasks import TaskResult as DjangoTaskResult
 from django.tasks import TaskResultStatus
 from django.utils import timezone
 
-from tandem.configuration import nearest
-from tandem.exceptions import ConfigurationError
+from tandem.exceptions import ConfigurationError, nearest
 
 if TYPE_CHECKING:
     from tandem.backend import TandemBackend

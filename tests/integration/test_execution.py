@@ -28,7 +28,7 @@ def names(mark: str) -> list[str]:
 @pytest.mark.parametrize("task", [tasks.noop, tasks.noop_async], ids=["sync", "async"])
 def test_a_task_runs_and_its_result_is_read_from_any_process(engine: str, task: Any) -> None:
     result = task.using(engine=engine).enqueue(1, two=3)
-    assert (result.engine, result.reason) == (engine, "using(engine=)")
+    assert (result.engine, result.reason) == (engine, "the call asked for it")
     assert result.status == TaskResultStatus.READY
     finished(result)
     assert result.status == TaskResultStatus.SUCCESSFUL
@@ -220,7 +220,7 @@ def test_a_retry_may_go_to_the_other_engine(engine: str, mark: str) -> None:
     result.retry(engine=other)
     until(lambda: len(recorded(mark)) == 6, "the execution did not run on the other engine")
     finished(result)
-    assert (result.engine, result.reason) == (other, "retry(engine=)")
+    assert (result.engine, result.reason) == (other, "a retry asked for it")
 
 
 def test_many(engine: str) -> None:

@@ -108,7 +108,9 @@ def test_children_run_on_the_parents_engine_and_answer_in_order(engine: str, kin
     assert names(mark) == ["between", "after"]
     children = list(Execution.objects.filter(parent=result.id))
     assert len(children) == 6
-    assert {(child.engine, child.reason, child.owner) for child in children} == {(engine, "parent", "anna")}
+    assert {(child.engine, child.reason, child.owner) for child in children} == {
+        (engine, "its parent runs there", "anna")
+    }
     assert result.attempts == 1
 
 

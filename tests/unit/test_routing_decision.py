@@ -53,26 +53,46 @@ FULL = "100% rule emails.* (settings)"
         pytest.param({}, rules({"emails.*": percent(0)}), ("celery", "default"), id="none"),
         # .using is a pin and beats the parent and every rule.
         pytest.param(
-            {"pinned": "celery"}, rules({"emails.*": "restate"}), ("celery", "using(engine=)"), id="using beats a pin"
+            {"pinned": "celery"},
+            rules({"emails.*": "restate"}),
+            ("celery", "the call asked for it"),
+            id="using beats a pin",
         ),
         pytest.param(
-            {"pinned": "celery"}, rules({"emails.*": percent(100)}), ("celery", "using(engine=)"), id="using beats 100%"
+            {"pinned": "celery"},
+            rules({"emails.*": percent(100)}),
+            ("celery", "the call asked for it"),
+            id="using beats 100%",
         ),
         pytest.param(
-            {"pinned": "celery", "parent_engine": "restate"}, rules(), ("celery", "using(engine=)"), id="using a child"
+            {"pinned": "celery", "parent_engine": "restate"},
+            rules(),
+            ("celery", "the call asked for it"),
+            id="using a child",
         ),
         # A child takes its parent's engine before any rule.
-        pytest.param({"parent_engine": "restate"}, rules(), ("restate", "parent"), id="parent beats default"),
         pytest.param(
-            {"parent_engine": "celery"}, rules({TASK: "restate"}), ("celery", "parent"), id="parent beats a pin"
+            {"parent_engine": "restate"}, rules(), ("restate", "its parent runs there"), id="parent beats default"
         ),
         pytest.param(
-            {"parent_engine": "celery"}, rules({TASK: percent(100)}), ("celery", "parent"), id="parent beats 100%"
+            {"parent_engine": "celery"},
+            rules({TASK: "restate"}),
+            ("celery", "its parent runs there"),
+            id="parent beats a pin",
+        ),
+        pytest.param(
+            {"parent_engine": "celery"},
+            rules({TASK: percent(100)}),
+            ("celery", "its parent runs there"),
+            id="parent beats 100%",
         ),
         # What the engine can do.
         pytest.param(WORKFLOW, rules(), ("restate", "celery lacks workflow: default"), id="default cannot"),
         pytest.param(
-            WORKFLOW | {"configured": THREE, "pinned": "stub"}, rules(), ("stub", "using(engine=)"), id="using can"
+            WORKFLOW | {"configured": THREE, "pinned": "stub"},
+            rules(),
+            ("stub", "the call asked for it"),
+            id="using can",
         ),
         pytest.param(QUEUES, rules({"emails.*": percent(100)}), ("celery", "default"), id="percentage cannot"),
         pytest.param(
@@ -89,64 +109,75 @@ FULL = "100% rule emails.* (settings)"
         ),
         # Kill switches: rows that are not pinned go elsewhere.
         pytest.param({}, rules(kill=("restate",)), ("celery", "default"), id="another engine is killed"),
-        pytest.param({}, rules(kill=("celery",)), ("restate", "kill celery: default"), id="default is killed"),
+        pytest.param(
+            {}, rules(kill=("celery",)), ("restate", "kill switch on celery: default"), id="default is killed"
+        ),
         pytest.param(
             {},
             rules({"emails.*": percent(100)}, kill=("restate",)),
-            ("celery", f"kill restate: {FULL}"),
+            ("celery", f"kill switch on restate: {FULL}"),
             id="percentage is killed",
         ),
         pytest.param(
             {"configured": {"stub": frozenset(), **ENGINES}},
             rules({"emails.*": percent(100)}, kill=("restate",)),
-            ("celery", f"kill restate: {FULL}"),
+            ("celery", f"kill switch on restate: {FULL}"),
             id="percentage is killed, so the default comes before other engines",
         ),
         pytest.param(
             {"configured": THREE, **WORKFLOW},
             rules(kill=("restate",)),
-            ("stub", "kill restate: celery lacks workflow: default"),
+            ("stub", "kill switch on restate: celery lacks workflow: default"),
             id="only another engine that can",
         ),
         # What was sent finishes, its children included.
         pytest.param(
-            {"parent_engine": "celery"}, rules(kill=("celery",)), ("celery", "parent"), id="child of a killed"
+            {"parent_engine": "celery"},
+            rules(kill=("celery",)),
+            ("celery", "its parent runs there"),
+            id="child of a killed",
         ),
         pytest.param(
             {"parent_engine": "celery", "pinned": "celery"},
             rules(kill=("celery",)),
-            ("celery", "using(engine=)"),
+            ("celery", "the call asked for it"),
             id="child of a killed, pinned where it would go anyway",
         ),
         # Nothing to fall back on, or pinned: held.
         pytest.param(
-            {"pinned": "celery"}, rules(kill=("celery",)), ("celery", "kill celery: using(engine=)", True), id="using"
+            {"pinned": "celery"},
+            rules(kill=("celery",)),
+            ("celery", "kill switch on celery: the call asked for it", True),
+            id="using",
         ),
         pytest.param(
             {"pinned": "celery", "parent_engine": "restate"},
             rules(kill=("celery",)),
-            ("celery", "kill celery: using(engine=)", True),
+            ("celery", "kill switch on celery: the call asked for it", True),
             id="child pinned away to a killed engine",
         ),
         pytest.param(
             {},
             rules({"emails.*": "restate"}, kill=("restate",)),
-            ("restate", f"kill restate: {PIN}", True),
+            ("restate", f"kill switch on restate: {PIN}", True),
             id="pin rule to a killed engine",
         ),
         pytest.param(
-            {}, rules(kill=("celery", "restate")), ("celery", "kill celery: default", True), id="all are killed"
+            {},
+            rules(kill=("celery", "restate")),
+            ("celery", "kill switch on celery: default", True),
+            id="all are killed",
         ),
         pytest.param(
             {},
             rules({"emails.*": percent(100)}, kill=("celery", "restate")),
-            ("restate", f"kill restate: {FULL}", True),
+            ("restate", f"kill switch on restate: {FULL}", True),
             id="all are killed, held where the percentage had it",
         ),
         pytest.param(
             WORKFLOW,
             rules(kill=("restate",)),
-            ("restate", "kill restate: celery lacks workflow: default", True),
+            ("restate", "kill switch on restate: celery lacks workflow: default", True),
             id="all that can are killed",
         ),
     ],
@@ -167,7 +198,7 @@ def test_decide(given: dict[str, Any], written: Rules, expected: tuple[Any, ...]
         pytest.param(
             WORKFLOW | {"pinned": "celery"},
             rules({"emails.*": "restate"}),
-            [TASK, "'celery'", "using(engine=)", "lacks workflow", "restate can"],
+            [TASK, "'celery'", "the call asked for it", "lacks workflow", "restate can"],
             id="using cannot",
         ),
         pytest.param(
@@ -182,7 +213,7 @@ def test_decide(given: dict[str, Any], written: Rules, expected: tuple[Any, ...]
         pytest.param(
             WORKFLOW | {"parent_engine": "celery"},
             rules(),
-            [TASK, "'celery'", "(parent)", "lacks workflow", "restate can", ".using(engine=)"],
+            [TASK, "'celery'", "(its parent runs there)", "lacks workflow", "restate can", ".using(engine=)"],
             id="parent cannot",
         ),
         pytest.param(
@@ -198,7 +229,12 @@ def test_decide(given: dict[str, Any], written: Rules, expected: tuple[Any, ...]
             id="using a typo",
         ),
         pytest.param({"pinned": ""}, rules(), ["engine '' is not configured."], id="using nothing"),
-        pytest.param({"parent_engine": "stub"}, rules(), ["(parent)", "'stub' is not configured"], id="parent gone"),
+        pytest.param(
+            {"parent_engine": "stub"},
+            rules(),
+            ["(its parent runs there)", "'stub' is not configured"],
+            id="parent gone",
+        ),
         pytest.param(
             {}, rules({"emails.*": "stub"}), [PIN, "'stub' is not configured", "celery, restate"], id="pin rule gone"
         ),
@@ -368,7 +404,7 @@ def test_explain_walks_every_step() -> None:
         f"percentage: restate, {share}: key 'key-1' is in bucket {bucket} of 10000, below 10000: turned away",
         "pin: celery, pin rule emails.* (settings): not asked",
         "default: celery (settings): not asked",
-        f"decision: celery (kill restate: {share})",
+        f"decision: celery (kill switch on restate: {share})",
     ]
 
 

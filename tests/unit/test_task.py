@@ -54,6 +54,7 @@ def test_a_wrong_option_is_refused_at_import(options: dict[str, Any], error: typ
     ("changes", "error", "message"),
     [
         ({"idempotency_kye": "x"}, TypeError, "did you mean 'idempotency_key'"),
+        ({"frobnicate": "x"}, TypeError, r"'frobnicate'\. It takes priority"),
         ({"idempotency_key": ""}, ConfigurationError, "1 to 255 characters"),
         ({"run_after": datetime(2026, 1, 1)}, InvalidTask, "aware datetime"),  # noqa: DTZ001  # naive on purpose
         ({"queue_name": "nowhere"}, InvalidTask, "Queue 'nowhere' is not valid"),

@@ -24,7 +24,7 @@ WITH again AS (
         dispatch = dispatch + 1, invocation = NULL, fence = fence + 1, lease_expires_at = NULL,
         cancel_requested_at = NULL, cancelled_by = NULL, worker_ids = '[]',
         sent_at = clock_timestamp(), epoch = NULL,
-        reason = CASE WHEN %(engine)s::text IS NULL THEN reason ELSE 'retry(engine=)' END,
+        reason = CASE WHEN %(engine)s::text IS NULL THEN reason ELSE 'a retry asked for it' END,
         engine = COALESCE(%(engine)s::text, engine)
     WHERE id = %(id)s AND phase IN ('failed', 'dead', 'cancelled', 'parked', 'held')
     RETURNING id, task, queue, priority, dispatch, engine

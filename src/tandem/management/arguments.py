@@ -11,7 +11,8 @@ from django.tasks import task_backends
 from django.utils import timezone
 
 from tandem.backend import TandemBackend
-from tandem.configuration import nearest, settings_of
+from tandem.configuration import settings_of
+from tandem.exceptions import nearest
 from tandem.health import Health
 
 if TYPE_CHECKING:

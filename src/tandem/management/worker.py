@@ -9,7 +9,8 @@ from typing import Any, Final
 import psycopg
 from django.core.management.base import CommandError
 
-from tandem.configuration import Configuration, nearest
+from tandem.configuration import Configuration
+from tandem.exceptions import nearest
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
 from tandem.management.arguments import add_backend, add_health, backend_of, health_of, quieten

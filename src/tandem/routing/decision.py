@@ -35,8 +35,8 @@ class Facts:
 class Decision:
     """The engine, why, and whether a kill switch holds the row back until it is lifted.
 
-    Reasons: `using(engine=)`, `parent`, `pin rule PATTERN (SOURCE)`, `25% rule PATTERN (SOURCE)`, `default`. Before it,
-    what turned that choice away: `kill ENGINE: REASON` or `ENGINE lacks CAPABILITY: REASON`.
+    Reasons: `the call asked for it`, `its parent runs there`, `pin rule PATTERN (SOURCE)`, `25% rule PATTERN (SOURCE)`,
+    `default`. Before it, what turned that choice away: `kill switch on ENGINE: REASON` or `ENGINE lacks CAPABILITY: REASON`.
     """
 
     engine: str
@@ -73,7 +73,7 @@ def decide(facts: Facts, rules: Rules) -> Decision:
         engine, reason = capable[0], f"{engine} {missing}: {reason}"
     if engine not in rules.kills or engine == facts.parent_engine:
         return Decision(engine=engine, reason=reason)
-    reason = f"kill {engine}: {reason}"
+    reason = f"kill switch on {engine}: {reason}"
     if step in {Step.PERCENTAGE, Step.DEFAULT}:
         for name in (plan.rest.engine, *facts.configured):
             if name not in rules.kills and not lacks(facts, name):
@@ -84,9 +84,9 @@ def decide(facts: Facts, rules: Rules) -> Decision:
 def choose(facts: Facts, plan: Plan) -> tuple[Step, str, str]:
     """Answer what the call, the parent and the rules ask for, kill switches aside: step, engine, reason."""
     if facts.pinned is not None:
-        return Step.USING, facts.pinned, "using(engine=)"
+        return Step.USING, facts.pinned, "the call asked for it"
     if facts.parent_engine is not None:
-        return Step.PARENT, facts.parent_engine, "parent"
+        return Step.PARENT, facts.parent_engine, "its parent runs there"
     share, rest = plan.share, plan.rest
     if share is not None and plan.bucket(facts.key) < plan.threshold and not lacks(facts, share.engine):
         return Step.PERCENTAGE, share.engine, plan.share_label

@@ -5,14 +5,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from tandem.exceptions import RouteError
+from tandem.exceptions import RouteError, nearest
 
-__all__ = ["Kind", "Override", "Rule", "Source", "nearest", "parse_percent", "problems", "unknown_engine"]
+__all__ = ["Kind", "Override", "Rule", "Source", "parse_percent", "problems", "unknown_engine"]
 
 _PATTERN: Final = re.compile(r"[\w.*?\[\]!-]+")
 _WILDCARD: Final = re.compile(r"[*?\[]")
@@ -146,12 +145,6 @@ def parse_percent(value: Any, where: str) -> Decimal:
     if not _PERCENT.fullmatch(text):
         raise RouteError(f"{where}: percent is {text!r}, but must be 0 to 100 with at most two decimals, such as 12.5.")
     return Decimal(text)
-
-
-def nearest(name: str, candidates: Iterable[str]) -> str:
-    """Answer a hint such as `; did you mean 'restate'?`, or a full stop when nothing is near."""
-    matches = get_close_matches(name, [str(candidate) for candidate in candidates], n=1)
-    return f"; did you mean {matches[0]!r}?" if matches else "."
 
 
 def problems(rules: Iterable[Rule], task_names: Iterable[str], engines: Iterable[str]) -> list[str]:

@@ -4,8 +4,8 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from typing import Any
 
-from tandem.exceptions import RouteError
-from tandem.routing.rule import Kind, Rule, Source, nearest, parse_percent, unknown_engine
+from tandem.exceptions import RouteError, nearest
+from tandem.routing.rule import Kind, Rule, Source, parse_percent, unknown_engine
 
 __all__ = ["from_environment", "from_settings", "parse_target"]
 
