@@ -5,9 +5,8 @@ and the next attempt goes on from the last recorded step. Nor can an `except Exc
 that may or may not be recorded.
 """
 
-import psycopg
-
 from tandem.attempt import Attempt
+from tandem.exceptions import LedgerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger.statements import Statement
 
@@ -18,7 +17,7 @@ def ask[T](attempt: Attempt, statement: Statement[T]) -> T:
     """Execute for a sync body; raises `AttemptOver` where the ledger does not answer."""
     try:
         return ledger.execute(statement)
-    except psycopg.OperationalError as error:
+    except LedgerUnavailable as error:
         raise attempt.end(f"the ledger did not answer ({error})") from error
 
 
@@ -26,5 +25,5 @@ async def aask[T](attempt: Attempt, statement: Statement[T]) -> T:
     """As `ask`, awaited."""
     try:
         return await ledger.aexecute(statement)
-    except psycopg.OperationalError as error:
+    except LedgerUnavailable as error:
         raise attempt.end(f"the ledger did not answer ({error})") from error

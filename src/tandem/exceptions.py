@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import final
 
+import psycopg
+
 __all__ = [
     "AttemptOver",
     "BrokerUnavailable",
@@ -11,6 +13,7 @@ __all__ = [
     "ChildFailed",
     "ConfigurationError",
     "LedgerNotMigrated",
+    "LedgerUnavailable",
     "OrderChanged",
     "Permanent",
     "Retryable",
@@ -49,7 +52,15 @@ class BrokerUnavailable(TandemError, ConnectionError):
     """A broker or runtime did not take a reference. The rows stay, the relay sends them when it is back."""
 
 
-class LedgerNotMigrated(TandemError, RuntimeError):
+class LedgerUnavailable(TandemError, psycopg.OperationalError):
+    """The ledger took no statement, whatever was in it: its server is down, ends, is full, or can only be read.
+
+    Never the fault of what was to be written, so never the failure of a body: the same statement works once the
+    ledger is back.
+    """
+
+
+class LedgerNotMigrated(LedgerUnavailable, RuntimeError):
     """The ledger's tables are missing or older than the code; `manage.py migrate` is the way out."""
 
 

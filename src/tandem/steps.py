@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, connections, transaction
+from psycopg.errors import ReadOnlySqlTransaction
 
 from tandem.attempt import Attempt, Place, as_json
-from tandem.exceptions import AttemptOver
+from tandem.exceptions import AttemptOver, LedgerNotMigrated
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.rows import Checkpoint
@@ -65,9 +66,13 @@ def perform_atomic(attempt: Attempt, place: Place, action: Callable[[], Any]) ->
         attempt.learn(undone.answer)
         attempt.load(ledger.execute(statements.recorded_steps(attempt.claim.id)))
         return attempt.recorded[place.name, place.occurrence].result
-    except OperationalError as error:
-        # The action's own, such as a deadlock, is the body's. That the database is away, or went, is not.
-        if not acted and raw is not None and not raw.closed:
+    except (DatabaseError, LedgerNotMigrated) as error:
+        # The action's own, such as a deadlock, is the body's. That the database is away, went, or can only be read
+        # since a failover, is not; nor is anything but its result's that happens after it.
+        own = (
+            not acted and raw is not None and not raw.closed and not isinstance(error.__cause__, ReadOnlySqlTransaction)
+        )
+        if own or ledger.unavailability(error) is None:
             raise
         # As for any other record that the ledger did not take; whether the transaction committed, it will say.
         raise attempt.end(f"the ledger did not answer ({error})") from error

@@ -17,11 +17,11 @@ from weakref import WeakKeyDictionary
 import psycopg
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
-from django.db.utils import OperationalError
+from django.db.utils import DatabaseError, InterfaceError, OperationalError
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from tandem.exceptions import LedgerNotMigrated
+from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable
 from tandem.ledger.statements import Statement
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "is_postgresql",
     "own_connection",
     "tidy_connections",
+    "unavailability",
 ]
 
 LEDGER_DATABASE: Final = "default"
@@ -65,22 +66,45 @@ def connection_parameters() -> dict[str, Any]:
     return parameters
 
 
+# What a statement's values can do. Everything else that a server answers to the ledger's own constant statements is
+# the server's: down, ending, full, read-only after a failover, without our rights or our tables.
+_OF_THE_VALUES: Final = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+
+
+def unavailability(error: BaseException) -> LedgerUnavailable | None:
+    """What to raise for psycopg's error, or Django's of it; None where it is about what was to be written."""
+    cause = error.__cause__ if isinstance(error, DatabaseError | InterfaceError) else error
+    if isinstance(cause, LedgerUnavailable):
+        return cause
+    if isinstance(cause, errors.UndefinedTable | errors.UndefinedColumn):
+        return LedgerNotMigrated(
+            f"The ledger in DATABASES[{LEDGER_DATABASE!r}] lacks what this version needs ({cause.diag.message_primary})."
+            " Run `manage.py migrate`."
+        )
+    own = not isinstance(cause, psycopg.Error) or isinstance(cause, _OF_THE_VALUES)
+    # Without a code it is psycopg's own: a value that it cannot send.
+    if own or (isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None):
+        return None
+    return LedgerUnavailable(str(cause).strip() or type(cause).__name__)
+
+
 @contextmanager
 def _explained() -> Iterator[None]:
     try:
         yield
-    except (errors.UndefinedTable, errors.UndefinedColumn) as error:
-        raise LedgerNotMigrated(
-            f"The ledger in DATABASES[{LEDGER_DATABASE!r}] lacks what this version needs ({error.diag.message_primary})."
-            " Run `manage.py migrate`."
-        ) from error
+    except psycopg.Error as error:
+        unavailable = unavailability(error)
+        if unavailable is None:
+            raise
+        raise unavailable from error
 
 
 def execute_in_transaction[T](statement: Statement[T]) -> T:
     """Execute on Django's connection, inside the caller's transaction where there is one.
 
     psycopg's own cursor, prepared: measured at three quarters of the cost of Django's cursor. Database
-    errors are Django's (`django.db.utils`), a missing table is `LedgerNotMigrated`.
+    errors are Django's (`django.db.utils`), a missing table is `LedgerNotMigrated`. A connection whose server cannot
+    take what a ledger writes is closed: the next may reach one that can.
     """
     connection = connections[LEDGER_DATABASE]
     connection.ensure_connection()
@@ -88,11 +112,21 @@ def execute_in_transaction[T](statement: Statement[T]) -> T:
     if raw is None:
         raise OperationalError(f"DATABASES[{LEDGER_DATABASE!r}] has no open connection.")
     connection.validate_no_broken_transaction()
-    with connection.wrap_database_errors, _explained(), psycopg.Cursor(raw) as cursor:
-        # A pooler in transaction mode cannot keep prepared statements: prepare_threshold None says so.
-        prepare = None if raw.prepare_threshold is None else True
-        cursor.execute(statement.sql.encode(), statement.parameters, prepare=prepare)
-        return statement.read(cursor.fetchall())
+    try:
+        with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
+            # A pooler in transaction mode cannot keep prepared statements: prepare_threshold None says so.
+            prepare = None if raw.prepare_threshold is None else True
+            cursor.execute(statement.sql.encode(), statement.parameters, prepare=prepare)
+            return statement.read(cursor.fetchall())
+    except DatabaseError as error:
+        if isinstance(error.__cause__, errors.ReadOnlySqlTransaction):
+            # Not only given back: a pool would hand it out again.
+            raw.close()
+            connection.close()
+        unavailable = unavailability(error)
+        if isinstance(unavailable, LedgerNotMigrated):
+            raise unavailable from error
+        raise
 
 
 class _Own(threading.local):
@@ -148,13 +182,17 @@ def own_connection() -> psycopg.Connection[Any]:
 def execute[T](statement: Statement[T]) -> T:
     """Execute and commit on this thread's own ledger connection.
 
-    Raises psycopg's errors: `psycopg.OperationalError` where the database is down. What a lost connection may have
-    committed is settled by the fence and the lease, so nothing is retried here.
+    Raises `LedgerUnavailable` where the ledger took nothing, else psycopg's errors, which are about the values. What a
+    lost connection may have committed is settled by the fence and the lease, so nothing is retried here.
     """
-    connection = own_connection()
-    with _explained(), connection.cursor() as cursor:
-        cursor.execute(statement.sql.encode(), statement.parameters)
-        return statement.read(cursor.fetchall())
+    try:
+        with _explained(), own_connection().cursor() as cursor:
+            cursor.execute(statement.sql.encode(), statement.parameters)
+            return statement.read(cursor.fetchall())
+    except LedgerUnavailable:
+        # A server that can only be read since a failover keeps its connections: the next may reach another.
+        close()
+        raise
 
 
 def close() -> None:
@@ -190,7 +228,8 @@ class _LoopConnections:
 
     async def execute[T](self, statement: Statement[T]) -> T:
         async with self._places:
-            connection = await self._take()
+            with _explained():
+                connection = await self._take()
             try:
                 with _explained():
                     async with connection.cursor() as cursor:

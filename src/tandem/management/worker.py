@@ -6,11 +6,10 @@ import socket
 import sys
 from typing import Any, Final
 
-import psycopg
 from django.core.management.base import CommandError
 
 from tandem.configuration import Configuration
-from tandem.exceptions import nearest
+from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, nearest
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
 from tandem.management.arguments import add_backend, add_health, backend_of, health_of, quieten
@@ -106,7 +105,9 @@ def _ask_ledger() -> None:
     """Fail at once, in plain words, where no task could be claimed."""
     try:
         ledger.execute(agenda.queues())
-    except psycopg.OperationalError as error:
+    except LedgerNotMigrated:
+        raise
+    except LedgerUnavailable as error:
         raise CommandError(f"The ledger's database does not answer: {error}") from error
     finally:
         ledger.close()

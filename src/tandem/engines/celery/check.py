@@ -4,12 +4,10 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-import psycopg
-
 from tandem.configuration import Configuration
 from tandem.engines.celery.link import Link
 from tandem.engines.celery.lists import Lists
-from tandem.exceptions import BrokerUnavailable, LedgerNotMigrated
+from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 
@@ -70,7 +68,7 @@ def _workers(configuration: Configuration) -> list[str]:
         return []
     try:
         consumed = ledger.execute(statements.consumed_queues(seconds=_FRESH_SECONDS))
-    except (psycopg.Error, LedgerNotMigrated):
+    except LedgerUnavailable:
         # Said by the ledger's own check.
         return []
     # That no worker runs at all is said for every engine alike.

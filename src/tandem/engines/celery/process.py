@@ -15,7 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 
 from tandem.attempt import Attempt
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
-from tandem.exceptions import LedgerNotMigrated, TimeLimitExceeded
+from tandem.exceptions import TimeLimitExceeded
 from tandem.ledger import celery as rows
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
@@ -68,7 +68,7 @@ class Process:
             if asynchronous:
                 return self._own_loop().run(self._run(id_, claiming))
             return self.runner.run(claiming, self._journal)
-        except (psycopg.Error, LedgerNotMigrated) as error:
+        except psycopg.Error as error:
             logger.error("The ledger did not answer for %s (%s); the relay sends it again.", id_, error)  # noqa: TRY400
             return Outcome(kind="refused", error=str(error))
         finally:

@@ -11,7 +11,7 @@ import psycopg
 import restate
 from restate.exceptions import RetryableError, TerminalError
 
-from tandem.exceptions import LedgerNotMigrated
+from tandem.exceptions import LedgerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.identity import derived_id
@@ -55,7 +55,7 @@ async def accept(task: Task, context: restate.Context, body: bytes, *, limit: in
             await asyncio.to_thread(ledger.execute, statements.insert_one(new))
         except psycopg.DataError as error:
             raise TerminalError(f"PostgreSQL cannot store the arguments of {name}: {error}.", 400) from None
-        except (psycopg.OperationalError, LedgerNotMigrated) as error:
+        except LedgerUnavailable as error:
             raise RetryableError(str(error), retry_after=timedelta(seconds=_LEDGER_SECONDS)) from error
         return str(id_)
 

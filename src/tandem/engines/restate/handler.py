@@ -11,7 +11,6 @@ from inspect import iscoroutinefunction
 from typing import Any, Final
 from uuid import UUID
 
-import psycopg
 import restate
 from restate.exceptions import RetryableError, TerminalError
 from restate.server_context import restate_context_is_replaying
@@ -21,7 +20,7 @@ from tandem.engines.restate.external import accept
 from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.targets import HEADER
-from tandem.exceptions import LedgerNotMigrated
+from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable
 from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, statements
@@ -81,13 +80,13 @@ class Handler:
                 return _answer(outcome.result)
             if outcome.kind == "refused":
                 return await self._answer_without_a_body(id_, dispatch, request.id, own=reference is not None)
-        except psycopg.OperationalError as error:
-            logger.warning("The ledger does not answer (%s); Restate comes again.", error)
-            wait = _LEDGER_SECONDS * (1 + random.random())  # noqa: S311  # spreads load
-            raise RetryableError("the ledger does not answer", retry_after=timedelta(seconds=wait)) from error
         except LedgerNotMigrated as error:
             logger.error("%s", error)  # noqa: TRY400  # the message says it all
             raise RetryableError(str(error), retry_after=timedelta(seconds=5)) from error
+        except LedgerUnavailable as error:
+            logger.warning("The ledger does not answer (%s); Restate comes again.", error)
+            wait = _LEDGER_SECONDS * (1 + random.random())  # noqa: S311  # spreads load
+            raise RetryableError("the ledger does not answer", retry_after=timedelta(seconds=wait)) from error
         finally:
             await durable.close()
         raise _error(outcome, durable)

@@ -13,7 +13,6 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, NoReturn
 
-import psycopg
 import restate
 from h2.connection import H2Connection
 from hypercorn.asyncio import serve
@@ -26,7 +25,7 @@ from tandem.engines.restate.identity import read_identity_keys
 from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
-from tandem.exceptions import BrokerUnavailable, ConfigurationError
+from tandem.exceptions import BrokerUnavailable, ConfigurationError, LedgerUnavailable
 from tandem.health import Health
 
 __all__ = ["run_service"]
@@ -104,7 +103,7 @@ async def _serve(
     services = build_services(process)
     identity_keys = read_identity_keys(process.options.identity_keys)
     application = _with_lifespan(restate.app(services, identity_keys=identity_keys or None))
-    await _until(process.start, seconds=_LEDGER_SECONDS, retry=psycopg.OperationalError, what="the ledger")
+    await _until(process.start, seconds=_LEDGER_SECONDS, retry=LedgerUnavailable, what="the ledger")
     stop = asyncio.Event()
     _on_signals(loop, process.draining.set)
     beating = asyncio.create_task(_beat(health))
