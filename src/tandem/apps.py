@@ -1,5 +1,7 @@
 """The Django app that brings the management command and the checks."""
 
+from importlib import import_module
+
 from django.apps import AppConfig
 
 __all__ = ["TandemConfig"]
@@ -11,3 +13,7 @@ class TandemConfig(AppConfig):
     name = "tandem"
     label = "tandem"
     verbose_name = "Tandem"
+
+    def ready(self) -> None:
+        """Have Django check its task backends: it does so once something has imported `django.tasks`."""
+        import_module("django.tasks")

@@ -23,7 +23,10 @@ from tandem.routing import problems
 if TYPE_CHECKING:
     from tandem.backend import TandemBackend
 
-__all__ = ["check_backend", "live_problems"]
+__all__ = ["check_backend", "live_problems", "refusals"]
+
+UNUSABLE: Final = "tandem.E002"
+NOT_POSTGRESQL: Final = "tandem.W002"
 
 SILENT_WORKERS: Final = """
 SELECT kind, engine, count(*) FILTER (WHERE seen_at > now() - %(lease)s * interval '1 second')
@@ -43,33 +46,33 @@ def check_backend(backend: "TandemBackend") -> list[CheckMessage]:
         engines = backend.engines
         rules = backend.router.rules_written()
     except TandemError as error:
-        return [*found, Error(str(error), id="tandem.E002")]
-    except ImportError as error:
-        hint = "Install the engine's extra: django-tandem[celery] or django-tandem[restate]."
-        return [*found, Error(f"An engine cannot be imported: {error}.", hint=hint, id="tandem.E003")]
+        return [*found, Error(str(error), id=UNUSABLE)]
     runs = any(not isinstance(engine, MemoryEngine) for engine in engines.values())
     if runs and not ledger.is_postgresql():
+        # No error: `migrate` works there, and would not start.
         vendor = connections[ledger.LEDGER_DATABASE].vendor
         found.append(
-            Error(
-                f"Tandem's ledger needs PostgreSQL, but DATABASES['default'] is {vendor}.",
-                hint="Use PostgreSQL; SQLite serves unit tests with the stub or immediate engine only.",
-                id="tandem.E004",
+            Warning(
+                f"Tandem's ledger needs PostgreSQL, but DATABASES['default'] is {vendor}: enqueue() and every process of"
+                f" Tandem's fail with the engines {', '.join(engines)}.",
+                hint="Name a PostgreSQL there; SQLite serves unit tests with the stub or immediate engine only.",
+                id=NOT_POSTGRESQL,
             )
         )
     names = list(registry.registered_tasks())
     found += [Warning(text, id="tandem.W001") for text in problems(rules, names, list(engines))]
-    found += [Error(text, id="tandem.E005") for engine in engines.values() for text in engine.problems()]
+    found += [Error(text, id="tandem.E003") for engine in engines.values() for text in engine.problems()]
     return found
 
 
 def live_problems(backend: "TandemBackend") -> Iterator[str]:
     """Ask every server, and say what is wrong: ledger, migrations, engines, rules, and who is there to work."""
-    for message in check_backend(backend):
-        yield f"{message.msg} {message.hint or ''}".strip()
-    if all(isinstance(engine, MemoryEngine) for engine in backend.engines.values()):
+    found = check_backend(backend)
+    yield from map(_in_words, found)
+    # Without engines or rules there is nothing to ask.
+    if any(message.id == UNUSABLE for message in found) or not ledger.is_postgresql():
         return
-    if not ledger.is_postgresql():
+    if all(isinstance(engine, MemoryEngine) for engine in backend.engines.values()):
         return
     try:
         unapplied = _unapplied()
@@ -86,6 +89,17 @@ def live_problems(backend: "TandemBackend") -> Iterator[str]:
         yield f"PostgreSQL at {where} cannot be used: {str(error).strip()}. Start it, or correct DATABASES['default']."
     for engine in backend.engines.values():
         yield from engine.check()
+
+
+def refusals(backend: "TandemBackend") -> list[str]:
+    """Say what keeps a process from working, before it starts: every error of `check_backend`, and SQLite."""
+    return [
+        _in_words(message) for message in check_backend(backend) if message.is_serious() or message.id == NOT_POSTGRESQL
+    ]
+
+
+def _in_words(message: CheckMessage) -> str:
+    return f"{message.msg} {message.hint or ''}".strip()
 
 
 def _unapplied() -> list[str]:

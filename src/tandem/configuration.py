@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from tandem.exceptions import ConfigurationError, nearest
 
@@ -14,6 +15,8 @@ BUILT_IN_ENGINES: Final = ("celery", "restate", "stub", "immediate")
 
 def _read[T](kind: type[T], options: Mapping[str, Any], where: str) -> T:
     """Build the dataclass `kind` from upper-case `options`, refusing unknown keys and wrong types by name."""
+    if not isinstance(options, Mapping):
+        raise ConfigurationError(f"{where} is {options!r}, but must be a dictionary.")
     known = {item.name.upper(): item for item in fields(kind)}  # type: ignore[arg-type]  # callers pass dataclasses
     values: dict[str, Any] = {}
     for key, value in options.items():
@@ -28,6 +31,16 @@ def _read[T](kind: type[T], options: Mapping[str, Any], where: str) -> T:
             )
         values[known[key].name] = value
     return kind(**values)
+
+
+def _require_url(text: str, where: str) -> None:
+    try:
+        parts = urlsplit(text)
+        sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound:
+        raise ConfigurationError(f"{where} is {text!r}, but must be a URL such as 'http://127.0.0.1:8080'.")
 
 
 def _fits(value: object, default: object) -> bool:
@@ -110,7 +123,7 @@ class Configuration:
     def read(cls, alias: str, params: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Self:
         """Read `TASKS[alias]`; raises `ConfigurationError` naming the key, the value and what is allowed."""
         where = f"TASKS[{alias!r}]['OPTIONS']"
-        options = dict(params.get("OPTIONS", {}))
+        options = dict(params.get("OPTIONS") or {})
         engines = options.pop("ENGINES", {"celery": {}})
         if not isinstance(engines, Mapping) or not engines:
             raise ConfigurationError(f"{where}['ENGINES'] must name at least one of {', '.join(BUILT_IN_ENGINES)}.")
@@ -148,7 +161,12 @@ class Configuration:
         if "celery" in engines:
             given["celery"] = _read(CeleryOptions, engines["celery"], f"{where}['ENGINES']['celery']")
         if "restate" in engines:
-            given["restate"] = _read(RestateOptions, engines["restate"], f"{where}['ENGINES']['restate']")
+            spot = f"{where}['ENGINES']['restate']"
+            given["restate"] = restate = _read(RestateOptions, engines["restate"], spot)
+            _require_url(restate.ingress_url, f"{spot}['INGRESS_URL']")
+            _require_url(restate.service_url, f"{spot}['SERVICE_URL']")
+            # Web has none: it never talks to the admin API.
+            _require_url(restate.admin_url or restate.ingress_url, f"{spot}['ADMIN_URL']")
         return cls(**given)
 
 

@@ -4,7 +4,7 @@
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
 
@@ -14,6 +14,7 @@ from django.tasks import TaskResultStatus
 from django.utils import timezone
 
 from tandem.exceptions import ConfigurationError, nearest
+from tandem.options import unknown_option
 
 if TYPE_CHECKING:
     from tandem.backend import TandemBackend
@@ -73,6 +74,14 @@ class Task(_TaskBase):
     engine: str | None = None
     idempotency_key: str | None = None
     owner: str | None = None
+
+    def __new__(cls, **options: Any) -> Self:
+        """Refuse what no task takes, by the task's name; the dataclass itself would name neither it nor a way out."""
+        for name in options:
+            if name not in _FIELDS:
+                known = [each for each in _FIELDS if each not in _NOT_DECORATED]
+                raise unknown_option(name, options.get("func"), known)
+        return object.__new__(cls)
 
     def __post_init__(self) -> None:
         super(Task, self).__post_init__()
@@ -162,6 +171,10 @@ class Task(_TaskBase):
         run_after = eta if countdown is None else timezone.now() + timedelta(seconds=countdown)
         call = self.using(run_after=run_after, queue_name=queue, priority=priority)
         return call.enqueue(*args, **(kwargs or {}))
+
+
+_FIELDS: Final = tuple(item.name for item in fields(Task))
+_NOT_DECORATED: Final = ("func", "run_after", "engine", "idempotency_key", "owner")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

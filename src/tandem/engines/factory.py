@@ -2,11 +2,21 @@
 
 import threading
 from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
 
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine
+from tandem.exceptions import ConfigurationError
 
 __all__ = ["engines_of"]
+
+_ENGINES: Final = {
+    "celery": ("tandem.engines.celery.engine", "CeleryEngine"),
+    "restate": ("tandem.engines.restate.engine", "RestateEngine"),
+    "stub": ("tandem.engines.stub", "StubEngine"),
+    "immediate": ("tandem.engines.immediate", "ImmediateEngine"),
+}
 
 _lock = threading.Lock()
 _made: dict[str, tuple[Configuration, dict[str, Engine]]] = {}
@@ -28,20 +38,13 @@ def engines_of(configuration: Configuration) -> Mapping[str, Engine]:
 
 def _make(name: str, configuration: Configuration) -> Engine:
     # Each engine's libraries are an extra of the distribution: only what is configured is imported.
-    match name:
-        case "celery":
-            from tandem.engines.celery.engine import CeleryEngine  # noqa: PLC0415
-
-            return CeleryEngine(configuration)
-        case "restate":
-            from tandem.engines.restate.engine import RestateEngine  # noqa: PLC0415
-
-            return RestateEngine(configuration)
-        case "stub":
-            from tandem.engines.stub import StubEngine  # noqa: PLC0415
-
-            return StubEngine(configuration)
-        case _:
-            from tandem.engines.immediate import ImmediateEngine  # noqa: PLC0415
-
-            return ImmediateEngine(configuration)
+    module, kind = _ENGINES[name]
+    try:
+        imported = import_module(module)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"TASKS[{configuration.alias!r}]['OPTIONS']['ENGINES'] has {name!r}, which needs {error.name}, and that is"
+            f" not installed: pip install 'django-tandem[{name}]', or leave the engine out."
+        ) from error
+    engine: Engine = getattr(imported, kind)(configuration)
+    return engine

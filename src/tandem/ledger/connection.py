@@ -15,13 +15,12 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import psycopg
-from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.utils import DatabaseError, InterfaceError, OperationalError
 from psycopg import errors
 from psycopg.pq import TransactionStatus
 
-from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable
+from tandem.exceptions import ConfigurationError, LedgerNotMigrated, LedgerUnavailable
 from tandem.ledger.statements import Statement
 
 __all__ = [
@@ -53,13 +52,18 @@ def is_postgresql() -> bool:
     return connections[LEDGER_DATABASE].vendor == "postgresql"
 
 
+def _require_postgresql() -> None:
+    vendor = connections[LEDGER_DATABASE].vendor
+    if vendor != "postgresql":
+        raise ConfigurationError(
+            f"Tandem's ledger needs PostgreSQL, but DATABASES[{LEDGER_DATABASE!r}] is {vendor}. Name a PostgreSQL there,"
+            " or the stub or immediate engine in ENGINES, which need none: for unit tests."
+        )
+
+
 def connection_parameters() -> dict[str, Any]:
     """Libpq's parameters of the `default` database, as Django's settings have them."""
-    if not is_postgresql():
-        raise ImproperlyConfigured(
-            f"Tandem's ledger needs PostgreSQL, but DATABASES[{LEDGER_DATABASE!r}] is"
-            f" {connections[LEDGER_DATABASE].vendor}. Use PostgreSQL, or the stub or immediate engine in unit tests."
-        )
+    _require_postgresql()
     parameters = dict(connections[LEDGER_DATABASE].get_connection_params())
     for name in ("cursor_factory", "context", "pool", "prepare_threshold", "assume_role", "server_side_binding"):
         parameters.pop(name, None)
@@ -106,6 +110,7 @@ def execute_in_transaction[T](statement: Statement[T]) -> T:
     errors are Django's (`django.db.utils`), a missing table is `LedgerNotMigrated`. A connection whose server cannot
     take what a ledger writes is closed: the next may reach one that can.
     """
+    _require_postgresql()
     connection = connections[LEDGER_DATABASE]
     connection.ensure_connection()
     raw: psycopg.Connection[Any] | None = connection.connection

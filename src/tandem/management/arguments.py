@@ -11,6 +11,7 @@ from django.tasks import task_backends
 from django.utils import timezone
 
 from tandem.backend import TandemBackend
+from tandem.checks import refusals
 from tandem.configuration import settings_of
 from tandem.exceptions import nearest
 from tandem.health import Health
@@ -30,6 +31,7 @@ __all__ = [
     "health_of",
     "print_table",
     "quieten",
+    "refuse_unsound",
     "when",
 ]
 
@@ -47,6 +49,13 @@ def backend_of(options: dict[str, Any]) -> TandemBackend:
     if not isinstance(backend, TandemBackend):
         raise CommandError(f"TASKS[{alias!r}] is {type(backend).__name__}; set BACKEND to 'tandem.TandemBackend'.")
     return backend
+
+
+def refuse_unsound(*backends: TandemBackend) -> None:
+    """Raise `CommandError` where the settings cannot work: a process says so before it starts, not at its first task."""
+    found = [text for backend in backends for text in refusals(backend)]
+    if found:
+        raise CommandError("\n".join(found))
 
 
 def add_health(parser: argparse.ArgumentParser) -> None:

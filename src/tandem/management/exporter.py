@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from tandem.exporter import Exporter
 from tandem.listening import listen
-from tandem.management.arguments import add_backend, backend_of
+from tandem.management.arguments import add_backend, backend_of, refuse_unsound
 
 __all__ = ["add_arguments", "handle"]
 
@@ -27,7 +27,9 @@ def handle(options: dict[str, Any]) -> None:
         raise CommandError(f"--interval is {options['interval']}, but must be above 0 seconds.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    exporter = Exporter(backend_of(options).configuration, interval=options["interval"])
+    backend = backend_of(options)
+    refuse_unsound(backend)
+    exporter = Exporter(backend.configuration, interval=options["interval"])
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: exporter.stop())
     server = listen(options["bind"], exporter.routes(), option="--bind")

@@ -5,7 +5,7 @@ import logging
 import signal
 from typing import Any
 
-from tandem.management.arguments import add_backend, add_health, backend_of, health_of
+from tandem.management.arguments import add_backend, add_health, backend_of, health_of, refuse_unsound
 from tandem.relay import Relay
 
 __all__ = ["add_arguments", "handle"]
@@ -21,6 +21,7 @@ def handle(options: dict[str, Any]) -> None:
     """Run a relay until SIGTERM or Ctrl-C; any number may run."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     backend = backend_of(options)
+    refuse_unsound(backend)
     health = health_of(options)
     relay = Relay(configuration=backend.configuration, engines=backend.engines, turn=health.beat)
     for number in (signal.SIGTERM, signal.SIGINT):

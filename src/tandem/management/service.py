@@ -6,15 +6,16 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from tandem.configuration import Configuration, RestateOptions, settings_of
+from tandem.configuration import RestateOptions
 from tandem.engines.restate.server import run_service
-from tandem.management.arguments import add_health, health_of, quieten
+from tandem.management.arguments import add_backend, add_health, backend_of, health_of, quieten, refuse_unsound
 
 __all__ = ["add_arguments", "handle"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
+    add_backend(parser)
     add_health(parser)
     parser.add_argument("--register", action="store_true", help="Tell Restate of the services (for development).")
     parser.add_argument(
@@ -27,13 +28,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--grace", type=float, default=25.0, metavar="SECONDS", help="For running bodies at the end (25)."
     )
-    parser.add_argument("--backend", default="default", help="The alias in TASKS.")
 
 
 def handle(options: dict[str, Any]) -> None:
     """Serve until a signal. Exits with 1 where threads were stuck, so that a supervisor starts it again."""
-    alias = options["backend"]
-    configuration = Configuration.read(alias, settings_of(alias))
+    backend = backend_of(options)
+    refuse_unsound(backend)
+    configuration = backend.configuration
     restate = configuration.restate or RestateOptions()
     if options["service_url"]:
         restate = replace(restate, service_url=options["service_url"])

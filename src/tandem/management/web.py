@@ -7,6 +7,10 @@ from importlib.util import find_spec
 from typing import Any
 
 from django.core.management.base import CommandError
+from django.tasks import task_backends
+
+from tandem.backend import TandemBackend
+from tandem.management.arguments import refuse_unsound
 
 __all__ = ["add_arguments", "handle"]
 
@@ -28,6 +32,7 @@ def handle(options: dict[str, Any]) -> None:
     for name in ("workers", "threads", "timeout"):
         if options[name] < 1:
             raise CommandError(f"--{name} is {options[name]}, but must be at least 1.")
+    refuse_unsound(*(backend for backend in task_backends.all() if isinstance(backend, TandemBackend)))
     if find_spec("gunicorn") is None:
         raise CommandError("gunicorn is not installed: pip install 'django-tandem[web]'")
     arguments = {

@@ -12,7 +12,7 @@ from tandem.configuration import Configuration
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, nearest
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
-from tandem.management.arguments import add_backend, add_health, backend_of, health_of, quieten
+from tandem.management.arguments import add_backend, add_health, backend_of, health_of, quieten, refuse_unsound
 
 __all__ = ["add_arguments", "handle"]
 
@@ -45,7 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: dict[str, Any]) -> None:
     """Run a Celery worker until SIGTERM: bodies end or are handed back, prefetched messages go back."""
-    configuration = backend_of(options).configuration
+    backend = backend_of(options)
+    refuse_unsound(backend)
+    configuration = backend.configuration
     queues = _queues(options.get("queues"), configuration)
     concurrency = options.get("concurrency")
     if concurrency is not None and concurrency < 1:

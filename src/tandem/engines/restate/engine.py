@@ -170,11 +170,13 @@ class RestateEngine:
     def check(self) -> list[str]:
         """Ask the ingress, the admin API and the registered services what is wrong, and say what to do."""
         found: list[str] = []
-        for query in (self._requests.health(), self._requests.version()):
+        for name, query in (("INGRESS_URL", self._requests.health()), ("ADMIN_URL", self._requests.version())):
             try:
                 self._client.ask(query)
-            except (BrokerUnavailable, RestateRefused) as error:
+            except BrokerUnavailable as error:
                 found.append(str(error))
+            except RestateRefused as error:
+                found.append(f"{error} Is it Restate's? Else correct ENGINES['restate'][{name!r}].")
         if not found:
             found.extend(self._unregistered())
         return found

@@ -35,7 +35,7 @@ def _read(text: str) -> str:
         content = b""
     if not content.startswith(_PREFIX) or len(content) != len(_PREFIX) + _KEY_BYTES:
         raise ConfigurationError(
-            f"IDENTITY_KEYS has {text[:60]!r}, which is no public key of Restate's. Give '{_NOTATION}...', which"
+            f"ENGINES['restate']['IDENTITY_KEYS'] has {text[:60]!r}, which is no public key of Restate's. Give '{_NOTATION}...', which"
             " Restate logs when it starts, or what `openssl pkey -in private.pem -pubout` prints."
         )
     return _NOTATION + _base58(content.removeprefix(_PREFIX))

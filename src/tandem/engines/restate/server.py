@@ -65,7 +65,9 @@ def run_service(
     Raises `ConfigurationError` where the services cannot be built, the address is taken, or Restate refuses them.
     """
     if configuration.restate is None:
-        raise ConfigurationError("This backend has no ENGINES['restate']; add it to OPTIONS to serve it.")
+        raise ConfigurationError(
+            f"TASKS[{configuration.alias!r}]['OPTIONS']['ENGINES'] has no 'restate'; add it with an INGRESS_URL."
+        )
     return asyncio.run(
         _serve(
             configuration,

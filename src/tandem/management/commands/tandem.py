@@ -1,6 +1,6 @@
 """`manage.py tandem COMMAND`: one entry point, a module for each command."""
 
-from argparse import ArgumentParser, Namespace
+from argparse import SUPPRESS, ArgumentParser, Namespace
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final
@@ -31,6 +31,7 @@ COMMANDS: Final = {
 }
 
 _MODULES: Final = {"list": "listing"}
+_EXTRAS: Final = {"worker": "celery", "service": "restate", "up": "embedded", "web": "web"}
 
 
 class _Lazy(ArgumentParser):
@@ -46,8 +47,8 @@ class _Lazy(ArgumentParser):
             _module(name).add_arguments(self)
         except ImportError as error:
             raise CommandError(
-                f"`tandem {name}` needs a package that is not here ({error}). Install django-tandem[celery],"
-                " [restate] or [embedded]."
+                f"`tandem {name}` needs a package that is not installed ({error}):"
+                f" pip install 'django-tandem[{_EXTRAS.get(name, 'celery,restate')}]'."
             ) from error
 
     def parse_known_args(  # type: ignore[override]  # argparse's overloads say no more than this
@@ -61,6 +62,17 @@ class _Lazy(ArgumentParser):
         return super().format_help()
 
 
+def _djangos() -> _Lazy:
+    """Django's own options, which may stand before or after the command; those not given leave the former as it was."""
+    parser = _Lazy(add_help=False, argument_default=SUPPRESS)
+    parser.add_argument("-v", "--verbosity", type=int, choices=range(4), help=SUPPRESS)
+    for name in ("--settings", "--pythonpath"):
+        parser.add_argument(name, help=SUPPRESS)
+    for name in ("--traceback", "--no-color", "--force-color", "--skip-checks"):
+        parser.add_argument(name, action="store_true", help=SUPPRESS)
+    return parser
+
+
 class Command(BaseCommand):
     """Dispatches to `tandem.management.<command>`: `add_arguments(parser)` and `handle(options)`."""
 
@@ -72,7 +84,7 @@ class Command(BaseCommand):
         """Give each command a parser of its own."""
         subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Lazy)
         for name, text in COMMANDS.items():
-            subparsers.add_parser(name, help=text, description=text).command = name
+            subparsers.add_parser(name, help=text, description=text, parents=[_djangos()]).command = name
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Run the command; what a person can act on comes out as a message, not a traceback."""
