@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
@@ -12,11 +13,14 @@ __all__ = ["BUILT_IN_ENGINES", "CeleryOptions", "Configuration", "RestateOptions
 
 BUILT_IN_ENGINES: Final = ("celery", "restate", "stub", "immediate")
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
 
 def _read[T](kind: type[T], options: Mapping[str, Any], where: str) -> T:
     """Build the dataclass `kind` from upper-case `options`, refusing unknown keys and wrong types by name."""
     if not isinstance(options, Mapping):
-        raise ConfigurationError(f"{where} is {options!r}, but must be a dictionary.")
+        # It may be a URL with its password.
+        raise ConfigurationError(f"{where} is a {type(options).__name__}, but must be a dictionary.")
     known = {item.name.upper(): item for item in fields(kind)}  # type: ignore[arg-type]  # callers pass dataclasses
     values: dict[str, Any] = {}
     for key, value in options.items():
@@ -25,9 +29,12 @@ def _read[T](kind: type[T], options: Mapping[str, Any], where: str) -> T:
                 f"{where} has an unknown key {key!r}{nearest(key, list(known))} Known keys: {', '.join(known)}."
             )
         default = known[key].default
-        if isinstance(default, bool | int | float | str) and not _fits(value, default):
+        if isinstance(default, bool | int | float | str | Mapping) and not _fits(value, default):
+            # What may hold a password is not shown.
+            shown = repr(value) if known[key].repr else f"a {type(value).__name__}"
+            example: object = {} if isinstance(default, Mapping) else default
             raise ConfigurationError(
-                f"{where}[{key!r}] is {value!r}, but must be a {type(default).__name__} such as {default!r}."
+                f"{where}[{key!r}] is {shown}, but must be a {type(example).__name__} such as {example!r}."
             )
         values[known[key].name] = value
     return kind(**values)
@@ -43,27 +50,38 @@ def _require_url(text: str, where: str) -> None:
         raise ConfigurationError(f"{where} is {text!r}, but must be a URL such as 'http://127.0.0.1:8080'.")
 
 
+def _joined(celery: Any) -> Any:
+    """Write a list of URLs as one text, as Celery takes it too."""
+    urls = celery.get("BROKER_URL") if isinstance(celery, Mapping) else None
+    return {**celery, "BROKER_URL": ";".join(map(str, urls))} if isinstance(urls, list | tuple) else celery
+
+
 def _fits(value: object, default: object) -> bool:
     if isinstance(default, bool) or isinstance(value, bool):
         return isinstance(default, bool) and isinstance(value, bool)
     if isinstance(default, float):
         return isinstance(value, int | float)
-    return isinstance(value, type(default))
+    return isinstance(value, Mapping if isinstance(default, Mapping) else type(default))
 
 
 @dataclass(frozen=True, kw_only=True)
 class CeleryOptions:
     """How to reach the broker.
 
+    `broker_url`, `broker_transport_options` and `broker_use_ssl` are Celery's settings of these names; a list of URLs
+    may be given. Where they say nothing of a server's certificate, a `rediss` URL demands one that is valid.
+
     `app` is the dotted path of a Celery app of the project's own, such as `"proj.celery.app"`: its broker, key prefix
-    and transport options are then used, and `broker_url` and `key_prefix` are not.
+    and transport options are then used, and these four settings are not.
 
     `connect_timeout`, `socket_timeout` and `breaker_seconds` are seconds: a broker that is down costs one caller at
     most the first two, then none until the third is over. A body that is past its `time_limit`, or was cancelled,
     has `grace_seconds` to end by itself before its prefork child is killed.
     """
 
-    broker_url: str = "redis://127.0.0.1:6379/0"
+    broker_url: str = field(default="redis://127.0.0.1:6379/0", repr=False)
+    broker_transport_options: Mapping[str, Any] = field(default=_NOTHING, hash=False, repr=False)
+    broker_use_ssl: Mapping[str, Any] = field(default=_NOTHING, hash=False, repr=False)
     key_prefix: str = ""
     app: str = ""
     connect_timeout: float = 0.4
@@ -159,7 +177,7 @@ class Configuration:
             environment_routes=(os.environ if environment is None else environment).get("TANDEM_ROUTES", ""),
         )
         if "celery" in engines:
-            given["celery"] = _read(CeleryOptions, engines["celery"], f"{where}['ENGINES']['celery']")
+            given["celery"] = _read(CeleryOptions, _joined(engines["celery"]), f"{where}['ENGINES']['celery']")
         if "restate" in engines:
             spot = f"{where}['ENGINES']['restate']"
             given["restate"] = restate = _read(RestateOptions, engines["restate"], spot)

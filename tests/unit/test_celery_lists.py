@@ -8,7 +8,6 @@ import pytest
 from tandem.configuration import Configuration
 from tandem.engines.celery.app import ExecutionTask, app_of, is_execution, options_of
 from tandem.engines.celery.engine import CeleryEngine
-from tandem.engines.celery.link import public_url
 from tandem.engines.celery.lists import STEPS, Lists, step_of
 from tandem.engines.celery.message import id_of
 from tandem.exceptions import ConfigurationError
@@ -59,10 +58,6 @@ def test_an_app_that_is_none_is_a_problem_and_no_crash() -> None:
 def test_without_the_engine_there_are_no_options() -> None:
     with pytest.raises(ConfigurationError, match="has no 'celery'"):
         options_of(Configuration.read("default", {"OPTIONS": {"ENGINES": {"stub": {}}}}))
-
-
-def test_a_url_is_shown_without_its_password() -> None:
-    assert public_url("rediss://user:se@cret@host:6380/1?ssl_cert_reqs=none") == "rediss://host:6380/1"
 
 
 @pytest.mark.parametrize("message", [b"", b"no json", b"[]", b'{"headers": {}}', b'{"headers": {"id": 1}}'])

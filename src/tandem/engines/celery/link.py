@@ -3,29 +3,19 @@
 import os
 import threading
 from collections.abc import Sequence
-from typing import Any, Final, NoReturn
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, NoReturn
 
 import redis
-from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
-from redis.retry import Retry
+from redis.sentinel import MasterNotFoundError
 
 from tandem.engines.breaker import Breaker
+from tandem.engines.celery.broker import Broker
 from tandem.exceptions import BrokerUnavailable
 
-__all__ = ["SCHEMES", "Link", "public_url"]
+__all__ = ["Link"]
 
 type Command = Sequence[str | bytes | int]
-
-# As Celery writes them, and as the client does.
-SCHEMES: Final = {"redis": "redis", "rediss": "rediss", "redis+socket": "unix", "unix": "unix"}
-
-
-def public_url(url: str) -> str:
-    """The URL as it may be shown: without user and password."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
 
 
 class _Kept(threading.local):
@@ -40,19 +30,11 @@ class Link:
     that is down costs `connect_timeout` and `socket_timeout` seconds at most, then nothing while the breaker is open.
     """
 
-    def __init__(self, *, url: str, connect_timeout: float, socket_timeout: float, breaker: Breaker) -> None:
-        scheme, _, rest = url.partition("://")
-        self._pool = redis.ConnectionPool.from_url(
-            f"{SCHEMES[scheme]}://{rest}",
-            socket_connect_timeout=connect_timeout,
-            socket_timeout=socket_timeout,
-            socket_keepalive=True,
-            retry=Retry(NoBackoff(), 0),
-            protocol=2,
-        )
+    def __init__(self, *, broker: Broker, breaker: Breaker) -> None:
+        self._broker = broker
         self._kept = _Kept()
         self._breaker = breaker
-        self.public_url = public_url(url)
+        self.public_url = broker.public_url
 
     def exchange(self, *commands: Command) -> list[Any]:
         """Send `commands` in one round trip and answer their replies; raises `BrokerUnavailable` if any fails."""
@@ -103,7 +85,7 @@ class Link:
         if kept is not None and self._kept.pid == os.getpid() and _sound(kept):
             return kept
         self.close()
-        fresh: AbstractConnection = self._pool.connection_class(**self._pool.connection_kwargs)
+        fresh = self._broker.connection()
         fresh.connect()
         self._kept.connection, self._kept.pid = fresh, os.getpid()
         return fresh
@@ -124,20 +106,28 @@ def _sound(connection: AbstractConnection) -> bool:
 
 def _in_plain_words(error: Exception) -> str:
     message = str(error)
+    stranger = isinstance(error, redis.AuthenticationError | redis.exceptions.NoPermissionError)
+    if stranger or message.startswith(("NOAUTH", "WRONGPASS")):
+        return f"refuses this user or password ({message}). Correct BROKER_URL or the server's ACL."
     match error:
-        case redis.AuthenticationError() | redis.exceptions.NoPermissionError():
-            return f"refuses this user or password ({message}). Correct BROKER_URL or the server's ACL."
+        case MasterNotFoundError():
+            # Its message has all that the client knows of each Sentinel.
+            words = "has no primary: no Sentinel answers, or none knows one of that 'master_name'."
         case redis.exceptions.OutOfMemoryError():
-            return f"is full ({message}). Raise its maxmemory, or let workers drain the queues."
+            words = f"is full ({message}). Raise its maxmemory, or let workers drain the queues."
         case redis.ReadOnlyError():
-            return f"is a read-only replica ({message}). Point BROKER_URL at the primary."
+            words = f"is a read-only replica ({message}). Point BROKER_URL at the primary."
         case redis.BusyLoadingError():
-            return "is still loading its data."
+            words = "is still loading its data."
         case redis.ResponseError():
-            if message.startswith(("NOAUTH", "WRONGPASS")):
-                return f"refuses this user or password ({message}). Correct BROKER_URL or the server's ACL."
-            return f"refuses the command ({message})."
+            words = f"refuses the command ({message})."
         case redis.TimeoutError():
-            return f"does not answer in time ({message})."
+            words = f"does not answer in time ({message})."
+        case _ if "CERTIFICATE_VERIFY_FAILED" in message:
+            words = (
+                f"shows a certificate that is not trusted ({message}). Name its authority by ssl_ca_certs in the URL's"
+                " query, or take any by ssl_cert_reqs=none."
+            )
         case _:
-            return f"cannot be reached ({message})."
+            words = f"cannot be reached ({message})."
+    return words
