@@ -16,11 +16,12 @@ BUILT_IN_ENGINES: Final = ("celery", "restate", "stub", "immediate")
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-def _read[T](kind: type[T], options: Mapping[str, Any], where: str) -> T:
+def _read[T](kind: type[T], options: Any, where: str) -> T:
     """Build the dataclass `kind` from upper-case `options`, refusing unknown keys and wrong types by name."""
     if not isinstance(options, Mapping):
-        # It may be a URL with its password.
-        raise ConfigurationError(f"{where} is a {type(options).__name__}, but must be a dictionary.")
+        # A text may be a URL with its password.
+        shown = "a text" if isinstance(options, str) else repr(options)
+        raise ConfigurationError(f"{where} is {shown}, but must be a dictionary.")
     known = {item.name.upper(): item for item in fields(kind)}  # type: ignore[arg-type]  # callers pass dataclasses
     values: dict[str, Any] = {}
     for key, value in options.items():
