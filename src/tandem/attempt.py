@@ -86,8 +86,8 @@ class Attempt:
         self._positions = {step.position: step for step in steps}
 
     def limit(self, seconds: float | None) -> None:
-        """Set the deadline of this attempt, on this process's monotonic clock."""
-        self.deadline = None if seconds is None else self._started + seconds
+        """Set the deadline of this attempt, so many seconds from now, on this process's monotonic clock."""
+        self.deadline = None if seconds is None else time.monotonic() + seconds
 
     @property
     def age(self) -> float:

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, cast, overload
 
+from asgiref.sync import sync_to_async
 from django.tasks import TaskContext
 
 from tandem.asking import aask, ask
 from tandem.attempt import Attempt, Place
 from tandem.exceptions import Permanent
 from tandem.journal import AsyncJournal, Journal
-from tandem.steps import perform_atomic, perform_atomic_apart, record
+from tandem.ledger.statements import Statement
+from tandem.steps import perform_atomic, record
 from tandem.task import BoundCall, Task
 from tandem.waiting import Hold, Steps, gather, timeout_seconds, wait
 
@@ -181,8 +183,10 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
                 answer = None
                 if isinstance(asked, Hold):
                     self._journal.hold(self._attempt, asked)
-                else:
+                elif isinstance(asked, Statement):
                     answer = ask(self._attempt, asked)
+                else:
+                    answer = asked()
         except StopIteration as end:
             return cast("T", end.value)
 
@@ -215,7 +219,7 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         return await self._journal.step(place, lambda: perform(place, lambda: function(*args, **kwargs)))
 
     async def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
-        return await perform_atomic_apart(self._attempt, place, action)
+        return await sync_to_async(perform_atomic)(self._attempt, place, action)
 
     async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
         attempt = self._attempt
@@ -278,7 +282,9 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
                 answer = None
                 if isinstance(asked, Hold):
                     await self._journal.hold(self._attempt, asked)
-                else:
+                elif isinstance(asked, Statement):
                     answer = await aask(self._attempt, asked)
+                else:
+                    answer = await sync_to_async(asked)()
         except StopIteration as end:
             return cast("T", end.value)

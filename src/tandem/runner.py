@@ -4,13 +4,12 @@ An engine brings the claiming statement and a journal, and acts on the `Outcome`
 claim and finish.
 """
 
-import asyncio
 import json
 import logging
 import random
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -21,6 +20,7 @@ from tandem.attempt import Attempt, as_json
 from tandem.context import AsyncContext, Context
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded, UnknownTask
 from tandem.heartbeat import Running
+from tandem.isolation import Threads, apart, run_apart, tidy_connections
 from tandem.journal import AsyncJournal, Journal
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
@@ -81,49 +81,76 @@ class Runner:
         try:
             task = registry.resolve(attempt.claim.task)
         except UnknownTask as error:
-            return self._record(attempt, None, error)
+            return self._record(attempt, None, error)[0]
         result = result_of_claim(task, attempt.claim)
         context = Context(task_result=result, _attempt=attempt, _journal=journal)
-        attempt.limit(task.time_limit)
+        return run_apart(self._run_body, attempt, task, result, context)
+
+    def _run_body(self, attempt: Attempt, task: Task, result: TaskResult, context: Context) -> Outcome:
+        """A sync attempt from its first signal to its last, in a state of its own."""
         value: Any = None
         failure: BaseException | None = None
         self.running.add(attempt)
-        ledger.drop_ended()
         try:
             task_started.send_robust(type(task.get_backend()), task_result=result)
+            attempt.limit(task.time_limit)
             value = _call(task, context, attempt.claim)
             context._flush()  # noqa: SLF001  # the runner and the context are two halves of one thing
         except BaseException as error:  # noqa: BLE001  # sys.exit() in a body is a failure like any other
             failure = error
         finally:
             self.running.remove(attempt)
-            ledger.tidy_connections()
-        return self._record(attempt, task, failure, value, result)
+            tidy_connections()
+        outcome, failure = self._record(attempt, task, failure, value)
+        if _is_told(result, outcome):
+            with _suppressed(failure):
+                try:
+                    _raise(failure)
+                finally:
+                    task_finished.send_robust(type(task.get_backend()), task_result=result)
+        return outcome
 
     async def arun(self, claiming: Statement[Claim | None], journal: AsyncJournal) -> Outcome:
         """As `run`, for an async body, on the running loop."""
-        attempt, ended = await _in_thread(self._open, claiming)
+        attempt, ended = await ledger.in_thread(self._open, claiming)
         if attempt is None or ended is not None:
             return ended or REFUSED
         try:
             task = registry.resolve(attempt.claim.task)
         except UnknownTask as error:
-            return await _in_thread(self._record, attempt, None, error)
+            return (await ledger.in_thread(self._record, attempt, None, error))[0]
         result = result_of_claim(task, attempt.claim)
         context = AsyncContext(task_result=result, _attempt=attempt, _journal=journal)
-        attempt.limit(task.time_limit)
+        async with apart() as threads:
+            return await self._arun_body(attempt, task, result, context, threads)
+
+    async def _arun_body(
+        self, attempt: Attempt, task: Task, result: TaskResult, context: AsyncContext, threads: Threads
+    ) -> Outcome:
+        """As `_run_body`, awaited."""
         value: Any = None
         failure: BaseException | None = None
         self.running.add(attempt)
         try:
             await task_started.asend_robust(type(task.get_backend()), task_result=result)
+            attempt.limit(task.time_limit)
             value = await _call(task, context, attempt.claim)
-            await context._flush()  # noqa: SLF001  # as in run()
-        except BaseException as error:  # noqa: BLE001  # as in run()
+            await context._flush()  # noqa: SLF001  # as in _run_body()
+        except BaseException as error:  # noqa: BLE001  # as in _run_body()
             failure = error
         finally:
             self.running.remove(attempt)
-        return await _in_thread(self._record, attempt, task, failure, value, result)
+        if attempt.over is None:
+            # One that is over may have left its thread busy.
+            await threads.tidy()
+        outcome, failure = await ledger.in_thread(self._record, attempt, task, failure, value)
+        if _is_told(result, outcome):
+            with _suppressed(failure):
+                try:
+                    _raise(failure)
+                finally:
+                    await task_finished.asend_robust(type(task.get_backend()), task_result=result)
+        return outcome
 
     def expire(self, attempt: Attempt) -> Outcome:
         """End an attempt that is past its task's time limit, from another thread than its body's.
@@ -170,17 +197,12 @@ class Runner:
         return attempt, None
 
     def _record(
-        self,
-        attempt: Attempt,
-        task: Task | None,
-        failure: BaseException | None,
-        value: Any = None,
-        result: TaskResult | None = None,
-    ) -> Outcome:
-        """Write what the body's end means, once, guarded by the fence."""
+        self, attempt: Attempt, task: Task | None, failure: BaseException | None, value: Any = None
+    ) -> tuple[Outcome, BaseException | None]:
+        """Write what the body's end means, once, guarded by the fence; answers what it failed with, too."""
         claim = attempt.claim
         if attempt.over is not None or isinstance(failure, AttemptOver):
-            return Outcome(kind="over", claim=claim, error=attempt.over or str(failure))
+            return Outcome(kind="over", claim=claim, error=attempt.over or str(failure)), failure
         text: str | None = None
         if failure is None and not attempt.cancel_raised:
             try:
@@ -188,21 +210,14 @@ class Runner:
             except Permanent as error:
                 # Django's backends report the TypeError itself; to run the body again would not change it.
                 failure = error.__cause__ if isinstance(error.__cause__, TypeError) else error
-                outcome = self._finish(attempt, "failed", None, Error.of(failure))
-                if result is not None:
-                    _send_finished(result, outcome, failure)
-                return outcome
+                return self._finish(attempt, "failed", None, Error.of(failure)), failure
         if attempt.cancel_raised and (failure is None or isinstance(failure, Cancelled)):
-            outcome = self._finish(attempt, "cancelled", None, None)
-        elif failure is None:
-            outcome = self._finish(attempt, "succeeded", text, None)
-        elif task is None or isinstance(failure, OrderChanged):
-            outcome = self._set_aside(attempt, failure)
-        else:
-            outcome = self._fail(attempt, task, failure)
-        if result is not None:
-            _send_finished(result, outcome, failure)
-        return outcome
+            return self._finish(attempt, "cancelled", None, None), failure
+        if failure is None:
+            return self._finish(attempt, "succeeded", text, None), None
+        if task is None or isinstance(failure, OrderChanged):
+            return self._set_aside(attempt, failure), failure
+        return self._fail(attempt, task, failure), failure
 
     def _finish(
         self,
@@ -252,25 +267,24 @@ def _call(task: Task, context: Context | AsyncContext, claim: Claim) -> Any:
     return task.func(*arguments["args"], **arguments["kwargs"])
 
 
-def _send_finished(result: TaskResult, outcome: Outcome, failure: BaseException | None) -> None:
+def _is_told(result: TaskResult, outcome: Outcome) -> bool:
+    """Whether `task_finished` tells of an outcome; then the result has it."""
     if outcome.kind not in {"succeeded", "failed", "dead", "cancelled"}:
-        return
+        return False
     object.__setattr__(result, "status", STATUS_OF_PHASE[outcome.kind])
     object.__setattr__(result, "phase", outcome.kind)
     if outcome.result is not None:
         object.__setattr__(result, "_return_value", json.loads(outcome.result))
-    sender = type(result.task.get_backend())
-    if failure is None:
-        task_finished.send_robust(sender, task_result=result)
-        return
-    # Django's receiver logs sys.exc_info(), which is there only while the exception is being handled.
-    with suppress(type(failure)):
-        try:
-            raise failure
-        finally:
-            task_finished.send_robust(sender, task_result=result)
+    return True
 
 
-async def _in_thread[**P, T](function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run blocking ledger work off the loop."""
-    return await asyncio.to_thread(function, *args, **kwargs)
+# Django's receiver of task_finished logs sys.exc_info(), which is there only while the exception is being handled.
+
+
+def _suppressed(failure: BaseException | None) -> AbstractContextManager[None]:
+    return suppress(Exception if failure is None else type(failure))
+
+
+def _raise(failure: BaseException | None) -> None:
+    if failure is not None:
+        raise failure

@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.db import DatabaseError, connections, transaction
 from psycopg.errors import ReadOnlySqlTransaction
 
@@ -16,7 +15,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger.rows import Checkpoint
 from tandem.waiting import Steps
 
-__all__ = ["perform_atomic", "perform_atomic_apart", "record"]
+__all__ = ["perform_atomic", "record"]
 
 
 def record(attempt: Attempt, place: Place, value: Any, seconds: float) -> Steps[Any]:
@@ -78,15 +77,3 @@ def perform_atomic(attempt: Attempt, place: Place, action: Callable[[], Any]) ->
         raise attempt.end(f"the ledger did not answer ({error})") from error
     attempt.learn(answer)
     return json.loads(text)
-
-
-async def perform_atomic_apart(attempt: Attempt, place: Place, action: Callable[[], Any]) -> Any:
-    """As `perform_atomic`, for an async body: on Django's thread, whose connections nobody else tidies."""
-
-    def perform() -> Any:
-        try:
-            return perform_atomic(attempt, place, action)
-        finally:
-            ledger.tidy_connections()
-
-    return await sync_to_async(perform, thread_sensitive=True)()

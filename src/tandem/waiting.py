@@ -1,11 +1,12 @@
 """What `wait`, `call` and `gather` do, apart from how their statements are executed: the same for both kinds of body.
 
-Each is a generator. It yields statements, and is sent their answers; and it yields `Hold`, for the engine to suspend
-the attempt, or only to keep its journal's order. A generator goes on after a `Hold` that did not suspend.
+Each is a generator. It yields statements, and functions that use Django's connection, and is sent their answers; and
+it yields `Hold`, for the engine to suspend the attempt, or only to keep its journal's order. A generator goes on after
+a `Hold` that did not suspend.
 """
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
@@ -50,7 +51,7 @@ class Hold:
         )
 
 
-type Steps[T] = Generator[Statement[Any] | Hold, Any, T]
+type Steps[T] = Generator[Statement[Any] | Hold | Callable[[], Any], Any, T]
 
 
 def timeout_seconds(timeout: float | timedelta | None) -> float | None:
@@ -92,7 +93,7 @@ def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return
     recorded = attempt.recorded.get((place.name, place.occurrence))
     ids = [_child_id(attempt, place, number) for number in range(len(calls))]
     if recorded is None and calls:
-        born = [_child(attempt, call, id_) for call, id_ in zip(calls, ids, strict=True)]
+        born = yield lambda: [_child(attempt, call, id_) for call, id_ in zip(calls, ids, strict=True)]
         attempt.learn((yield statements.spawn(attempt.claim, **step, position=place.position, born=born)))
         attempt.guard()
     answer = [] if not calls else recorded.result if recorded is not None and recorded.kind == "call" else None

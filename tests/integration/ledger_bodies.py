@@ -130,7 +130,9 @@ class Held:
             except StopIteration:
                 return
             answer = None
-            if not isinstance(asked, Hold):
+            if isinstance(asked, Statement):
                 answer = yield asked
+            elif not isinstance(asked, Hold):
+                answer = asked()
             elif not asked.over and (yield asked.statement(self.attempt)):
                 raise self.attempt.end("waits")

@@ -1,14 +1,12 @@
 """A server of the ledger that can only be read since another became the primary: that fails no body, and is left."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from inspect import iscoroutinefunction
 from typing import Any
 
 import pytest
-from asgiref.sync import sync_to_async
-from django.db import InternalError, connection, connections, transaction
+from django.db import InternalError, connection, transaction
 from django.utils import timezone
 
 from tandem import LedgerUnavailable
@@ -33,14 +31,10 @@ def run(runner: Runner, task: Any, id_: Any) -> Outcome:
 
 
 async def run_async(runner: Runner, claiming: Any) -> Outcome:
-    # One thread, whose connection can be closed.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     try:
         return await runner.arun(claiming, AsyncCeleryJournal())
     finally:
-        await ledger.aclose()
-        await asyncio.to_thread(ledger.close)
-        await sync_to_async(connections.close_all)()
+        ledger.close_threads()
 
 
 @pytest.mark.parametrize("task", BODIES, ids=lambda task: str(task.name))

@@ -41,9 +41,10 @@ def test_a_connection_lost_at_a_checkpoint_fails_no_body(workers: Stack, engine:
     assert starts == ["start-0", "start-0", "start-1"], "the step that was not recorded, and no other, ran again"
 
 
-def test_no_body_is_given_a_connection_that_the_server_has_ended(workers: Stack, engine: str) -> None:
+@pytest.mark.parametrize("task", [tasks.ask_database, tasks.ask_database_async], ids=["sync", "async"])
+def test_no_body_is_given_a_connection_that_the_server_has_ended(workers: Stack, engine: str, task: Any) -> None:
     url = f"postgresql://tandem@127.0.0.1:{workers.ports.postgres}/tandem"
-    task = tasks.ask_database.using(engine=engine)
+    task = task.using(engine=engine)
     before = [task.enqueue() for _ in range(12)]
     all_finished(before)
     with psycopg.connect(url, autocommit=True) as operator:

@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import connection
 
 from tandem import AsyncContext, Cancelled, ChildFailed, Context, Permanent, Retryable, SignalTimeout
@@ -410,11 +411,21 @@ def parent_of_waiters(context: Context, mark: str) -> Any:
     return context.gather(approval.bind(mark), approval.bind(mark))
 
 
+def _ask_database() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(0.2)")
+
+
 @task
 def ask_database() -> None:
     """Uses Django's connection, long enough for others to run beside it."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_sleep(0.2)")
+    _ask_database()
+
+
+@task
+async def ask_database_async() -> None:
+    await sync_to_async(_ask_database)()
+    await asyncio.to_thread(_ask_database)
 
 
 def _sleep_in_database(mark: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import psycopg
 
-from tandem.ledger.connection import connection_parameters
+from tandem.ledger.connection import connect, is_direct
 from tandem.ledger.waking import CHANNEL
 
 __all__ = ["Bell"]
@@ -19,20 +19,24 @@ logger = logging.getLogger("tandem.relay")
 class Bell:
     """Listens on a connection of its own; one thread uses it.
 
-    A pooler in transaction mode cannot listen: the bell then never rings, and polling is what is left.
+    Behind a pooler it never rings: that would hand the session, and its notifications, to others. Polling is left.
     """
 
     def __init__(self) -> None:
         self._connection: psycopg.Connection[Any] | None = None
+        self._listens = False
 
     def wait(self, seconds: float) -> bool:
-        """Wait until it rings, for at most `seconds`; False, at once, where the database does not answer."""
+        """Wait until it rings, for at most `seconds`; False, at once, where no database answers, or a pooler does."""
         try:
             connection = self._connection
             if connection is None or connection.closed:
-                connection = psycopg.connect(**connection_parameters(), autocommit=True)
-                self._connection = connection
-                connection.execute(f"LISTEN {CHANNEL}".encode())
+                connection = self._connection = connect()
+                self._listens = is_direct(connection)
+                if self._listens:
+                    connection.execute(f"LISTEN {CHANNEL}".encode())
+            if not self._listens:
+                return False
             # What else rang meanwhile is answered by the same round.
             for _ in connection.notifies(timeout=max(seconds, _SHORTEST), stop_after=1):
                 pass

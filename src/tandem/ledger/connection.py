@@ -1,18 +1,19 @@
 """Executing the ledger's statements.
 
 Enqueue runs on Django's connection of the `default` database, so that a row commits with the caller's transaction.
-The runner has connections of its own, one per thread and one pool per event loop, so that progress and checkpoints
-are never part of the body's transaction.
+The runner has connections of its own, one per thread, so that progress and checkpoints are never part of the body's
+transaction; async bodies share a few threads for it. Django opens them, from the settings of `default`; they stay
+outside `OPTIONS["pool"]`, whose places are the bodies'.
 """
 
 import asyncio
 import os
 import select
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 import psycopg
 from django.db import connections
@@ -27,19 +28,22 @@ __all__ = [
     "LEDGER_DATABASE",
     "aexecute",
     "close",
-    "connection_parameters",
-    "drop_ended",
+    "close_threads",
+    "connect",
     "execute",
     "execute_in_transaction",
+    "has_ended",
+    "in_thread",
+    "is_direct",
     "is_postgresql",
+    "is_usable",
     "own_connection",
-    "tidy_connections",
     "unavailability",
 ]
 
 LEDGER_DATABASE: Final = "default"
 
-_ASYNC_CONNECTIONS: Final = 4
+_THREADS: Final = 4
 
 # The runner's statements all have an index. Without this, plans that are cached while a table is new and empty walk
 # the whole of it once it is full, until it is analyzed again: seen at 4.5 ms for each of 10,000 tasks. The little
@@ -61,13 +65,43 @@ def _require_postgresql() -> None:
         )
 
 
-def connection_parameters() -> dict[str, Any]:
-    """Libpq's parameters of the `default` database, as Django's settings have them."""
+def connect(**changes: Any) -> psycopg.Connection[Any]:
+    """Open a connection that commits each statement, as Django opens one of `default`; `changes` go to its `OPTIONS`.
+
+    It is in no pool. Behind a pooler (PgBouncer) nothing stays in the session, which others use too: no setting, and
+    no prepared statement but by a `prepare_threshold` in `OPTIONS`. Its plans are then made anew each time, and need
+    no setting. Raises psycopg's errors.
+    """
     _require_postgresql()
-    parameters = dict(connections[LEDGER_DATABASE].get_connection_params())
-    for name in ("cursor_factory", "context", "pool", "prepare_threshold", "assume_role", "server_side_binding"):
-        parameters.pop(name, None)
-    return parameters
+    default = connections[LEDGER_DATABASE]
+    options = {**default.settings_dict["OPTIONS"], **changes}
+    options.pop("pool", None)
+    wrapper = type(default)({**default.settings_dict, "OPTIONS": options, "AUTOCOMMIT": True}, LEDGER_DATABASE)
+    try:
+        wrapper.connect()
+        connection: psycopg.Connection[Any] = wrapper.connection
+        # What Django's cursors would make of parameters, JSON and times is for its models.
+        connection.cursor_factory = psycopg.Cursor
+        for name in ("jsonb", "timestamptz"):
+            for format_ in (psycopg.pq.Format.TEXT, psycopg.pq.Format.BINARY):
+                loader = psycopg.adapters.get_loader(psycopg.adapters.types[name].oid, format_)
+                if loader is not None:
+                    connection.adapters.register_loader(name, loader)
+        if is_direct(connection):
+            connection.prepare_threshold = None if options.get("prepare_threshold", 0) is None else 0
+            connection.execute(_BY_INDEX, prepare=False)
+    except BaseException as error:
+        wrapper.close()
+        if isinstance(error, DatabaseError | InterfaceError) and error.__cause__ is not None:
+            raise error.__cause__ from error
+        raise
+    return connection
+
+
+def is_direct(connection: psycopg.Connection[Any]) -> bool:
+    """Whether a server answers, not a pooler before it, which has a process id of its own."""
+    found = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    return found is not None and found[0] == connection.info.backend_pid
 
 
 # What a statement's values can do. Everything else that a server answers to the ledger's own constant statements is
@@ -134,23 +168,43 @@ def execute_in_transaction[T](statement: Statement[T]) -> T:
         raise
 
 
-class _Own(threading.local):
-    connection: psycopg.Connection[Any] | None = None
-    pid: int = 0
+class _Own:
+    """A thread's connection. It is closed when the thread ends."""
+
+    def __init__(self) -> None:
+        self.connection = connect()
+        self._pid = os.getpid()
+
+    def is_usable(self) -> bool:
+        return self._is_ours() and is_usable(self.connection)
+
+    def close(self) -> None:
+        # Inherited through a fork, the socket is the parent's. psycopg says no goodbye on it from another process.
+        if self._is_ours():
+            self.connection.close()
+
+    def _is_ours(self) -> bool:
+        return self._pid == os.getpid()
+
+    __del__ = close
 
 
-_own = _Own()
+class _OfThread(threading.local):
+    own: _Own | None = None
 
 
-def _usable(connection: psycopg.Connection[Any]) -> bool:
-    """Whether the server still holds its end: an idle connection with something to read has been ended by it.
+_of_thread = _OfThread()
+
+
+def is_usable(connection: psycopg.Connection[Any]) -> bool:
+    """Whether it waits for nothing, and the server holds its end: with something to read, it has been ended by it.
 
     One whose statement an exception cut short (a time limit's signal) still waits for that answer.
     """
-    return connection.info.transaction_status is TransactionStatus.IDLE and not _has_ended(connection)
+    return connection.info.transaction_status is TransactionStatus.IDLE and not has_ended(connection)
 
 
-def _has_ended(connection: Any) -> bool:
+def has_ended(connection: Any) -> bool:
     """Whether the server or this end has closed a connection that waits for no answer."""
     if connection.closed:
         return True
@@ -159,29 +213,13 @@ def _has_ended(connection: Any) -> bool:
     return bool(poll.poll(0))
 
 
-def drop_ended() -> None:
-    """Close those of Django's connections of this thread that the server has ended: the next use opens others.
-
-    They are kept from body to body, and a restarted server ends them while nobody looks.
-    """
-    for connection in connections.all(initialized_only=True):
-        raw = connection.connection
-        if raw is not None and connection.vendor == "postgresql" and _has_ended(raw):
-            connection.close()
-
-
 def own_connection() -> psycopg.Connection[Any]:
     """The thread's own connection, opened where there is none that works."""
-    current = _own.connection
-    if current is not None and _own.pid != os.getpid():
-        # Inherited through a fork: the socket is the parent's. psycopg says no goodbye on it from another process.
-        current = None
-    if current is None or not _usable(current):
+    own = _of_thread.own
+    if own is None or not own.is_usable():
         close()
-        current = psycopg.connect(**connection_parameters(), autocommit=True, prepare_threshold=0)
-        current.execute(_BY_INDEX)
-        _own.connection, _own.pid = current, os.getpid()
-    return current
+        own = _of_thread.own = _Own()
+    return own.connection
 
 
 def execute[T](statement: Statement[T]) -> T:
@@ -202,83 +240,38 @@ def execute[T](statement: Statement[T]) -> T:
 
 def close() -> None:
     """Close this thread's own ledger connection; the next statement opens another."""
-    current, _own.connection = _own.connection, None
-    if current is not None and _own.pid == os.getpid():
-        current.close()
+    own, _of_thread.own = _of_thread.own, None
+    if own is not None:
+        own.close()
 
 
-def tidy_connections() -> None:
-    """Leave Django's connections of this thread as the next body needs them: open where sound, else closed.
+class _Threads:
+    """The threads, and so the connections, that the async bodies of a process share for the ledger."""
 
-    Open connections are kept whatever CONN_MAX_AGE says (a new one costs more than a task); one that the body left
-    in a transaction, or that an error or the server ended, is closed.
-    """
-    for connection in connections.all(initialized_only=True):
-        if connection.connection is None:
-            continue
-        unsound = connection.in_atomic_block or connection.errors_occurred or not connection.get_autocommit()
-        if unsound or getattr(connection.connection, "closed", False):
-            connection.in_atomic_block = False
-            connection.savepoint_ids = []
-            connection.needs_rollback = False
-            connection.close()
+    executor: ThreadPoolExecutor
+
+    @classmethod
+    def renew(cls) -> None:
+        cls.executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="tandem-ledger")
 
 
-class _LoopConnections:
-    """A few connections shared by the async bodies of one event loop, opened on demand and kept."""
-
-    def __init__(self) -> None:
-        self._idle: list[psycopg.AsyncConnection[Any]] = []
-        self._places = asyncio.Semaphore(_ASYNC_CONNECTIONS)
-
-    async def execute[T](self, statement: Statement[T]) -> T:
-        async with self._places:
-            with _explained():
-                connection = await self._take()
-            try:
-                with _explained():
-                    async with connection.cursor() as cursor:
-                        await cursor.execute(statement.sql.encode(), statement.parameters)
-                        rows = await cursor.fetchall()
-            except BaseException:
-                # Its state is unknown (a cancelled task may have left half an answer on it).
-                await connection.close()
-                raise
-            self._idle.append(connection)
-            return statement.read(rows)
-
-    async def _take(self) -> psycopg.AsyncConnection[Any]:
-        while self._idle:
-            connection = self._idle.pop()
-            poll = select.poll()
-            poll.register(connection.fileno(), select.POLLIN)
-            if not connection.closed and not poll.poll(0):
-                return connection
-            await connection.close()
-        parameters = connection_parameters()
-        connection = await psycopg.AsyncConnection.connect(**parameters, autocommit=True, prepare_threshold=0)
-        await connection.execute(_BY_INDEX)
-        return connection
-
-    async def aclose(self) -> None:
-        while self._idle:
-            await self._idle.pop().close()
+_Threads.renew()
+# A fork takes the executor along, but not its threads.
+os.register_at_fork(after_in_child=_Threads.renew)
 
 
-_loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopConnections] = WeakKeyDictionary()
+def close_threads() -> None:
+    """Close the connections that async bodies share, once what runs on them is done; the next statement opens others."""
+    executor = _Threads.executor
+    _Threads.renew()
+    executor.shutdown()
+
+
+async def in_thread[**P, T](function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run ledger work off the loop, beside nothing but ledger work; what it raises comes out."""
+    return await asyncio.wrap_future(_Threads.executor.submit(function, *args, **kwargs))
 
 
 async def aexecute[T](statement: Statement[T]) -> T:
-    """As `execute`, awaited, on one of the running loop's connections."""
-    loop = asyncio.get_running_loop()
-    connections_of_loop = _loops.get(loop)
-    if connections_of_loop is None:
-        connections_of_loop = _loops[loop] = _LoopConnections()
-    return await connections_of_loop.execute(statement)
-
-
-async def aclose() -> None:
-    """Close the running loop's connections."""
-    connections_of_loop = _loops.pop(asyncio.get_running_loop(), None)
-    if connections_of_loop is not None:
-        await connections_of_loop.aclose()
+    """As `execute`, awaited."""
+    return await in_thread(execute, statement)

@@ -21,11 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def handle(_: dict[str, object]) -> None:
     """Migrate all apps, one at a time over all machines: two releases that roll out at once do not collide."""
     try:
-        connection = ledger.own_connection()
-        connection.execute("SELECT pg_advisory_lock(%s)", (LOCK,))
-        try:
+        with ledger.connect() as connection, connection.transaction():
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            # In a transaction: a pooler would hand a session's lock to whoever comes next.
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             call_command("migrate", interactive=False)
-        finally:
-            ledger.close()
     except psycopg.OperationalError as error:
         raise CommandError(f"The ledger's database does not answer: {error}") from error

@@ -39,10 +39,10 @@ def handle(options: dict[str, Any]) -> None:
 
 
 def _database() -> str | None:
-    parameters = {**ledger.connection_parameters(), "connect_timeout": 5}
+    parameters = connections[ledger.LEDGER_DATABASE].get_connection_params()
     where = f"{parameters.get('host') or 'the local socket'}:{parameters.get('port') or 5432}"
     try:
-        psycopg.connect(**parameters).close()
+        ledger.connect(connect_timeout=5).close()
     except psycopg.OperationalError as error:
         return (
             f"The database {parameters.get('dbname')!r} at {where} does not answer as user"

@@ -18,6 +18,7 @@ from tandem.engines.celery.parent import Parent
 from tandem.engines.celery.process import Process
 from tandem.health import Health
 from tandem.heartbeat import Heartbeat
+from tandem.isolation import tidy_connections
 from tandem.ledger import connection as ledger
 from tandem.runner import Runner
 
@@ -163,4 +164,4 @@ def process_of(app: Any) -> Process:
 def _tidy_around_others(sender: Any, **_: Any) -> None:
     """Give a plain Celery task sound database connections: Celery itself no longer closes them around each task."""
     if not isinstance(sender, ExecutionTask):
-        ledger.tidy_connections()
+        tidy_connections()

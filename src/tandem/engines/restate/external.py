@@ -1,6 +1,5 @@
 """Calls from outside, through Restate's ingress, to tasks that say `external=True`."""
 
-import asyncio
 import json
 from datetime import timedelta
 from inspect import signature
@@ -52,7 +51,7 @@ async def accept(task: Task, context: restate.Context, body: bytes, *, limit: in
 
     async def insert() -> str:
         try:
-            await asyncio.to_thread(ledger.execute, statements.insert_one(new))
+            await ledger.aexecute(statements.insert_one(new))
         except psycopg.DataError as error:
             raise TerminalError(f"PostgreSQL cannot store the arguments of {name}: {error}.", 400) from None
         except LedgerUnavailable as error:

@@ -98,12 +98,11 @@ class Handler:
         the answer, this is the same. Should it have steps, no body asks for them any more, and Restate would refuse
         this answer for ever (570): one that comes to this process a second time is killed, by the relay.
         """
-        ended = await asyncio.to_thread(ledger.execute, rows.ended(id_, invocation=invocation if own else None))
+        ended = await ledger.aexecute(rows.ended(id_, invocation=invocation if own else None))
         if restate_context_is_replaying.get():
             answered = self.process.answered
             if invocation in answered:
-                give_up = cancelling.give_up(id=id_, dispatch=dispatch, invocation=invocation)
-                await asyncio.to_thread(ledger.execute, give_up)
+                await ledger.aexecute(cancelling.give_up(id=id_, dispatch=dispatch, invocation=invocation))
                 answered.discard(invocation)
             else:
                 answered.add(invocation)
@@ -213,7 +212,7 @@ class _Handling:
             raise error
         if self.durable.cancelled:
             # As on every engine: what sleeps is cancelled where it is.
-            await asyncio.to_thread(self._cancel)
+            await ledger.in_thread(self._cancel)
 
     def _cancel(self) -> None:
         endings.tell_parent(ledger.execute(cancelling.cancel(id=self.id, by="restate")).parent)

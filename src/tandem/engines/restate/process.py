@@ -123,7 +123,7 @@ class ServiceProcess:
 
     async def start(self) -> None:
         """Become known in the ledger; raises psycopg's errors, or `LedgerNotMigrated`."""
-        await asyncio.to_thread(self._heartbeat.start)
+        await ledger.in_thread(self._heartbeat.start)
 
     def run_in_thread(self, claiming: Statement[Claim | None], journal: ThreadJournal) -> "Body":
         """Run a sync body on a thread of its own; the caller holds a slot, which the body gives back."""
@@ -146,7 +146,7 @@ class ServiceProcess:
     async def run_on_loop(self, claiming: Statement[Claim | None], journal: LoopJournal) -> Outcome:
         """Run an async body; the caller holds a slot."""
         outcome = await self.runner.arun(claiming, journal)
-        return await asyncio.to_thread(_hand_back, outcome) if _cut_off(outcome, journal.durable) else outcome
+        return await ledger.in_thread(_hand_back, outcome) if _cut_off(outcome, journal.durable) else outcome
 
     def count_stuck(self, change: int) -> None:
         """Count threads whose body ran past its limit until they end; too many of them end the process."""
@@ -172,7 +172,7 @@ class ServiceProcess:
         left = self.runner.running.attempts()
         if left:
             logger.warning("%d execution(s) did not end in %.0f s and are handed back.", len(left), grace)
-            await asyncio.to_thread(self._hand_back_all, left)
+            await ledger.in_thread(self._hand_back_all, left)
         await asyncio.to_thread(self._heartbeat.stop)
         await asyncio.to_thread(self.mirror.stop)
 
