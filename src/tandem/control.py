@@ -9,35 +9,25 @@ from django.tasks.exceptions import TaskResultDoesNotExist
 from tandem import registry
 from tandem.arguments import encodable
 from tandem.engines.base import Engine, Reference
-from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
-from tandem.ledger import manual, waking
+from tandem.ledger import endings, manual, waking
 from tandem.ledger.statements import Statement
 from tandem.router import Router, requirements
 from tandem.transactions import after_commit, send_after_commit
 
 __all__ = ["cancel", "retry", "signal"]
 
-_TRIES = 3
-
 
 def cancel(result_id: str, *, by: str | None) -> Literal["cancelled", "requested", "finished"]:
     """Stop an execution and its unfinished children; see `TandemBackend.cancel`."""
-    id_ = _uuid(result_id)
-    for _ in range(_TRIES):
-        done = ledger.execute_in_transaction(cancelling.cancel(id=id_, by=by))
-        if done.phase is None:
-            raise TaskResultDoesNotExist(result_id)
-        if done.stopped:
-            if done.parent is not None:
-                _say_after_commit(waking.wake_parent(done.parent))
-            return "cancelled"
-        if done.asked:
-            return "requested"
-        if done.phase in {"succeeded", "failed", "dead", "cancelled"}:
-            return "finished"
-        # Claimed, or let go, between the look and the write.
-    return "requested"
+    done = endings.cancel(_uuid(result_id), by=by, execute=ledger.execute_in_transaction)
+    if done.phase is None:
+        raise TaskResultDoesNotExist(result_id)
+    if done.parent is not None:
+        _say_after_commit(waking.wake_parent(done.parent))
+    if done.phase in {"succeeded", "failed", "dead", "cancelled"}:
+        return "finished"
+    return "requested" if done.phase == "running" else "cancelled"
 
 
 def retry(result_id: str, *, engine: str | None, router: Router, engines: Mapping[str, Engine]) -> None:

@@ -102,9 +102,9 @@ class SignalTimeout(Permanent, TimeoutError):
 class ChildFailed(Permanent):
     """Raised in a body by `context.call` and `context.gather`: a child ended without success.
 
-    `id` is the child's, `phase` how it ended (`failed`, `dead`, `cancelled`), `error` its last traceback. Not caught,
-    it fails the parent for good, since the child had retries of its own; once the child was retried by hand, and
-    succeeded, a retry of the parent goes on.
+    `id` is the child's, `phase` how it ended (`failed`, `dead`, `cancelled`; `gone` where its row was deleted before
+    the parent read it), `error` its last traceback. Not caught, it fails the parent for good, since the child had
+    retries of its own; once the child was retried by hand, and succeeded, a retry of the parent goes on.
     """
 
     def __init__(self, *, id: str, task: str, phase: str, error: str | None) -> None:  # noqa: A002  # the field's name

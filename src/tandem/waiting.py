@@ -31,12 +31,13 @@ _LONGEST: Final = 366 * 86_400.0
 class Hold:
     """Asks the engine to suspend at a place, for at most `seconds` (None: without end), unless `wakes` has changed.
 
-    `over`: the wait has ended in the ledger; what the engine's own journal has of it stands here.
+    `children`: those it waits for. `over`: the wait has ended in the ledger; what the engine's own journal has of it stands here.
     """
 
     place: Place
     seconds: float | None
     wakes: int = 0
+    children: tuple[UUID, ...] = ()
     over: bool = False
 
     def statement(self, attempt: Attempt, *, awakeable: str | None = None) -> Statement[bool]:
@@ -48,6 +49,7 @@ class Hold:
             worker=attempt.worker,
             wakes=self.wakes,
             awakeable=awakeable,
+            children=self.children,
         )
 
 
@@ -95,7 +97,7 @@ def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return
     if recorded is None and calls:
         born = yield lambda: [_child(attempt, call, id_) for call, id_ in zip(calls, ids, strict=True)]
         attempt.learn((yield statements.spawn(attempt.claim, **step, position=place.position, born=born)))
-        attempt.guard()
+        _refuse_after_cancel(attempt)
     answer = [] if not calls else recorded.result if recorded is not None and recorded.kind == "call" else None
     while answer is None:
         found = yield statements.children(attempt.claim, ids=ids)
@@ -104,7 +106,8 @@ def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return
             answer = yield from _answer(attempt, place, [found.ended[id_] for id_ in ids])
         else:
             _refuse_after_cancel(attempt)
-            yield Hold(place=place, seconds=None, wakes=found.wakes)
+            awaited = tuple(id_ for id_ in ids if id_ not in found.ended)
+            yield Hold(place=place, seconds=None, wakes=found.wakes, children=awaited)
             attempt.guard()
     if calls:
         yield Hold(place=place, seconds=None, over=True)

@@ -241,13 +241,13 @@ def test_the_same_invocation_takes_its_row_again_and_no_other() -> None:
 
 def test_cancel_ends_what_nobody_holds_and_asks_what_runs() -> None:
     waiting, running = insert(), insert()
-    assert ledger.execute(cancel.cancel(id=waiting, by="anna")).stopped
+    assert ledger.execute(cancel.cancel(id=waiting, by="anna")).phase == "queued"
     assert row(waiting).outcome == "cancelled"
     assert row(waiting).cancelled_by == "anna"
     assert claim(waiting) is None
     holder = claimed(running)
     asked = ledger.execute(cancel.cancel(id=running, by="anna"))
-    assert (asked.stopped, asked.asked) == (False, True)
+    assert (asked.phase, asked.asked) == ("running", 1)
     assert checkpoint(holder).cancel_requested
     assert take_over(running) == "cancelled"
 

@@ -10,25 +10,27 @@ from tandem.ledger.statements import Statement
 
 __all__ = ["Cancelled", "Untold", "cancel", "give_up", "told", "untold"]
 
-# What nobody holds ends at once; what runs is asked to. Restate keeps an invocation for what waits there.
+# What nobody holds ends at once; what runs is asked to. Each row is locked before its phase is read, so that one that is
+# claimed or suspended meanwhile is still one of the two. Restate keeps an invocation for what waits there.
 CANCEL: Final = f"""
 WITH RECURSIVE family AS (
     SELECT id FROM tandem_execution WHERE id = %(id)s
     UNION ALL
     SELECT child.id FROM tandem_execution AS child JOIN family ON child.parent = family.id
     WHERE child.outcome IS NULL
-), seen AS (
-    SELECT execution.id, execution.phase FROM tandem_execution AS execution JOIN family USING (id)
+), seen AS MATERIALIZED (
+    SELECT execution.id, execution.phase, execution.cancel_requested_at IS NOT NULL AS asked_before
+    FROM tandem_execution AS execution JOIN family USING (id) ORDER BY execution.id FOR NO KEY UPDATE OF execution
 ), stopped AS (
     UPDATE tandem_execution AS execution
     SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL,
         cancel_requested_at = now(), cancelled_by = %(by)s
-    FROM seen WHERE execution.id = seen.id AND execution.phase NOT IN ('running', 'succeeded', 'failed', 'dead', 'cancelled')
+    FROM seen WHERE execution.id = seen.id AND seen.phase NOT IN ('running', 'succeeded', 'failed', 'dead', 'cancelled')
     RETURNING execution.id, execution.engine, execution.parent, execution.dispatch, execution.invocation, seen.phase
 ), asked AS (
     UPDATE tandem_execution AS execution
-    SET cancel_requested_at = COALESCE(cancel_requested_at, now()), cancelled_by = COALESCE(cancelled_by, %(by)s)
-    FROM seen WHERE execution.id = seen.id AND execution.phase = 'running'
+    SET cancel_requested_at = now(), cancelled_by = %(by)s
+    FROM seen WHERE execution.id = seen.id AND seen.phase = 'running' AND NOT seen.asked_before
     RETURNING execution.id
 ), untold AS (
     INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
@@ -37,9 +39,8 @@ WITH RECURSIVE family AS (
 ), noted AS ({note("stopped", kind="cancelled", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while ' || phase")}
 ), noted_too AS ({note("asked", kind="cancel asked for", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while running'")}
 )
-SELECT (SELECT count(*) FROM stopped WHERE id = %(id)s), (SELECT count(*) FROM asked WHERE id = %(id)s),
-       (SELECT parent FROM stopped WHERE id = %(id)s), (SELECT phase FROM seen WHERE id = %(id)s),
-       (SELECT count(*) FROM untold)
+SELECT (SELECT phase FROM seen WHERE id = %(id)s), (SELECT parent FROM stopped WHERE id = %(id)s),
+       (SELECT count(*) FROM asked), (SELECT count(*) FROM untold)
 """
 
 GIVE_UP: Final = """
@@ -60,12 +61,15 @@ TOLD: Final = "DELETE FROM tandem_nudge WHERE id = ANY(%(ids)s::bigint[]) RETURN
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
-    """What a cancel did. `phase` is what it was before, None where there is no such execution."""
+    """What a cancel did.
 
-    stopped: bool
-    asked: bool
-    parent: UUID | None
+    `phase` is what it was before, None where there is no such execution; `parent` is set where it ended now. `asked`
+    is how many of the family run and were not asked before: each may have borne children that this did not see.
+    """
+
     phase: str | None
+    parent: UUID | None
+    asked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ def cancel(*, id: UUID, by: str | None) -> Statement[Cancelled]:  # noqa: A002  
         "cancel",
         CANCEL,
         {"id": id, "by": by},
-        lambda rows: Cancelled(stopped=bool(rows[0][0]), asked=bool(rows[0][1]), parent=rows[0][2], phase=rows[0][3]),
+        lambda rows: Cancelled(phase=rows[0][0], parent=rows[0][1], asked=rows[0][2]),
     )
 
 

@@ -41,11 +41,14 @@ WITH again AS (
 SELECT id, task, queue, priority, dispatch, engine FROM again
 """
 
-# By primary keys of a short batch: never a long transaction, and beside a full load it waits for nobody.
+# By primary keys of a short batch: never a long transaction, and beside a full load it waits for nobody. A child stays
+# for as long as its parent may ask for its answer.
 PRUNE: Final = """
 WITH old AS (
-    SELECT id FROM tandem_execution
+    SELECT id FROM tandem_execution AS execution
     WHERE created_at < now() - %(days)s * interval '1 day' AND finished_at < now() - %(days)s * interval '1 day'
+      AND NOT EXISTS (
+          SELECT FROM tandem_execution AS parent WHERE parent.id = execution.parent AND parent.finished_at IS NULL)
     ORDER BY created_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 ), steps AS (
     DELETE FROM tandem_step USING old WHERE execution_id = old.id

@@ -89,15 +89,16 @@ WITH holder AS (
     WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running' AND cancel_requested_at IS NULL AND wakes = %(wakes)s
     RETURNING id
 ), noted AS (
-    UPDATE tandem_step SET result = result || jsonb_build_object('awakeable', %(awakeable)s::text) FROM holder
-    WHERE {_STEP} AND kind IN ('waiting', 'calling') AND %(awakeable)s::text IS NOT NULL
+    UPDATE tandem_step SET result = result || %(known)s FROM holder
+    WHERE {_STEP} AND kind IN ('waiting', 'calling') AND %(known)s <> '{{}}'
 )
 SELECT count(*) FROM holder
 """
 
-# Children are the relay's to send, as all that was never sent. A parent that is to be cancelled has none any more.
+# Children are the relay's to send, as all that was never sent. A parent that is to be cancelled has none any more: the
+# lock, held for this statement alone, has a cancel either see them or be seen.
 SPAWN: Final = f"""
-WITH holder AS ({_HOLDER}), opened AS (
+WITH holder AS MATERIALIZED ({_HOLDER} FOR NO KEY UPDATE), opened AS (
     INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
                              worker)
     SELECT id, %(name)s, %(occurrence)s, %(position)s, 'calling', '{{}}', now(), NULL, %(fence)s, %(worker)s::text
@@ -118,11 +119,14 @@ SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM born) + (SELECT coun
        (SELECT cancel_requested_at IS NOT NULL FROM holder)
 """
 
+# A child that is gone has ended: it was pruned, or deleted by hand.
 CHILDREN: Final = f"""
 WITH holder AS ({_HOLDER})
-SELECT holder.wakes, holder.cancel_requested_at IS NOT NULL, child.id, child.outcome, child.result,
-       child.errors -> -1 ->> 'traceback'
-FROM holder LEFT JOIN tandem_execution AS child ON child.id = ANY(%(ids)s)
+SELECT holder.wakes, holder.cancel_requested_at IS NOT NULL, wanted.id,
+       CASE WHEN child.id IS NULL THEN 'gone' ELSE child.outcome END, child.result,
+       CASE WHEN child.id IS NULL THEN 'Its row was deleted before its parent read how it ended.'
+            ELSE child.errors -> -1 ->> 'traceback' END
+FROM holder CROSS JOIN unnest(%(ids)s::uuid[]) AS wanted(id) LEFT JOIN tandem_execution AS child ON child.id = wanted.id
 """
 
 ANSWER_CALL: Final = f"""
@@ -164,7 +168,7 @@ class Child:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChildEnd:
-    """How a child ended; `traceback` is its last error's."""
+    """How a child ended, `gone` where its row is no more; `traceback` is its last error's."""
 
     outcome: str
     result: Any
@@ -224,12 +228,23 @@ def open_wait(
 
 
 def suspend_waiting(
-    claim: Claim, *, name: str, occurrence: int, worker: str, wakes: int, awakeable: str | None
+    claim: Claim,
+    *,
+    name: str,
+    occurrence: int,
+    worker: str,
+    wakes: int,
+    awakeable: str | None,
+    children: Sequence[UUID] = (),
 ) -> Statement[bool]:
-    """Give up the lease until something comes; False where something did since `wakes`, or a cancel was asked for."""
+    """Give up the lease until something comes; False where something did since `wakes`, or a cancel was asked for.
+
+    `children` are those it waits for; `awakeable` is what wakes its invocation on Restate.
+    """
+    known = {"awakeable": awakeable, "children": [str(id_) for id_ in children]}
     parameters = _step(claim, name=name, occurrence=occurrence, worker=worker) | {
         "wakes": wakes,
-        "awakeable": awakeable,
+        "known": Jsonb({key: value for key, value in known.items() if value}),
         "recheck": RECHECK_SECONDS,
     }
     return Statement("suspend_waiting", SUSPEND_WAITING, parameters, lambda rows: bool(rows[0][0]))

@@ -35,13 +35,25 @@ WAKE: Final = f"""{_WAKE}
 RETURNING pg_notify('{CHANNEL}', '')
 """
 
-# Each child says so after its end is committed, so the last of them sees that all others have ended.
+# What an execution waits at: the newest of its open steps. A body may have left an older one open.
+_OPEN: Final = """
+    SELECT kind, result, finished_at FROM tandem_step
+    WHERE execution_id = {execution} AND kind IN ('waiting', 'calling') ORDER BY position DESC LIMIT 1
+"""
+
+# The children that step waits for, as its last suspension said, which have not ended. One that is gone has.
+_AWAITED: Final = """
+    SELECT FROM jsonb_array_elements_text(step.result -> 'children') AS awaited(id)
+    JOIN tandem_execution AS child ON child.id = awaited.id::uuid WHERE child.finished_at IS NULL
+"""
+
+# Each child says so after its end is committed, so the last of those awaited sees that all others have ended.
 WAKE_PARENT: Final = f"""{_WAKE}
-  AND NOT EXISTS (SELECT FROM tandem_execution AS child WHERE child.parent = execution.id AND child.outcome IS NULL)
+  AND NOT EXISTS (SELECT FROM ({_OPEN.format(execution="execution.id")}) AS step WHERE EXISTS ({_AWAITED}))
 RETURNING pg_notify('{CHANNEL}', '')
 """
 
-RECHECK: Final = """
+RECHECK: Final = f"""
 WITH due AS (
     SELECT id FROM tandem_execution
     WHERE engine = %(engine)s AND queue = %(queue)s AND due_at <= now() AND outcome IS NULL AND phase = 'waiting'
@@ -53,9 +65,8 @@ WITH due AS (
                SELECT FROM tandem_signal AS signal
                WHERE signal.execution_id = due.id AND signal.name = step.result ->> 'signal'
                  AND signal.consumed_at IS NULL)
-           OR step.kind = 'calling' AND NOT EXISTS (
-               SELECT FROM tandem_execution AS child WHERE child.parent = due.id AND child.outcome IS NULL) AS ready
-    FROM due JOIN tandem_step AS step ON step.execution_id = due.id AND step.kind IN ('waiting', 'calling')
+           OR step.kind = 'calling' AND NOT EXISTS ({_AWAITED}) AS ready
+    FROM due CROSS JOIN LATERAL ({_OPEN.format(execution="due.id")}) AS step
 )
 UPDATE tandem_execution AS execution
 SET phase = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN 'queued' ELSE phase END,

@@ -215,7 +215,7 @@ class _Handling:
             await ledger.in_thread(self._cancel)
 
     def _cancel(self) -> None:
-        endings.tell_parent(ledger.execute(cancelling.cancel(id=self.id, by="restate")).parent)
+        endings.tell_parent(endings.cancel(self.id, by="restate", execute=ledger.execute).parent)
 
 
 async def _quietly(call: Coroutine[Any, Any, None]) -> BaseException | None:
