@@ -10,26 +10,21 @@ seconds; after 300 s the answer is 503, so that the autoscaler's fallback acts: 
 """
 
 import json
-import logging
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
-import psycopg
-
 from tandem.configuration import Configuration
-from tandem.exceptions import TandemError, nearest
+from tandem.exceptions import nearest
 from tandem.health import Health
 from tandem.ledger import connection as ledger
 from tandem.ledger.load import Load, load
 from tandem.listening import Answer, Route
+from tandem.loops import Loop, Watch
 
 __all__ = ["KEPT_SECONDS", "Exporter", "Reading"]
-
-logger = logging.getLogger("tandem.exporter")
 
 KEPT_SECONDS: Final = 300.0
 
@@ -47,39 +42,37 @@ GROUP BY deployment.endpoint, invocation.status
 
 @dataclass(kw_only=True)
 class Reading:
-    """One source's last answer, read again every `interval` seconds by a thread of its own."""
+    """One source's last answer, read again every `interval` seconds by a loop of its own."""
 
     name: str
     read: Callable[[], Mapping[str, Load]]
     interval: float
+    watch: Watch = field(default_factory=Watch)
     clock: Callable[[], float] = time.monotonic
+    loop: Loop = field(init=False)
     _loads: Mapping[str, Load] | None = None
     _at: float = 0.0
-    _failed: bool = False
 
-    def start(self, stop: threading.Event) -> threading.Thread:
-        """Read until `stop`."""
-        thread = threading.Thread(target=self._loop, args=(stop,), name=f"tandem-{self.name}", daemon=True)
-        thread.start()
-        return thread
+    def __post_init__(self) -> None:
+        self.loop = Loop(
+            name=f"Reading the load of {self.name}",
+            round=self.once,
+            pause=self.interval,
+            # Until then it can still answer.
+            patience=KEPT_SECONDS,
+            watch=self.watch,
+            last=ledger.close,
+        )
 
-    def once(self) -> None:
-        """Read once; what fails is logged at its first time, and the last answer kept."""
+    def once(self) -> float:
+        """Read once, and answer the seconds until the next; where it raises, the last answer is kept."""
         started = self.clock()
-        try:
-            loads = self.read()
-        except (psycopg.Error, TandemError) as error:
-            if not self._failed:
-                logger.warning("The load of %s cannot be read; the last is given meanwhile. %s", self.name, error)
-            self._failed = True
-            return
-        if self._failed:
-            logger.warning("The load of %s is read again.", self.name)
-        self._failed = False
+        loads = self.read()
         # As of when it was asked: an answer that took long is that old. The time first: who reads in between must not
         # take the first load for one of long ago.
         self._at = started
         self._loads = loads
+        return self.interval
 
     @property
     def answered(self) -> bool:
@@ -102,47 +95,46 @@ class Reading:
         }
         return Answer(body=json.dumps(body) + "\n", kind="application/json")
 
-    def _loop(self, stop: threading.Event) -> None:
-        while not stop.is_set():
-            self.once()
-            stop.wait(self.interval)
-
 
 class Exporter:
     """Reads the load of the backend's engines every `interval` seconds, and answers with it."""
 
     def __init__(self, configuration: Configuration, *, interval: float) -> None:
         self._configuration = configuration
-        self._stop = threading.Event()
         self._health = Health()
+        self._beginning = Loop(name="The first readings", round=self._begin, watch=self._health)
         self._readings: dict[str, Reading] = {}
         if configuration.celery is not None:
-            self._readings["celery"] = Reading(name="celery", read=_celery, interval=interval)
+            self._readings["celery"] = Reading(name="celery", read=_celery, interval=interval, watch=self._health)
         if configuration.restate is not None:
-            self._readings["restate"] = Reading(name="restate", read=_restate(configuration), interval=interval)
+            self._readings["restate"] = Reading(
+                name="restate", read=_restate(configuration), interval=interval, watch=self._health
+            )
 
     def routes(self) -> dict[str, Route]:
         """What is answered, by path."""
         answering = {"celery": self._celery, "restate": self._restate}
         return {**self._health.routes(), **{f"/scaling/{name}": answering[name] for name in self._readings}}
 
-    def run(self) -> None:
-        """Read until `stop`; ready once each source has answered.
-
-        Raises `TandemError` where reading failed in a way that trying again does not mend.
-        """
-        threads = [reading.start(self._stop) for reading in self._readings.values()]
-        while not self._stop.is_set():
-            if not all(thread.is_alive() for thread in threads):
-                raise TandemError("The load is no longer read; the cause is above. The exporter ends.")
-            self._health.beat()
-            if all(reading.answered for reading in self._readings.values()):
-                self._health.begin()
-            self._stop.wait(1.0)
+    def start(self) -> None:
+        """Read in the background until `stop`; ready once each source has answered."""
+        for loop in self._loops:
+            loop.start()
 
     def stop(self) -> None:
-        """End within a second."""
-        self._stop.set()
+        """End after the current reading."""
+        for loop in self._loops:
+            loop.stop()
+
+    @property
+    def _loops(self) -> list[Loop]:
+        return [*(reading.loop for reading in self._readings.values()), self._beginning]
+
+    def _begin(self) -> float:
+        if all(reading.answered for reading in self._readings.values()):
+            self._health.begin()
+            self._beginning.stop()
+        return 1.0
 
     def _celery(self, query: Mapping[str, str]) -> Answer:
         queues = [name.strip() for name in query.get("queues", "").split(",") if name.strip()]

@@ -1,18 +1,20 @@
 """A small HTTP server on a thread, for probes and for what the autoscaler reads: a few addresses, GET only."""
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from tandem.exceptions import ConfigurationError
+from tandem.loops import Loop
 
 __all__ = ["Answer", "Route", "listen"]
 
 _SECONDS: Final = 10.0
+_TURN_SECONDS: Final = 1.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,5 +64,11 @@ def listen(bind: str, routes: Mapping[str, Route], *, option: str) -> ThreadingH
     except (OSError, ValueError, OverflowError) as error:
         raise ConfigurationError(f"Cannot answer on {bind!r}: {error}. Give {option} another HOST:PORT.") from error
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, name="tandem-listening", daemon=True).start()
+    server.timeout = _TURN_SECONDS
+    Loop(name=f"Answering on {bind}", round=partial(_answer_one, server)).start()
     return server
+
+
+def _answer_one(server: ThreadingHTTPServer) -> float:
+    server.handle_request()
+    return 0.0

@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -179,24 +178,11 @@ class Stage:
     @contextmanager
     def relay(self) -> Iterator[Relay]:
         relay = Relay(configuration=self.backend.configuration, engines=self.backend.engines)
-        failures: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                relay.run()
-            except BaseException as error:  # noqa: BLE001  # shown by the test that waits
-                failures.append(error)
-            finally:
-                connections.close_all()
-
-        thread = threading.Thread(target=run, name="relay")
-        thread.start()
+        relay.start()
         try:
             yield relay
         finally:
             relay.stop()
-            thread.join(timeout=30)
-            assert not failures, failures
 
     def effects(self, name: str) -> list[list[str]]:
         """What bodies recorded under a name: pid, time, facts."""

@@ -101,7 +101,7 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         celery.cancel_killed(id=claim.id, worker="w"),
         restate.send_again({suspect: (True, "why")}),
         restate.seen_alive(ids),
-        restate.postpone(ids, seconds=1.0),
+        statements.unsent(ids, seconds=1.0),
     ]
 
 

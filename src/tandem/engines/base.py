@@ -30,7 +30,7 @@ class Reference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What an engine says of a reference: `alive` (on its way or running), `absent`, or `ended`."""
+    """What an engine says of a reference: `alive` (on its way or running), `absent`, `ended`, or `unknown`."""
 
     kind: str
     detail: str = ""

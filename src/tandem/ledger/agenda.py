@@ -76,7 +76,7 @@ WITH expired AS (
     WHERE engine = %(engine)s AND queue = %(queue)s AND due_at IS NULL AND outcome IS NULL
       AND sent_at < now() AND phase = 'running' AND lease_expires_at < now()
     ORDER BY sent_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-{_FATE}
+{_FATE}, pg_notify('tandem_relay', '')
 """
 
 # Its process was seen to die: no lease has to run out, and no relay's patience.

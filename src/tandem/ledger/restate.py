@@ -8,7 +8,7 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
-__all__ = ["Ended", "Suspect", "ended", "postpone", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
+__all__ = ["Ended", "Suspect", "ended", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
 
 # Walks one queue in the order of the index. `sent_at` is when a reference was last known to be on its way: sent, or
 # seen alive by the runtime.
@@ -45,12 +45,6 @@ SEEN_ALIVE: Final = """
 UPDATE tandem_execution SET sent_at = now()
 WHERE id = ANY(%(ids)s) AND engine = 'restate'
   AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
-RETURNING id
-"""
-
-POSTPONE: Final = """
-UPDATE tandem_execution SET sent_at = NULL, due_at = now() + %(seconds)s * interval '1 second'
-WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase = 'queued'
 RETURNING id
 """
 
@@ -115,11 +109,6 @@ def send_again(found: Mapping[Suspect, tuple[bool, str]]) -> Statement[int]:
 def seen_alive(ids: Sequence[UUID]) -> Statement[int]:
     """Note that the runtime has these: they are not asked for again until they are as old again."""
     return Statement("seen_alive", SEEN_ALIVE, {"ids": list(ids)}, len)
-
-
-def postpone(ids: Sequence[UUID], *, seconds: float) -> Statement[int]:
-    """Have the relay send queued rows again later."""
-    return Statement("postpone", POSTPONE, {"ids": list(ids), "seconds": seconds}, len)
 
 
 def reconciled(ids: Sequence[UUID], *, reason: str) -> Statement[int]:

@@ -70,7 +70,7 @@ RETURNING created_at
 """
 
 UNSENT: Final = """
-UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now()
+UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
 WHERE id = ANY(%(ids)s) AND phase = 'queued'
 RETURNING id
 """
@@ -116,9 +116,9 @@ def insert_many(new: NewExecution, *, ids: Sequence[UUID], arguments: Sequence[s
     return Statement("insert_many", INSERT_MANY, parameters, lambda created: created[0][0])
 
 
-def unsent(ids: Sequence[UUID]) -> Statement[int]:
-    """Say that a push failed: the relay sends these rows as soon as the broker is back."""
-    return Statement("unsent", UNSENT, {"ids": list(ids)}, len)
+def unsent(ids: Sequence[UUID], *, seconds: float = 0.0) -> Statement[int]:
+    """Say that a push failed: the relay sends these queued rows again, after so many seconds."""
+    return Statement("unsent", UNSENT, {"ids": list(ids), "seconds": seconds}, len)
 
 
 def sent(ids: Sequence[UUID], epoch: str | None) -> Statement[int]:

@@ -2,7 +2,10 @@
 
 import argparse
 import logging
-from collections.abc import Sequence
+import queue
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +35,7 @@ __all__ = [
     "print_table",
     "quieten",
     "refuse_unsound",
+    "told_to_end",
     "when",
 ]
 
@@ -71,6 +75,20 @@ def health_of(options: dict[str, Any]) -> Health:
     if options.get("health"):
         health.listen(options["health"])
     return health
+
+
+@contextmanager
+def told_to_end() -> Iterator[Callable[[], object]]:
+    """Take SIGTERM and SIGINT while the block lasts; gives what waits for the first of them."""
+    # A queue, since a handler runs between any two instructions of this thread, where taking a lock could wait for ever.
+    told: queue.SimpleQueue[int] = queue.SimpleQueue()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = {number: signal.signal(number, lambda got, _: told.put(got)) for number in numbers}
+    try:
+        yield told.get
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def add_filters(parser: argparse.ArgumentParser) -> None:

@@ -2,14 +2,13 @@
 
 import argparse
 import logging
-import signal
 from typing import Any
 
 from django.core.management.base import CommandError
 
 from tandem.exporter import Exporter
 from tandem.listening import listen
-from tandem.management.arguments import add_backend, backend_of, refuse_unsound
+from tandem.management.arguments import add_backend, backend_of, refuse_unsound, told_to_end
 
 __all__ = ["add_arguments", "handle"]
 
@@ -30,8 +29,9 @@ def handle(options: dict[str, Any]) -> None:
     backend = backend_of(options)
     refuse_unsound(backend)
     exporter = Exporter(backend.configuration, interval=options["interval"])
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: exporter.stop())
-    server = listen(options["bind"], exporter.routes(), option="--bind")
-    print(f"Answering on {server.server_address[0]!s}:{server.server_address[1]}.", flush=True)
-    exporter.run()
+    with told_to_end() as wait:
+        server = listen(options["bind"], exporter.routes(), option="--bind")
+        print(f"Answering on {server.server_address[0]!s}:{server.server_address[1]}.", flush=True)
+        exporter.start()
+        wait()
+    exporter.stop()

@@ -2,10 +2,9 @@
 
 import argparse
 import logging
-import signal
 from typing import Any
 
-from tandem.management.arguments import add_backend, add_health, backend_of, health_of, refuse_unsound
+from tandem.management.arguments import add_backend, add_health, backend_of, health_of, refuse_unsound, told_to_end
 from tandem.relay import Relay
 
 __all__ = ["add_arguments", "handle"]
@@ -23,10 +22,12 @@ def handle(options: dict[str, Any]) -> None:
     backend = backend_of(options)
     refuse_unsound(backend)
     health = health_of(options)
-    relay = Relay(configuration=backend.configuration, engines=backend.engines, turn=health.beat)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: relay.stop())
-    relay.round()
-    print(f"Relay {relay.name} is running for {', '.join(backend.engines)}.", flush=True)
-    health.begin()
-    relay.run()
+    relay = Relay(configuration=backend.configuration, engines=backend.engines, watch=health)
+    with told_to_end() as wait:
+        relay.round()
+        print(f"Relay {relay.name} is running for {', '.join(backend.engines)}.", flush=True)
+        relay.start()
+        health.begin()
+        wait()
+    health.end()
+    relay.stop()

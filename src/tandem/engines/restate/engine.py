@@ -18,6 +18,7 @@ from tandem.engines.restate.targets import Target, problems, target_of
 from tandem.exceptions import BrokerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
+from tandem.ledger import statements
 from tandem.ledger.waking import Waiter
 from tandem.registry import registered_tasks
 
@@ -84,7 +85,7 @@ class RestateEngine:
         for where, refusal in refused.items():
             logger.error("%s %s", refusal, _way_out(refusal, where, self.options))
         if postponed:
-            ledger.execute(rows.postpone(postponed, seconds=_REFUSED_SECONDS))
+            ledger.execute(statements.unsent(postponed, seconds=_REFUSED_SECONDS))
         return None
 
     def _send(self, known: Sequence[tuple[Reference, Target]]) -> list[str | RestateRefused]:
@@ -152,10 +153,14 @@ class RestateEngine:
                     logger.warning("%s could go on, but its invocation was not woken: %s", waiter.id, error)
 
     def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
-        """Ask what Restate knows of these; raises `BrokerUnavailable`."""
+        """Ask what Restate knows of these, `unknown` where it refuses to say; raises `BrokerUnavailable`."""
 
         def ask(reference: Reference) -> State:
-            return self._ask(self._requests.state(target_of(reference.task), _key(reference)))
+            try:
+                return self._ask(self._requests.state(target_of(reference.task), _key(reference)))
+            except RestateRefused as error:
+                logger.warning("Restate does not say what became of %s: %s", reference.id, error)
+                return State(kind="unknown", detail=str(error))
 
         return {reference.id: state for reference, state in zip(batch, self._each(ask, batch), strict=True)}
 

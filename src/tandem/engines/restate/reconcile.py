@@ -44,8 +44,9 @@ class Reconciler:
         get their turn. Raises `BrokerUnavailable`.
         """
         if time.monotonic() - self._looked_at >= _PAUSED_SECONDS:
-            self._resume_paused()
+            # First: should this be refused, the rest is looked at all the same, in the rounds between.
             self._looked_at = time.monotonic()
+            self._resume_paused()
         self._age = max(self._age, lease)
         queues = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == "restate"]
         lost = 0
@@ -83,7 +84,7 @@ class Reconciler:
                 dispatch=suspect.dispatch,
             )
         states = self.inspect(list(references.values()))
-        lost = {item: _fate(states[item.id]) for item in references if states[item.id].kind != "alive"}
+        lost = {item: _fate(states[item.id]) for item in references if states[item.id].kind in {"absent", "ended"}}
         if lost:
             ledger.execute(rows.send_again(lost))
         return list(lost)

@@ -27,6 +27,7 @@ from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
 from tandem.exceptions import BrokerUnavailable, ConfigurationError, LedgerUnavailable
 from tandem.health import Health
+from tandem.loops import Loop
 
 __all__ = ["run_service"]
 
@@ -108,7 +109,7 @@ async def _serve(
     await _until(process.start, seconds=_LEDGER_SECONDS, retry=LedgerUnavailable, what="the ledger")
     stop = asyncio.Event()
     _on_signals(loop, process.draining.set)
-    beating = asyncio.create_task(_beat(health))
+    beating = asyncio.create_task(_beating(health, configuration.lease_seconds).arun())
     serving = asyncio.ensure_future(serve(application, _hypercorn(listening), shutdown_trigger=stop.wait, mode="asgi"))
     try:
         out(f"Serving {', '.join(describe(services))} on {bind}, {process.concurrency} at once.")
@@ -134,10 +135,9 @@ async def _serve(
     return process.exit_code
 
 
-async def _beat(health: Health) -> None:
-    while True:
-        health.beat()
-        await asyncio.sleep(_BEAT_SECONDS)
+def _beating(health: Health, patience: float) -> Loop:
+    """Say that the event loop turns."""
+    return Loop(name="The event loop", round=lambda: _BEAT_SECONDS, patience=patience, watch=health)
 
 
 def _hypercorn(listening: socket.socket) -> Config:

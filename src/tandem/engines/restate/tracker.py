@@ -18,12 +18,15 @@ from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
 from tandem.engines.restate.targets import TRACKER
 from tandem.exceptions import TandemError
+from tandem.loops import Loop, Watch
 
 __all__ = ["Mirror", "tracker"]
 
 logger = logging.getLogger("tandem.restate")
 
 _SECONDS: Final = 1.0
+# Nothing depends on it, and a batch may take long.
+_PATIENCE_SECONDS: Final = 60.0
 _STATE: Final = "progress"
 _NOTHING: Final = timedelta(0)
 _JSON: Final = BytesSerde()
@@ -60,22 +63,27 @@ class Mirror:
     """Sends the latest progress of each execution, and drops what cannot be sent."""
 
     options: RestateOptions
+    watch: Watch = field(default_factory=Watch)
     _latest: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     _mirrored: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _some: threading.Event = field(default_factory=threading.Event)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _client: RestateClient | None = None
+    _loop: Loop | None = None
 
     def put(self, id_: str, value: dict[str, Any]) -> None:
         """Take progress to be sent within a second; the last value counts. Never blocks."""
         with self._lock:
             self._latest[id_] = value
             self._mirrored.add(id_)
-            if self._thread is None and not self._stop.is_set():
-                self._thread = threading.Thread(target=self._loop, name="tandem-tracker", daemon=True)
-                self._thread.start()
-        self._some.set()
+            if self._loop is None:
+                self._loop = Loop(
+                    name="Mirroring progress",
+                    round=self._send,
+                    patience=_PATIENCE_SECONDS,
+                    watch=self.watch,
+                    last=self._close,
+                )
+                self._loop.start()
 
     def clear(self, id_: str) -> None:
         """Forget an execution that ended, where something was mirrored."""
@@ -84,27 +92,28 @@ class Mirror:
         with self._lock:
             self._mirrored.discard(id_)
             self._latest[id_] = None
-        self._some.set()
 
     def stop(self) -> None:
         """Send what is left, and end the thread."""
-        self._stop.set()
-        self._some.set()
-        if self._thread is not None:
-            self._thread.join(timeout=self.options.request_timeout)
+        if self._loop is not None:
+            self._loop.stop(within=self.options.request_timeout)
 
-    def _loop(self) -> None:
-        client = RestateClient(self.options)
+    def _send(self) -> float:
         requests = Requests(options=self.options)
-        while self._some.wait():
-            self._some.clear()
-            with self._lock:
-                latest, self._latest = self._latest, {}
-            try:
-                for id_, value in latest.items():
-                    client.ask(requests.track(id_, "clear") if value is None else requests.track(id_, "set", value))
-            except TandemError as error:
-                logger.info("Progress was not mirrored to %s: %s", TRACKER, error)
-            if self._stop.wait(_SECONDS) and not self._latest:
-                break
-        client.close()
+        with self._lock:
+            latest, self._latest = self._latest, {}
+        if self._client is None:
+            self._client = RestateClient(self.options)
+        try:
+            for id_, value in latest.items():
+                self._client.ask(requests.track(id_, "clear") if value is None else requests.track(id_, "set", value))
+        except TandemError as error:
+            logger.info("Progress was not mirrored to %s: %s", TRACKER, error)
+        return _SECONDS
+
+    def _close(self) -> None:
+        try:
+            self._send()
+        finally:
+            if self._client is not None:
+                self._client.close()

@@ -1,0 +1,190 @@
+"""What a relay does for one engine, on a thread of its own: another engine's trouble, or slowness, is not this one's."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from tandem.configuration import Configuration
+from tandem.engines.base import Engine, Reference
+from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
+from tandem.ledger import agenda, cancel, statements, waking
+from tandem.ledger import connection as ledger
+from tandem.ledger.bell import Bell
+from tandem.loops import Loop, Watch
+
+__all__ = ["BATCH", "Lane"]
+
+logger = logging.getLogger("tandem.relay")
+
+BATCH: Final = 1_000
+_SWEEP_SECONDS: Final = 2.0
+# One that an engine fails at, for a reason that is not its server's, is tried again so much later.
+_AGAIN_SECONDS: Final = 5.0
+
+# Restate drives its own retries and sleeps; only what is to be sent anew is due for the relay there.
+_DUE_PHASES: Final[Mapping[str, Sequence[str]]] = {
+    "celery": ("queued", "deferred", "retrying", "sleeping"),
+    "restate": ("queued", "deferred"),
+}
+
+
+class _Named(Protocol):
+    @property
+    def task(self) -> str: ...
+
+
+@dataclass(kw_only=True)
+class Lane:
+    """Sends what is due on one engine, wakes who can go on there, and tells it what it must give up."""
+
+    configuration: Configuration
+    engine: Engine
+    watch: Watch
+    loop: Loop = field(init=False)
+    _bell: Bell = field(default_factory=Bell)
+    _swept_at: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self.loop = Loop(
+            name=f"The relay to {self.engine.name}",
+            round=self.round,
+            pause=self.configuration.relay_seconds,
+            patience=self.configuration.lease_seconds,
+            watch=self.watch,
+            wait=self._bell.wait,
+            last=self._close,
+        )
+
+    def round(self) -> float:
+        """Go round once, and answer the seconds until the next round. Raises `LedgerUnavailable`.
+
+        What the engine fails at keeps nothing else of the round from being done.
+        """
+        name = self.engine.name
+        started = time.monotonic()
+        if started - self._swept_at >= _SWEEP_SECONDS:
+            self._swept_at = started
+            with self._part("looking for what was lost"):
+                self._sweep()
+        queues = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == name]
+        for queue in queues:
+            with self._part("waking"):
+                self._wake(queue)
+            with self._part("sending"):
+                self._send_due(queue)
+        with self._part("telling of cancels"):
+            self._tell()
+        pause = self.configuration.relay_seconds
+        for queue in queues:
+            due = ledger.execute(agenda.next_due(engine=name, queue=queue))
+            pause = pause if due is None else min(pause, max(0.0, due))
+        return max(0.01, pause)
+
+    def _part(self, what: str) -> AbstractContextManager[None]:
+        return self.loop.guarded(f"{self.loop.name}: {what}", but=(LedgerUnavailable,))
+
+    def _close(self) -> None:
+        self._bell.close()
+        ledger.close()
+
+    def _sweep(self) -> None:
+        lost = self.engine.sweep(lease=self.configuration.lease_seconds)
+        if lost:
+            logger.warning("%d execution(s) were lost on the way to %s and are sent again.", lost, self.engine.name)
+
+    def _wake(self, queue: str) -> None:
+        """Look at who waits, and have those go on that can."""
+        waiting = ledger.execute(waking.recheck(engine=self.engine.name, queue=queue, limit=BATCH))
+        ready = [waiter for waiter in waiting if waiter.ready]
+        try:
+            left = self._halved("waking", self.engine.wake, ready)
+        except BrokerUnavailable:
+            ledger.execute(waking.look_again([waiter.id for waiter in ready], seconds=_SWEEP_SECONDS))
+            raise
+        if left:
+            ledger.execute(waking.look_again([waiter.id for waiter in left], seconds=_SWEEP_SECONDS))
+
+    def _tell(self) -> None:
+        """Tell the engine to give up what was cancelled or parked while it held it."""
+        untold = ledger.execute(cancel.untold(engine=self.engine.name, limit=BATCH))
+
+        def tell(rows: Sequence[cancel.Untold]) -> None:
+            self.engine.cancel(
+                [
+                    Reference(
+                        id=row.id, task=row.task, queue="", priority=0, dispatch=row.dispatch, invocation=row.invocation
+                    )
+                    for row in rows
+                ]
+            )
+
+        failed = self._halved("telling of cancels", tell, untold)
+        if told := [row.nudge for row in untold if row not in failed]:
+            ledger.execute(cancel.told(told))
+
+    def _send_due(self, queue: str) -> None:
+        """Send batch after batch until nothing is due, or the broker is down: then the rows are due again."""
+        name = self.engine.name
+        while not self.loop.stopping:
+            self.loop.beat()
+            epoch = self.engine.epoch()
+            due = ledger.execute(
+                agenda.take_due(engine=name, queue=queue, phases=_DUE_PHASES[name], epoch=epoch, limit=BATCH)
+            )
+            if not due:
+                return
+            self._send(
+                [
+                    Reference(
+                        id=row.id,
+                        task=row.task,
+                        queue=row.queue,
+                        priority=row.priority,
+                        dispatch=row.dispatch,
+                        epoch=epoch,
+                    )
+                    for row in due
+                ],
+                epoch,
+            )
+
+    def _send(self, batch: Sequence[Reference], epoch: str | None) -> None:
+        seen: set[str | None] = set()
+        try:
+            failed = self._halved("sending", lambda some: seen.add(self.engine.submit(some)), batch)
+        except BrokerUnavailable:
+            ledger.execute(statements.unsent([one.id for one in batch]))
+            raise
+        if failed:
+            ledger.execute(statements.unsent([one.id for one in failed], seconds=_AGAIN_SECONDS))
+        for other in seen - {None, epoch}:
+            ledger.execute(statements.sent([one.id for one in batch if one not in failed], other))
+
+    def _halved[T: _Named](
+        self, what: str, call: Callable[[Sequence[T]], object], batch: Sequence[T], *, until: float | None = None
+    ) -> Sequence[T]:
+        """Make a call for a batch, and answer those that it fails at, found by halving for a while.
+
+        Raises `BrokerUnavailable` and `LedgerUnavailable`, which are no fault of what is in the batch.
+        """
+        if not batch:
+            return batch
+        until = until or time.monotonic() + _SWEEP_SECONDS
+        try:
+            call(batch)
+        except (BrokerUnavailable, LedgerUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever one of them brings about, the others are not to wait
+            if len(batch) == 1 or time.monotonic() > until:
+                self.loop.failed(f"{self.loop.name}: {what} {batch[0].task}", error)
+                return batch
+        else:
+            return ()
+        half = len(batch) // 2
+        return [
+            *self._halved(what, call, batch[:half], until=until),
+            *self._halved(what, call, batch[half:], until=until),
+        ]

@@ -1,0 +1,165 @@
+"""A relay beside engines that fail: nothing ends it, and no engine or execution has to wait for another's trouble."""
+
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.db import connection
+
+from tandem.configuration import Configuration, settings_of
+from tandem.embedded.stack import Stack
+from tandem.engines.base import Reference
+from tandem.health import READY, Health
+from tandem.ledger import connection as ledger
+from tandem.ledger import statements
+from tandem.ledger.identity import new_id
+from tandem.ledger.models import Execution
+from tandem.ledger.rows import NewExecution
+from tandem.relay import Relay
+from tests.integration.ledger_database import LATER, LEASES_RUN_OUT, ledger_database
+from tests.integration.waiting import until
+
+LEASE = 1.0
+
+
+class Fake:
+    """An engine that keeps what it is given, but what it has no stomach for."""
+
+    def __init__(self, name: str, refused: Sequence[UUID] = ()) -> None:
+        self.name = name
+        self.refused = set(refused)
+        self.sent: list[UUID] = []
+        self.cancelled: list[UUID] = []
+
+    def epoch(self) -> None:
+        return None
+
+    def _take(self, batch: Sequence[Reference], into: list[UUID]) -> None:
+        for reference in batch:
+            if reference.id in self.refused:
+                raise KeyError(f"{reference.id} is no good")
+        into.extend(reference.id for reference in batch)
+
+    def submit(self, batch: Sequence[Reference]) -> None:
+        self._take(batch, self.sent)
+
+    def cancel(self, batch: Sequence[Reference]) -> None:
+        self._take(batch, self.cancelled)
+
+    def wake(self, waiting: Sequence[Any]) -> None:
+        return None
+
+    def sweep(self, *, lease: float) -> int:
+        return 0
+
+
+class Broken:
+    """An engine in which nothing works, and that takes its time over it."""
+
+    name = "restate"
+
+    def __init__(self) -> None:
+        self.hangs = threading.Event()
+
+    def epoch(self) -> None:
+        return None
+
+    def _fail(self, *_: Any, **__: Any) -> Any:
+        self.hangs.wait(LEASE / 2)
+        raise RuntimeError("Restate refused with 418")
+
+    submit = cancel = wake = sweep = _fail
+
+
+def a_row(engine: str, phase: str = "queued") -> UUID:
+    new = NewExecution(
+        id=new_id(),
+        task=f"tests.work.{engine}",
+        queue="default",
+        priority=0,
+        arguments='{"args": [], "kwargs": {}}',
+        engine=engine,
+        reason="default",
+        pinned=False,
+        phase=phase,
+    )
+    ledger.execute(statements.insert_one(new))
+    return new.id
+
+
+@pytest.fixture
+def own(servers: Stack, database: None) -> Iterator[Configuration]:
+    with ledger_database(servers):
+        found = Configuration.read("default", settings_of("default"))
+        yield replace(found, lease_seconds=LEASE, relay_seconds=0.05)
+
+
+def due(ids: Sequence[UUID]) -> None:
+    ledger.execute(statements.unsent(ids))
+
+
+def test_one_engines_trouble_does_not_stop_another(own: Configuration, caplog: pytest.LogCaptureFixture) -> None:
+    celery, broken, health = Fake("celery"), Broken(), Health()
+    engines: Any = {"restate": broken, "celery": celery}
+    stranded, dead = a_row("restate"), a_row("celery")
+    assert ledger.execute(statements.claim(id=dead, engine="celery", worker="dead", lease=30))
+    ledger.execute(LEASES_RUN_OUT)
+    due([stranded])
+    relay = Relay(configuration=own, engines=engines, watch=health)
+    with caplog.at_level(logging.WARNING):
+        relay.round()
+        relay.start()
+        health.begin()
+        try:
+            # It takes over what a dead worker left though every round of the other engine fails, and is slow.
+            until(lambda: dead in celery.sent, "nothing is taken over")
+            fresh = a_row("celery")
+            due([fresh])
+            until(lambda: fresh in celery.sent, "Celery is not served")
+            until(lambda: "418" in health.routes()[READY]({}).body, "the probe does not say it")
+            assert "The relay to restate: " in health.routes()[READY]({}).body
+            # What could not be sent is due again.
+            assert Execution.objects.get(pk=stranded).due_at is not None
+        finally:
+            broken.hangs.set()
+            relay.stop()
+    assert len([text for text in caplog.messages if "looking for what was lost failed" in text]) == 1
+
+
+def test_one_bad_reference_does_not_stop_the_others_of_its_batch(own: Configuration) -> None:
+    rows = [a_row("celery") for _ in range(7)]
+    celery = Fake("celery", refused=[rows[3]])
+    due(rows)
+    engines: Any = {"celery": celery}
+    relay = Relay(configuration=own, engines=engines)
+    relay.round()
+    assert sorted(celery.sent) == sorted(set(rows) - {rows[3]})
+    assert Execution.objects.get(pk=rows[3]).due_at is not None
+    celery.refused.clear()
+    ledger.execute(LATER)
+    relay.round()
+    assert celery.sent[-1] == rows[3]
+
+
+def test_a_ledger_without_its_tables_ends_no_relay(own: Configuration) -> None:
+    celery, health = Fake("celery"), Health()
+    engines: Any = {"celery": celery}
+    relay = Relay(configuration=own, engines=engines, watch=health)
+    relay.round()
+    relay.start()
+    health.begin()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE tandem_execution RENAME TO elsewhere")
+            until(lambda: "manage.py migrate" in health.routes()[READY]({}).body, "the probe does not say it")
+            cursor.execute("ALTER TABLE elsewhere RENAME TO tandem_execution")
+        row = a_row("celery")
+        due([row])
+        until(lambda: row in celery.sent, "it is not sent")
+        until(lambda: health.routes()[READY]({}).status == 200, "the probe stays red")
+    finally:
+        relay.stop()
