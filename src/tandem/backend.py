@@ -207,24 +207,20 @@ class TandemBackend(BaseTaskBackend):
         control.signal(result_id, name, payload, by=by, limit=self.configuration.max_arguments_bytes)
 
     def child(self, call: BoundCall, *, id_: UUID, parent: Claim) -> Child:
-        """The row of a call that a body makes: on the parent's engine before any rule, where that can serve it."""
+        """The row of a call that a body makes, on the parent's engine before any rule; raises `RouteError`."""
         task = self._own(call.task)
         self.validate_task(task)
         text = encoded_arguments(task, call.args, call.kwargs, limit=self.configuration.max_arguments_bytes)
-        engine, reason, held = parent.engine, "its parent runs there", False
-        supported = self.engines[engine].supports if engine in self.engines else frozenset()
-        if task.engine is not None or not requirements(task) <= supported:
-            decision = self._decide(task, id_)
-            engine, reason, held = decision.engine, decision.reason[:255], decision.held
+        decision = self._decide(task, id_, parent_engine=parent.engine)
         return Child(
             id=str(id_),
             task=task.module_path,
             queue=task.queue_name,
             priority=task.priority,
             arguments=json.loads(text),
-            engine=engine,
-            reason=reason,
-            phase="held" if held else "queued",
+            engine=decision.engine,
+            reason=decision.reason[:255],
+            phase="held" if decision.held else "queued",
         )
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
@@ -238,13 +234,14 @@ class TandemBackend(BaseTaskBackend):
             raise InvalidTask(f"{task.module_path} was made for another backend; @task(backend={self.alias!r}).")
         return task
 
-    def _decide(self, task: Task, id_: UUID) -> Decision:
+    def _decide(self, task: Task, id_: UUID, *, parent_engine: str | None = None) -> Decision:
         return self.router.decide(
             self.router.facts(
                 task=task.module_path,
                 key=task.idempotency_key or str(id_),
                 requires=requirements(task),
                 pinned=task.engine,
+                parent_engine=parent_engine,
                 queue=task.queue_name,
                 priority=task.priority,
             )

@@ -11,6 +11,8 @@ from django.db import connections
 from django.utils import timezone
 
 from tandem import control
+from tandem.decorators import task
+from tandem.exceptions import RouteError
 from tandem.ledger import attempt, cancel, manual, statements, waiting, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
@@ -18,6 +20,7 @@ from tandem.ledger.models import Execution, Step
 from tandem.ledger.rows import Claim, Error, NewExecution
 from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child
+from tandem.task import BoundCall
 from tests.integration.waiting import until
 from tests.work import tasks
 
@@ -27,6 +30,11 @@ pytestmark = pytest.mark.usefixtures("database")
 ENGINE = "nobody"
 PLACE: dict[str, Any] = {"name": "call", "occurrence": 0, "worker": "w1"}
 ERROR = Error(exception_class_path="builtins.ValueError", traceback="ValueError: x")
+
+
+@task(requires=["priority"])
+def needs_priority() -> None:
+    pass
 
 
 _WAITS_FOR = "SELECT count(*) FROM pg_locks WHERE NOT granted AND %(pid)s = ANY(pg_blocking_pids(pid))"
@@ -244,3 +252,30 @@ def test_prune_leaves_the_children_of_a_parent_that_is_not_over() -> None:
     Execution.objects.filter(pk=parent).update(phase="failed", outcome="failed", finished_at=past)
     assert ledger.execute(manual.prune(days=9_999, limit=100)) == 2
     assert not Step.objects.filter(execution_id=parent).exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        pytest.param(tasks.noop.bind(), ("restate", "its parent runs there"), id="parent"),
+        pytest.param(tasks.noop.using(engine="celery").bind(), ("celery", "the call asked for it"), id="using"),
+    ],
+)
+def test_a_childs_engine_is_decided_as_any_other(call: BoundCall, expected: tuple[str, str]) -> None:
+    backend = tasks.noop.get_backend()
+    id_ = insert()
+    Execution.objects.filter(pk=id_).update(engine="restate")
+    parent = ledger.execute(statements.claim(id=id_, engine="restate", worker="w1", lease=30.0))
+    assert parent is not None
+    child = backend.child(call, id_=new_id(), parent=parent)
+    assert (child.engine, child.reason) == expected
+
+
+def test_a_child_that_its_parents_engine_cannot_serve_is_refused_with_the_way_out() -> None:
+    backend = needs_priority.get_backend()
+    id_ = insert()
+    Execution.objects.filter(pk=id_).update(engine="restate")
+    parent = ledger.execute(statements.claim(id=id_, engine="restate", worker="w1", lease=30.0))
+    assert parent is not None
+    with pytest.raises(RouteError, match=r"lacks priority.*\.using\(engine=\)"):
+        backend.child(needs_priority.bind(), id_=new_id(), parent=parent)
