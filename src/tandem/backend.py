@@ -103,7 +103,8 @@ class TandemBackend(BaseTaskBackend):
             send_after_commit(self.engines, new.engine, [_reference(new, id_)])
         result = self._result(task, new, id_, (args, kwargs), created)
         if _heard(task_enqueued):
-            task_enqueued.send(type(self), task_result=result)
+            # What hears of it cannot undo it: the row is written, and sent.
+            task_enqueued.send_robust(type(self), task_result=result)
         return result
 
     def enqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> Sequence[TaskResult]:
@@ -146,7 +147,7 @@ class TandemBackend(BaseTaskBackend):
             if isinstance(engine, MemoryEngine):
                 engine.accept(results[at])
             else:
-                task_enqueued.send(type(self), task_result=results[at])
+                task_enqueued.send_robust(type(self), task_result=results[at])
         return results
 
     def _insert_part(self, row: NewExecution, ids: list[UUID], texts: list[str]) -> datetime:

@@ -69,7 +69,7 @@ def _say_after_commit(statement: Statement[bool]) -> None:
     def say() -> None:
         ledger.execute_in_transaction(statement)
 
-    after_commit(say)
+    after_commit(say, what="nobody was woken for it")
 
 
 def _uuid(text: str) -> UUID:

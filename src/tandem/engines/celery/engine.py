@@ -15,7 +15,7 @@ from tandem.engines.celery.check import live_problems, problems
 from tandem.engines.celery.link import Link
 from tandem.engines.celery.lists import Lists, step_of
 from tandem.engines.celery.message import Messages
-from tandem.engines.celery.sweep import EPOCH_KEY, Sweep
+from tandem.engines.celery.sweep import EPOCH_KEY, Sweep, epoch_of
 from tandem.exceptions import ConfigurationError
 from tandem.ledger.waking import Waiter
 
@@ -35,6 +35,7 @@ class CeleryEngine:
         self.configuration = configuration
         self.options = options_of(configuration)
         self._epoch: str | None = None
+        self._unmarked = False
         self._messages = Messages(self._app, grace=self.options.grace_seconds)
         self._sweeping = threading.Lock()
         if not self.options.app:
@@ -84,12 +85,19 @@ class CeleryEngine:
         for reference in batch:
             place = (reference.queue, step_of(reference.priority))
             messages.setdefault(place, []).append(self._messages.message(reference))
-        _, epoch, *_ = self.link.exchange(
-            ("SET", self._epoch_key, secrets.token_hex(8), "NX"),
-            ("GET", self._epoch_key),
-            *[("LPUSH", self.lists.key(*place), *texts) for place, texts in messages.items()],
+        mark = (("SET", self._epoch_key, secrets.token_hex(8), "NX"), ("GET", self._epoch_key))
+        if self._unmarked:
+            # The last push arrived without an epoch, and would be sent again for ever.
+            epoch_of(self.link, *self.link.exchange_leniently(*mark))
+            self._unmarked = False
+        written, epoch, *pushed = self.link.exchange_leniently(
+            *mark, *[("LPUSH", self.lists.key(*place), *texts) for place, texts in messages.items()]
         )
-        self._epoch = epoch.decode()
+        for reply in pushed:
+            if isinstance(reply, Exception):
+                self.link.refuse(reply)
+        self._unmarked = not isinstance(epoch, bytes)
+        self._epoch = epoch_of(self.link, written, epoch)
         return self._epoch
 
     def cancel(self, batch: Sequence[Reference]) -> None:

@@ -55,7 +55,8 @@ class Link:
         return replies
 
     def refuse(self, error: Exception) -> NoReturn:
-        """Raise `BrokerUnavailable` for an error among the replies."""
+        """Raise `BrokerUnavailable` for an error among the replies; the next connection may reach another server."""
+        self.close()
         raise self._unavailable(error) from error
 
     def close(self) -> None:

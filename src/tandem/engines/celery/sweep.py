@@ -14,6 +14,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+import redis
+
 from tandem.engines.celery.link import Link
 from tandem.engines.celery.lists import Band, Lists
 from tandem.engines.celery.message import id_of
@@ -21,7 +23,7 @@ from tandem.ledger import agenda
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 
-__all__ = ["EPOCH_KEY", "Sweep"]
+__all__ = ["EPOCH_KEY", "Sweep", "epoch_of"]
 
 EPOCH_KEY: Final = "tandem:epoch"
 _RUN_KEY: Final = "tandem:run"
@@ -80,20 +82,22 @@ class Sweep:
     def _look(self, keys: Sequence[str]) -> tuple[str, dict[str, list[bytes]]]:
         """Ask the broker who it is and what stands at the front of each list, in one round trip."""
         epoch_key, run_key = self.lists.prefix + EPOCH_KEY, self.lists.prefix + _RUN_KEY
-        _, epoch, run, *fronts, info = self.link.exchange_leniently(
+        written, epoch, run, *fronts, info = self.link.exchange_leniently(
             ("SET", epoch_key, secrets.token_hex(8), "NX"),
             ("GET", epoch_key),
             ("GET", run_key),
             *[("LRANGE", key, -_DEPTH, -1) for key in keys],
             ("INFO", "server"),
         )
-        for reply in (epoch, run, *fronts):
+        known = epoch_of(self.link, written, epoch)
+        for reply in (run, *fronts):
             if isinstance(reply, Exception):
                 self.link.refuse(reply)
         server = _run_id(info)
         if server is not None and (run is None or run.decode() != server):
-            (epoch,) = self.link.exchange(("EVAL", _CONFIRM_RUN, 2, epoch_key, run_key, server, secrets.token_hex(8)))
-        return (epoch or b"").decode(), dict(zip(keys, fronts, strict=True))
+            (changed,) = self.link.exchange(("EVAL", _CONFIRM_RUN, 2, epoch_key, run_key, server, secrets.token_hex(8)))
+            known = epoch_of(self.link, None, changed)
+        return known, dict(zip(keys, fronts, strict=True))
 
     def _walk_backlog(self, epoch: str, queues: Sequence[str], lease: float) -> int:
         """Look for rows of another epoch: at first, when it changed, and now and then in case one slipped through."""
@@ -159,6 +163,17 @@ class Sweep:
             if known or not front:
                 heads.append((band.lowest, band.highest, min(known) if known else None))
         return heads
+
+
+def epoch_of(link: Link, written: Any, read: Any) -> str:
+    """Tell the epoch from the replies to `SET ... NX` and `GET`; raises `BrokerUnavailable` where there is none.
+
+    It is there whatever refused to write it again. Without one, every row would look lost, again and again.
+    """
+    if not isinstance(read, bytes):
+        errors = (reply for reply in (read, written) if isinstance(reply, Exception))
+        link.refuse(next(errors, redis.ResponseError(f"it does not keep the key {EPOCH_KEY}")))
+    return read.decode()
 
 
 def _run_id(info: Any) -> str | None:
