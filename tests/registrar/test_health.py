@@ -98,6 +98,19 @@ def test_lists_are_few_however_many_namespaces() -> None:
     assert server.heartbeat().interval == 30
 
 
+def test_no_list_ends_the_heartbeat() -> None:
+    """Its loop goes on after one that makes no sense, red once that lasts, and green again."""
+    server = Server()
+    heartbeat = server.heartbeat()
+    heartbeat.saw("here", "shop", "1")
+    server.version = "no number"
+    server.beats(heartbeat, 120)
+    assert "could not be listed for 120 s: ValueError" in red(heartbeat)
+    server.version = "1"
+    server.beats(heartbeat, 30)
+    assert red(heartbeat) == ""
+
+
 def test_health_and_metrics_are_served() -> None:
     why: list[str | None] = [None]
     server = serve("127.0.0.1", 0, lambda: why[0])

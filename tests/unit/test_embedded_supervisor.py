@@ -103,6 +103,37 @@ def test_a_healthy_time_resets_the_backoff(start: Callable[..., Supervisor], tmp
     assert delays == {"0.02 s"}
 
 
+class Fails:
+    """A callable that fails, at first or always."""
+
+    def __init__(self, times: int) -> None:
+        self.left = times
+
+    def __call__(self, *_: object) -> Any:
+        self.left -= 1
+        if self.left >= 0:
+            raise KeyError("a bug")
+
+
+def test_no_error_of_a_programs_parts_ends_its_keeping(start: Callable[..., Supervisor], tmp_path: Path) -> None:
+    """Not one of its probe, of who reads its lines (it would stop at a full pipe), or of a later start."""
+    path = tmp_path / "written"
+    source = f"for _ in range(20_000): print('x' * 20)\nopen({str(path)!r}, 'w').write('all')\n{FOREVER}"
+    environments: list[Callable[[], Any]] = [dict]
+
+    def environ() -> dict[str, str]:
+        return environments[-1]() or {}
+
+    supervisor = start(program("a", source, environment=environ, probe=Fails(3), on_line=Fails(10**6)))
+    supervisor.wait_ready(PATIENCE)
+    until(path.exists, "nobody reads its lines")
+    environments.append(Fails(2))
+    supervisor.kill("a")
+    until(lambda: supervisor.restarts("a") >= 3 and supervisor.is_ready("a"), "it is not started again")
+    assert "could not be started (KeyError: 'a bug')" in log(tmp_path, "a")
+    assert "a line was not understood" in log(tmp_path, "a")
+
+
 def test_an_end_before_readiness_is_told_with_the_last_lines(start: Callable[..., Supervisor]) -> None:
     supervisor = start(
         program("a", "print('first'); print('no such setting'); raise SystemExit(4)", probe=lambda: "not yet"),

@@ -154,8 +154,10 @@ class Process:
             try:
                 status = self._once()
                 ending = _ending(status)
-            except OSError as error:
-                status, ending = 1, f"could not be started ({error})"
+            except StackError:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it was, what ran before is started again
+                status, ending = 1, f"could not be started ({type(error).__name__}: {error})"
             lasted = time.monotonic() - started
             if self._stopping.is_set() or (self.program.once and status == 0):
                 return
@@ -213,7 +215,10 @@ class Process:
         assert running.stdout is not None  # noqa: S101 - a pipe was asked for
         with running.stdout as stream:
             for line in self.log.lines(stream):
-                self.program.on_line(line)
+                try:
+                    self.program.on_line(line)
+                except Exception as error:  # noqa: BLE001 - a program whose lines nobody reads stops at a full pipe
+                    self.log.write(f"a line was not understood ({type(error).__name__}: {error})")
 
     def _await_ready(self, pid: int) -> None:
         """Probe until ready, ended or stopping; past `patience` say so, and at the first start give up."""
@@ -221,7 +226,7 @@ class Process:
         late = False
         while not self._stopping.wait(PROBE_SECONDS) and not _ended(pid):
             if not self.program.once:
-                reason = self.program.probe()
+                reason = self._probe()
                 if reason is None:
                     self._set_ready()
                     return
@@ -229,6 +234,12 @@ class Process:
             if not late and time.monotonic() > deadline:
                 late = True
                 self._fail(f"after {self.program.patience:g} s: {self._unready}", for_good=not self._was_ready)
+
+    def _probe(self) -> str | None:
+        try:
+            return self.program.probe()
+        except Exception as error:  # noqa: BLE001 - the program runs, and somebody must wait for its end
+            return f"asking it failed ({type(error).__name__}: {error})"
 
     def _set_ready(self) -> None:
         self._was_ready = True

@@ -1,6 +1,7 @@
 """Whether the registrar would notice a change: Kubernetes answers, and its watch delivers what a list shows."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -9,6 +10,8 @@ from registrar.cluster import Cluster, ClusterError
 from registrar.transport import Unreachable
 
 __all__ = ["Heartbeat"]
+
+logger = logging.getLogger("registrar")
 
 _INTERVAL: Final = 30.0
 _SILENCE: Final = 100.0
@@ -52,11 +55,15 @@ class Heartbeat:
         try:
             for namespace in self._namespaces:
                 versions |= await self._cluster.versions(namespace)
+            self._compare(versions)
         except (ClusterError, Unreachable) as error:
             self._error = str(error)
             return
+        except Exception as error:  # whatever a list has in it, the next is asked for
+            self._error = f"{type(error).__name__}: {error}"
+            logger.exception("The list of RestateServices was not understood.")
+            return
         self._listed_at = self._clock()
-        self._compare(versions)
 
     def saw(self, namespace: str, name: str, version: str) -> None:
         """The watch delivered an object."""

@@ -5,18 +5,20 @@ import http.server
 import json
 import socketserver
 import sqlite3
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from html import escape
 from urllib.parse import parse_qs, urlsplit
 
 from tandem.embedded.inbox.store import Store
+from tandem.loops import Loop
 
 __all__ = ["LISTED_AT_MOST", "LISTED_BY_DEFAULT", "serving"]
 
 LISTED_BY_DEFAULT = 100
 LISTED_AT_MOST = 1000
+_TURN_SECONDS = 0.1
+_STOP_SECONDS = 5.0
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -142,9 +144,15 @@ class Server(http.server.ThreadingHTTPServer):
 def serving(*, host: str, port: int, store: Store) -> Iterator[None]:
     """Serve the page while the block runs. Raises ``OSError`` when the port is taken."""
     with Server(address=(host, port), store=store) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
-        thread.start()
+        server.timeout = _TURN_SECONDS
+
+        def answer() -> float:
+            server.handle_request()
+            return 0.0
+
+        loop = Loop(name="The inbox's page", round=answer)
+        loop.start()
         try:
             yield
         finally:
-            server.shutdown()
+            loop.stop(within=_STOP_SECONDS)
