@@ -1,6 +1,6 @@
 # Each target sets up what it needs, uv included: a Python and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint chaos soak bench images charts e2e clean-data sync sync-bench
+.PHONY: help demo test package lint chaos soak bench images charts e2e clean-data sync sync-bench
 
 DATA := $(or $(TANDEM_DATA),.tandem)
 BIN := .venv/bin
@@ -24,6 +24,9 @@ test: lint ## lint, then unit and integration tests on real servers, with branch
 	@$(BIN)/coverage run -m pytest --quiet tests/unit tests/registrar tests/integration $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+package: sync ## install the wheel with each extra into an empty environment, and run a new project there by README
+	@$(BIN)/python -m pytest --quiet tests/package $(ARGS)
 
 lint: sync ## ruff, import contracts, mypy
 	$(call quietly,$(BIN)/ruff check)
@@ -52,7 +55,7 @@ e2e: sync ## run the platform on a real cluster: TANDEM_E2E=current, kind, or a 
 clean-data: ## remove the data of the local stack
 	@! command -v flock >/dev/null || test ! -e "$(DATA)/lock" || flock --nonblock "$(DATA)/lock" true \
 		|| { echo "A stack runs on $(DATA): stop it first."; exit 1; }
-	@cd "$(DATA)" 2>/dev/null && rm -rf postgres postgres.new redis restate inbox files logs run lock || true
+	@cd "$(DATA)" 2>/dev/null && rm -rf postgres postgres.new redis restate inbox files logs run lock addresses.env || true
 	@rmdir "$(DATA)" 2>/dev/null || test ! -e "$(DATA)" || echo "$(DATA) has other files, which stay."
 
 sync:

@@ -1,17 +1,14 @@
 """Settings from the environment, with errors that name the variable, its value and the way out."""
 
 from collections.abc import Mapping
-from typing import Any
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.csp import CSP
 
-__all__ = ["CONTENT_SECURITY_POLICY", "boolean", "database", "number", "secret_key", "words"]
+__all__ = ["CONTENT_SECURITY_POLICY", "boolean", "number", "secret_key", "words"]
 
 DEVELOPMENT_KEY = "insecure-key-for-development-only"
 LOCAL_HOSTS = ["localhost", "127.0.0.1", "[::1]"]
-LAST_PORT = 65535
 
 CONTENT_SECURITY_POLICY = {
     "default-src": [CSP.SELF],
@@ -57,39 +54,3 @@ def secret_key(environment: Mapping[str, str]) -> str:
             " set it to 50 random characters."
         )
     return DEVELOPMENT_KEY
-
-
-def database(environment: Mapping[str, str], default: str) -> dict[str, Any]:
-    """Turn DATABASE_URL into Django's DATABASES["default"]."""
-    url = environment.get("DATABASE_URL") or default
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise ImproperlyConfigured(f"DATABASE_URL is not a URL ({error}). {_form()}") from None
-    name = unquote(parts.path.removeprefix("/"))
-    if parts.scheme not in {"postgresql", "postgres"}:
-        raise ImproperlyConfigured(f"DATABASE_URL starts with {parts.scheme!r}, but only PostgreSQL works. {_form()}")
-    if not name or "/" in name:
-        raise ImproperlyConfigured(f"DATABASE_URL names no database but {parts.path!r}. {_form()}")
-    options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-    return {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": name,
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        # A folder here is PostgreSQL's Unix socket: postgresql:///name?host=/run/postgresql
-        "HOST": options.pop("host", _host(parts)),
-        "PORT": options.pop("port", str(port or "")),
-        "CONN_MAX_AGE": 600,
-        "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": options,
-    }
-
-
-def _host(parts: SplitResult) -> str:
-    return unquote(parts.hostname or "")
-
-
-def _form() -> str:
-    return "Write it as postgresql://user:password@host:5432/name."

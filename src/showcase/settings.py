@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from showcase import environment
+from tandem import addresses
 
 SECRET_KEY = environment.secret_key(os.environ)
 DEBUG = environment.boolean(os.environ, "DEBUG")
@@ -51,7 +52,7 @@ TEMPLATES = [
     }
 ]
 
-DATABASES = {"default": environment.database(os.environ, "postgresql://tandem@127.0.0.1:5433/tandem")}
+DATABASES = {"default": addresses.database()}
 LOGIN_URL = "accounts:login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "home"
@@ -92,7 +93,7 @@ MAILERS = {
     }
 }
 
-BROKER_URL = os.environ.get("TANDEM_BROKER_URL") or "redis://127.0.0.1:6390/0"
+BROKER_URL = addresses.celery()["BROKER_URL"]
 
 TASKS = {
     "default": {
@@ -101,12 +102,7 @@ TASKS = {
         "OPTIONS": {
             "ENGINES": {
                 "celery": {"BROKER_URL": BROKER_URL, "APP": "showcase.celery.app"},
-                "restate": {
-                    "INGRESS_URL": os.environ.get("TANDEM_RESTATE_INGRESS_URL") or "http://127.0.0.1:8080",
-                    "ADMIN_URL": os.environ.get("TANDEM_RESTATE_ADMIN_URL") or "http://127.0.0.1:9070",
-                    "SERVICE_URL": os.environ.get("TANDEM_RESTATE_SERVICE_URL") or "http://127.0.0.1:9080",
-                    "IDENTITY_KEYS": environment.words(os.environ, "TANDEM_RESTATE_IDENTITY_KEYS"),
-                },
+                "restate": addresses.restate(),
             },
             "ROUTES": {"default": "celery"},
         },

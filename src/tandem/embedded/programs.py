@@ -1,4 +1,4 @@
-"""Tandem's own processes as programs of the stack: inbox, migrations, web, worker, service, relay."""
+"""Tandem's own processes as programs of the stack: inbox, a look at the settings, migrations, web, worker, service, relay."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -39,11 +39,12 @@ def own_programs(
     data: Path,
     environment: Callable[[], Mapping[str, str]],
 ) -> list[Program]:
-    """Build migrations, web, worker, service and relay.
+    """Build the look at the settings, migrations, web, worker, service and relay.
 
     `manage` runs a management command, in `directory`. `environment` is asked at each start: what the servers tell
     only once they run is in it. The last three say that they are ready by making the file `TANDEM_READY_FILE`.
     """
+    service_url = f"http://{HOST}:{ports.service}"
 
     def ready_file(name: str) -> Path:
         return data / "run" / f"{name}.ready"
@@ -87,11 +88,19 @@ def own_programs(
     ]
     return [
         Program(
+            name="settings",
+            command=[*manage, "tandem", "require", "addresses"],
+            environment=environment,
+            directory=directory,
+            once=True,
+        ),
+        Program(
             name="migrate",
             command=[*manage, "migrate", "--noinput", "--verbosity", "0"],
             environment=environment,
             directory=directory,
-            after=frozenset({"postgres"}),
+            # Nothing of the project's touches a server that its settings name and the stack did not start.
+            after=frozenset({"postgres", "settings"}),
             once=True,
             patience=MIGRATION_SECONDS,
         ),
@@ -101,9 +110,9 @@ def own_programs(
             environment=environment,
             directory=directory,
             probe=lambda: answers_http(ports.web, "/"),
-            after=frozenset({"migrate"}),
+            after=frozenset({"settings", "migrate"}),
         ),
-        command("worker", "--concurrency", str(WORKER_CHILDREN), after={"migrate", "redis"}),
-        command("service", "--register", after={"migrate", "restate"}),
-        command("relay", after={"migrate", "redis", "restate"}),
+        command("worker", "--concurrency", str(WORKER_CHILDREN), after={"settings", "migrate", "redis"}),
+        command("service", "--register", "--service-url", service_url, after={"settings", "migrate", "restate"}),
+        command("relay", after={"settings", "migrate", "redis", "restate"}),
     ]

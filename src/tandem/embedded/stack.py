@@ -6,16 +6,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, TextIO
 
+from tandem.addresses import FILE
 from tandem.embedded import binaries, programs, servers
 from tandem.embedded.exceptions import StackError
 from tandem.embedded.ports import HOST, Ports
 from tandem.embedded.processes import Program
-from tandem.embedded.supervisor import Supervisor
+from tandem.embedded.supervisor import READY_SECONDS, Supervisor
 
 __all__ = ["PARTS", "Stack"]
 
-PARTS: Final = ("postgres", "redis", "restate", "inbox", "migrate", "web", "worker", "service", "relay")
-"""What a stack may have, in the order of its needs; `migrate` ends when it is done."""
+PARTS: Final = ("postgres", "redis", "restate", "inbox", "settings", "migrate", "web", "worker", "service", "relay")
+"""What a stack may have, in the order of its needs; `settings` and `migrate` end when they are done.
+
+`settings` refuses a project whose settings name other servers than the stack's.
+"""
 
 SERVERS: Final = ("postgres", "redis", "restate", "inbox")
 
@@ -93,10 +97,23 @@ class Stack(Supervisor):
         self.acquire()
         try:
             self.ports.check(self.parts)
+            self._write_addresses()
             self.launch(chosen)
         except BaseException:
             self.stop()
             raise
+
+    def wait_ready(self, timeout: float = READY_SECONDS) -> None:
+        """As `Supervisor.wait_ready`; then the addresses are complete, Restate's key among them."""
+        super().wait_ready(timeout)
+        self._write_addresses()
+
+    def _write_addresses(self) -> None:
+        """Leave the addresses where `tandem.addresses` looks: settings that ask it find them in any terminal."""
+        path = self.data / FILE
+        fresh = path.with_suffix(".new")
+        fresh.write_text("".join(f"{name}={value}\n" for name, value in self.addresses.items()))
+        fresh.replace(path)
 
     def __enter__(self) -> Self:
         self.start()

@@ -19,7 +19,7 @@ from tandem.embedded.exceptions import StackError
 from tandem.embedded.log import Console, Log
 from tandem.embedded.processes import Backoff, Process, Program
 
-__all__ = ["OWN_NAME", "Supervisor"]
+__all__ = ["OWN_NAME", "READY_SECONDS", "Supervisor"]
 
 STOPPED: Final = "The stack was stopped while it was starting."
 OWN_NAME: Final = "tandem"

@@ -1,8 +1,10 @@
 """`manage.py tandem require`: waits for what a process cannot start without, for containers' init checks."""
 
 import argparse
+import os
 import time
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import psycopg
 from django.core.management.base import CommandError
@@ -10,6 +12,7 @@ from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from tandem.ledger import connection as ledger
+from tandem.management.arguments import backend_of
 
 __all__ = ["add_arguments", "handle"]
 
@@ -19,14 +22,18 @@ _SHOWN: Final = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what must be there, and how long to wait for it."""
-    parser.add_argument("what", choices=["database", "migrations"], help="the database answers; nothing is unapplied")
+    parser.add_argument(
+        "what",
+        choices=list(_MISSING),
+        help="the database answers; nothing is unapplied; the settings name the servers that the environment names",
+    )
     parser.add_argument("--within", type=float, default=0.0, metavar="SECONDS", help="wait for so long (default: 0)")
     parser.add_argument("--hint", default="", metavar="TEXT", help="what to do where it is missing, for the error")
 
 
 def handle(options: dict[str, Any]) -> None:
     """Return once it is there; else exit 1 with what is missing and what to do."""
-    missing = _database if options["what"] == "database" else _migrations
+    missing = _MISSING[options["what"]]
     deadline = time.monotonic() + options["within"]
     said = ""
     while (reason := missing()) is not None:
@@ -64,3 +71,42 @@ def _migrations() -> str | None:
     names = [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{len(names)} migration(s) are not applied: {', '.join(names[:_SHOWN])}{more}."
+
+
+def _addresses() -> str | None:
+    """Compare the settings with the environment, as `up` makes it: its servers must be the ones that are used."""
+    backend = backend_of({})
+    configuration, alias = backend.configuration, backend.alias
+    database = connections[ledger.LEDGER_DATABASE]
+    where = f"{database.settings_dict['HOST']}:{database.settings_dict['PORT'] or 5432}"
+    used = {
+        "DATABASE_URL": ("DATABASES['default']", f"{database.vendor}://{where}", "database()"),
+    }
+    engines = f"TASKS[{alias!r}]['OPTIONS']['ENGINES']"
+    if configuration.celery is not None:
+        from tandem.engines.celery.app import broker_of  # noqa: PLC0415  # an extra of the distribution
+
+        url = broker_of(configuration.celery, configuration.queues).public_url
+        used["TANDEM_BROKER_URL"] = (f"{engines}['celery']['BROKER_URL']", url, "celery()")
+    if configuration.restate is not None:
+        spot, restate = f"{engines}['restate']", configuration.restate
+        used["TANDEM_RESTATE_INGRESS_URL"] = (f"{spot}['INGRESS_URL']", restate.ingress_url, "restate()")
+        used["TANDEM_RESTATE_ADMIN_URL"] = (f"{spot}['ADMIN_URL']", restate.admin_url, "restate()")
+    wrong = [
+        f"{setting} names {_server(url)}, but {variable} is at {_server(os.environ[variable])}: have it say"
+        f" addresses.{call}, with `from tandem import addresses` in the settings."
+        for variable, (setting, url, call) in used.items()
+        if variable in os.environ and _server(url) != _server(os.environ[variable])
+    ]
+    return "\n".join(wrong) or None
+
+
+def _server(url: str) -> str:
+    """The scheme, host and port of a URL, without what else it may tell."""
+    parts = urlsplit(url)
+    scheme = {"postgres": "postgresql"}.get(parts.scheme, parts.scheme)
+    host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)
+    return f"{scheme}://{host}:{parts.port}" if host else scheme
+
+
+_MISSING: Final = {"database": _database, "migrations": _migrations, "addresses": _addresses}

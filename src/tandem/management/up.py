@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from django.conf import settings
 
+from tandem import addresses
+from tandem.configuration import Configuration, settings_of
 from tandem.embedded.exceptions import StackError
 from tandem.embedded.ports import OWNERS, Ports, option_of
 
@@ -27,6 +29,8 @@ POLL_SECONDS: Final = 0.2
 SAME_SECONDS: Final = 1.0
 DEFAULT_WSGI: Final = "django.core.wsgi:get_wsgi_application()"
 MEBIBYTE: Final = 1 << 20
+ENGINE_PARTS: Final = {"celery": ("redis", "worker"), "restate": ("restate", "service")}
+OWN_PARTS: Final = frozenset({"migrate", "web", "worker", "service", "relay"})
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,13 +79,12 @@ def make_stack(options: dict[str, Any], *, console: TextIO | None) -> "Stack":
         from tandem.embedded import stack as stacks  # noqa: PLC0415 - needs the extra; this module is always imported
     except ImportError as error:
         raise StackError(f"The embedded stack needs {error.name}: pip install 'django-tandem[embedded]'.") from error
-    only = options.get("only")
     manage = _manage()
     module, _, name = (getattr(settings, "WSGI_APPLICATION", None) or "").rpartition(".")
     return stacks.Stack(
         data=data_folder(options),
         ports=Ports.chosen(options),
-        only=stacks.PARTS if only is None else [part.strip() for part in only.split(",") if part.strip()],
+        only=_parts(options),
         manage=[sys.executable, str(manage)] if manage else [sys.executable, "-m", "django"],
         directory=manage.parent if manage else Path.cwd(),
         wsgi=f"{module}:{name}" if module else DEFAULT_WSGI,
@@ -91,9 +94,20 @@ def make_stack(options: dict[str, Any], *, console: TextIO | None) -> "Stack":
 
 def data_folder(options: dict[str, Any]) -> Path:
     """Answer the folder of `--data`, else of `TANDEM_DATA`, else `.tandem` beside `manage.py`."""
-    manage = _manage()
-    named = options.get("data") or os.environ.get("TANDEM_DATA")
-    return Path(named) if named else (manage.parent if manage else Path.cwd()) / ".tandem"
+    named = options.get("data")
+    return Path(named) if named else addresses.data_folder()
+
+
+def _parts(options: dict[str, Any]) -> list[str]:
+    """Choose what to start: what `--only` names, else all but what belongs to an engine that the settings leave out."""
+    from tandem.embedded.stack import PARTS  # noqa: PLC0415 - as in make_stack
+
+    if options.get("only") is None:
+        engines = Configuration.read("default", settings_of()).engines
+        others = {part for engine, parts in ENGINE_PARTS.items() if engine not in engines for part in parts}
+        return [part for part in PARTS if part not in others]
+    named = [part.strip() for part in options["only"].split(",") if part.strip()]
+    return ["settings", *named] if OWN_PARTS.intersection(named) else named
 
 
 def _manage() -> Path | None:
@@ -123,9 +137,17 @@ def _urls(stack: "Stack") -> list[str]:
         "PostgreSQL": "DATABASE_URL",
         "Redis": "TANDEM_BROKER_URL",
     }
-    addresses = stack.addresses
-    found |= {name: addresses[variable] for name, variable in names.items() if variable in addresses}
-    return [f"{name + ':':<18} {url}" for name, url in found.items()] + [f"{'data:':<18} {stack.data}"]
+    known = stack.addresses
+    found |= {name: known[variable] for name, variable in names.items() if variable in known}
+    lines = [f"{name + ':':<18} {url}" for name, url in found.items()] + [f"{'data:':<18} {stack.data}"]
+    if stack.data != addresses.data_folder().resolve():
+        lines.append(f"in other terminals: export TANDEM_DATA={stack.data}")
+    lines += [
+        f"{name} is set in this environment, to another server, which other commands follow: unset it there"
+        for name, url in known.items()
+        if os.environ.get(name, url) != url
+    ]
+    return lines
 
 
 def _stop(stack: "Stack", starter: threading.Thread, events: queue.SimpleQueue[int | BaseException]) -> None:
