@@ -5,16 +5,17 @@ Nothing here waits: an attempt makes the statements of its writes, and its conte
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 from django.utils.json import normalize_json
 
-from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent
+from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded
 from tandem.ledger import attempt as statements
 from tandem.ledger.identity import derived_id
-from tandem.ledger.rows import Checkpoint, Claim, RecordedStep
+from tandem.ledger.rows import Checkpoint, Claim, Lease, RecordedStep
 from tandem.ledger.statements import Statement
 
 __all__ = ["Attempt", "Place", "as_json"]
@@ -61,18 +62,20 @@ class Attempt:
     """The mutable state of one attempt: what it holds, where its body is, and whether it is over.
 
     `over` is set by whoever learns it first (a statement's answer, the heartbeat, the engine) and makes each later
-    context call raise `AttemptOver`.
+    context call raise `AttemptOver`. `rouse` is how whoever runs the body wakes it, from any thread.
+    `overran`: the body was stopped at its time limit, and its end is to be recorded as that.
     """
 
     claim: Claim
-    worker: str
-    lease: float
+    lease_seconds: float
     max_result_bytes: int
     recorded: dict[tuple[str, int], RecordedStep] = field(default_factory=dict)
     over: str | None = None
     cancel_requested: bool = False
     cancel_raised: bool = False
     deadline: float | None = None
+    overran: bool = False
+    rouse: Callable[[], object] = lambda: None
     _started: float = field(default_factory=time.monotonic)
     _occurrences: dict[str, int] = field(default_factory=dict)
     _positions: dict[int, RecordedStep] = field(default_factory=dict)
@@ -90,6 +93,19 @@ class Attempt:
         self.deadline = None if seconds is None else time.monotonic() + seconds
 
     @property
+    def lease(self) -> Lease:
+        """The attempt's name: no other way leads from memory or a statement to it."""
+        return self.claim.lease
+
+    def resume(self) -> Statement[Checkpoint]:
+        """The statement that takes the lease back, where a sleep or wait was given up."""
+        return statements.resume(self.lease, seconds=self.lease_seconds)
+
+    def limit_exceeded(self) -> TimeLimitExceeded:
+        """What it fails with where it ran past its task's time limit."""
+        return TimeLimitExceeded(f"{self.claim.task} ran longer than its time limit.")
+
+    @property
     def age(self) -> float:
         """Seconds since the execution was enqueued."""
         before = (self.claim.last_attempted_at - self.claim.created_at).total_seconds()
@@ -99,14 +115,21 @@ class Attempt:
         """Raise `AttemptOver` or, once, `Cancelled`, where the body must stop."""
         if self.over is not None:
             raise AttemptOver(self.over)
+        if self.overran:
+            raise AttemptOver("the time limit is over")
         if self.cancel_requested and not self.cancel_raised:
             self.cancel_raised = True
             raise Cancelled(f"{self.claim.task} {self.claim.id} was cancelled.")
 
     def end(self, reason: str) -> AttemptOver:
-        """Mark the attempt over, and answer what to raise."""
+        """Mark the attempt over, from its own body, and answer what to raise there."""
         self.over = self.over or reason
         return AttemptOver(self.over)
+
+    def stop(self, reason: str) -> None:
+        """Mark the attempt over, from any other thread, and rouse its body where it waits."""
+        self.end(reason)
+        self.rouse()
 
     def place(self, name: str) -> Place:
         """Where the next call named `name` stands; raises `OrderChanged` where another was recorded there."""
@@ -144,24 +167,22 @@ class Attempt:
     def checkpoint(self, place: Place, text: str, seconds: float) -> Statement[Checkpoint]:
         """The statement that records a finished step."""
         return statements.checkpoint(
-            self.claim,
+            self.lease,
             name=place.name,
             occurrence=place.occurrence,
             position=place.position,
             result=text,
             seconds=seconds,
-            worker=self.worker,
         )
 
     def suspend(self, place: Place, seconds: float) -> Statement[bool]:
         """The statement that gives up the lease for a sleep."""
         return statements.suspend(
-            self.claim,
+            self.lease,
             name=place.name,
             occurrence=place.occurrence,
             position=place.position,
             seconds=seconds,
-            worker=self.worker,
         )
 
     def learn(self, answer: Checkpoint) -> None:
@@ -181,7 +202,7 @@ class Attempt:
             return None
         current, total, message = self._progress
         self._progress, self._progress_written = None, time.monotonic()
-        return statements.progress(self.claim, current=current, total=total, message=message)
+        return statements.progress(self.lease, current=current, total=total, message=message)
 
     def idempotency_key(self, step: str) -> str:
         """A key for outside systems: the same on every attempt and engine."""

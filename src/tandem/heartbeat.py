@@ -1,52 +1,85 @@
 """The attempts that run in this process, and the one statement that keeps all their leases."""
 
+import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from uuid import UUID
+from typing import Final
 
 import psycopg
 
 from tandem.attempt import Attempt
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
+from tandem.ledger.rows import Lease
 
-__all__ = ["Heartbeat", "Running"]
+__all__ = ["LOST", "Heartbeat", "Running"]
 
 logger = logging.getLogger("tandem.heartbeat")
 
 
+LOST: Final = "the lease went to a newer attempt, or the execution is over"
+
+
 class Running:
-    """The attempts whose bodies run in this process, by execution id; safe to use from several threads."""
+    """The attempts whose bodies run in this process, by their leases; safe to use from several threads.
+
+    Reading takes no lock, so that a signal handler may, whatever its thread was doing: each change makes a new mapping.
+    """
 
     def __init__(self) -> None:
-        self._attempts: dict[UUID, Attempt] = {}
+        self._attempts: Mapping[Lease, Attempt] = {}
         self._lock = threading.Lock()
 
     def add(self, attempt: Attempt) -> None:
-        """Enter an attempt; an older one of the same execution is over from now on."""
+        """Enter an attempt; of two attempts of one execution the older is over from now on."""
         with self._lock:
-            older = self._attempts.get(attempt.claim.id)
-            self._attempts[attempt.claim.id] = attempt
-        if older is not None:
-            older.end("a newer attempt of the same execution started in this process")
+            same = [other for lease, other in self._attempts.items() if lease.id == attempt.lease.id]
+            self._attempts = {**self._attempts, attempt.lease: attempt}
+        for older in sorted([*same, attempt], key=lambda each: each.lease.fence)[:-1]:
+            older.stop("a newer attempt of the same execution started in this process")
 
     def remove(self, attempt: Attempt) -> None:
-        """Leave; where a newer attempt took the place, that one stays."""
+        """Leave."""
         with self._lock:
-            if self._attempts.get(attempt.claim.id) is attempt:
-                del self._attempts[attempt.claim.id]
-
-    def get(self, id_: UUID) -> Attempt | None:
-        """The attempt of an execution that runs here."""
-        return self._attempts.get(id_)
+            self._attempts = {lease: other for lease, other in self._attempts.items() if other is not attempt}
 
     def attempts(self) -> list[Attempt]:
         """A copy of what runs now."""
-        with self._lock:
-            return list(self._attempts.values())
+        return list(self._attempts.values())
+
+    def leases(self) -> list[Lease]:
+        """What is to be renewed: the leases of attempts that are not over."""
+        return [lease for lease, attempt in self._attempts.items() if attempt.over is None]
+
+    def lose(self, lease: Lease) -> None:
+        """End the attempt of a lease that was lost; its body stops at its next context call."""
+        attempt = self._attempts.get(lease)
+        if attempt is not None:
+            attempt.stop(LOST)
+
+    def cancel(self, lease: Lease) -> None:
+        """Have the body hear at its next context call that a cancel was asked for."""
+        attempt = self._attempts.get(lease)
+        if attempt is not None:
+            attempt.cancel_requested = True
+
+    def cancel_of(self, attempt: Attempt) -> Callable[[], object]:
+        """How to cancel the current task, an attempt's async body, from any thread, for as long as it runs."""
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def cancel() -> None:
+            if task is not None and attempt.lease in self._attempts:
+                task.cancel()
+
+        def rouse() -> None:
+            with suppress(RuntimeError):  # The loop has ended, and the body with it.
+                loop.call_soon_threadsafe(cancel)
+
+        return rouse
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -56,10 +89,11 @@ class Running:
 class Heartbeat:
     """Renews every lease of one process three times a lease, in one statement, from a thread of its own.
 
-    `held` names what runs here (in the prefork parent that is its children's); `told` hears of each execution that
-    is no longer held (`None`) or was asked to cancel (`True`); `overdue` is called every second to end what is past
-    its time limit, `turn` to say that the thread goes on. A database that is down is logged and tried again at
-    the next beat: the leases run out meanwhile, and the fence keeps what is late from counting.
+    `leases` names what runs here (in the prefork parent that is its children's). `on_lease_lost` hears of each lease
+    that is no longer held, `on_cancel_requested` of each whose execution is to be cancelled: an answer is for the
+    lease that was asked about, however late it comes, and for no attempt after it. `overdue` is called every second
+    to end what is past its time limit, `on_tick` to say that the thread goes on. A database that is down is logged and
+    tried again at the next beat: the leases run out meanwhile, and the fence keeps what is late from counting.
     """
 
     worker: str
@@ -67,12 +101,13 @@ class Heartbeat:
     engine: str
     queues: Sequence[str]
     concurrency: int
-    lease: float
-    held: Callable[[], Iterable[UUID]]
-    told: Callable[[UUID, bool | None], None]
+    lease_seconds: float
+    leases: Callable[[], Sequence[Lease]]
+    on_lease_lost: Callable[[Lease], object]
+    on_cancel_requested: Callable[[Lease], object]
     stuck: Callable[[], int] = lambda: 0
     overdue: Callable[[], object] = lambda: None
-    turn: Callable[[], None] = lambda: None
+    on_tick: Callable[[], object] = lambda: None
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -84,7 +119,9 @@ class Heartbeat:
         try:
             self.beat()
         except psycopg.Error:
-            logger.warning("The first heartbeat of %s failed; the next follows in %.1f s.", self.worker, self.lease / 3)
+            logger.warning(
+                "The first heartbeat of %s failed; the next follows in %.1f s.", self.worker, self.lease_seconds / 3
+            )
         self._thread = threading.Thread(target=self._loop, name="tandem-heartbeat", daemon=True)
         self._thread.start()
 
@@ -92,11 +129,11 @@ class Heartbeat:
         """End the thread; what is still held keeps its lease until that runs out."""
         self._stop.set()
         if self._thread is not None:
-            self._thread.join(timeout=self.lease)
+            self._thread.join(timeout=self.lease_seconds)
 
     def beat(self) -> None:
-        """Send one heartbeat and tell what it answered."""
-        ids = list(self.held())
+        """Send one heartbeat and hand on what it answered."""
+        leases = self.leases()
         held = ledger.execute(
             statements.heartbeat(
                 worker=self.worker,
@@ -105,23 +142,22 @@ class Heartbeat:
                 queues=self.queues,
                 concurrency=self.concurrency,
                 stuck=self.stuck(),
-                ids=ids,
-                lease=self.lease,
+                leases=leases,
+                seconds=self.lease_seconds,
             )
         )
-        for id_ in ids:
-            answer = held.get(id_)
-            if answer is None:
-                self.told(id_, None)
-            elif answer[1]:
-                self.told(id_, True)
+        for lease in leases:
+            if lease not in held:
+                self.on_lease_lost(lease)
+            elif held[lease]:
+                self.on_cancel_requested(lease)
 
     def _loop(self) -> None:
-        interval = self.lease / 3
+        interval = self.lease_seconds / 3
         next_beat = time.monotonic() + interval
         while not self._stop.wait(max(0.0, min(1.0, next_beat - time.monotonic()))):
             started = time.monotonic()
-            self.turn()
+            self.on_tick()
             try:
                 self.overdue()
                 if started < next_beat:
@@ -132,5 +168,7 @@ class Heartbeat:
                 logger.warning("A heartbeat of %s failed; the next follows in %.1f s.", self.worker, interval)
             took = time.monotonic() - started
             if took > interval:
-                logger.warning("A heartbeat of %s took %.1f s of a lease of %.1f s.", self.worker, took, self.lease)
+                logger.warning(
+                    "A heartbeat of %s took %.1f s of a lease of %.1f s.", self.worker, took, self.lease_seconds
+                )
         ledger.close()

@@ -10,7 +10,11 @@ __all__ = ["AsyncJournal", "Journal"]
 
 
 class Journal(Protocol):
-    """What an engine does with a sync body's durable calls."""
+    """What an engine does with a sync body's durable calls; one for each attempt."""
+
+    def begin(self, attempt: Attempt) -> None:
+        """Hear, where the body runs, whose calls these are: before its signals, and again once its clock runs."""
+        ...
 
     def step(self, place: Place, action: Callable[[], Any]) -> Any:
         """Run `action` on the body's thread, or answer what an earlier attempt's journal has of it."""
@@ -30,7 +34,11 @@ class Journal(Protocol):
 
 
 class AsyncJournal(Protocol):
-    """What an engine does with an async body's durable calls."""
+    """What an engine does with an async body's durable calls; one for each attempt."""
+
+    def begin(self, attempt: Attempt) -> None:
+        """As `Journal.begin`."""
+        ...
 
     async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
         """As `Journal.step`, awaited on the body's loop."""

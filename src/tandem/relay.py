@@ -5,8 +5,6 @@ Never sent, deferred until now, due for a retry or after a sleep, lost on the wa
 """
 
 import logging
-import os
-import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from tandem.engines.base import Engine
 from tandem.lane import BATCH, Lane
 from tandem.ledger import agenda, endings, manual, statements
 from tandem.ledger import connection as ledger
+from tandem.ledger.identity import process_name
 from tandem.loops import Loop, Watch
 
 __all__ = ["Relay"]
@@ -38,7 +37,7 @@ class Relay:
 
     configuration: Configuration
     engines: Mapping[str, Engine]
-    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}:relay")
+    name: str = field(default_factory=lambda: process_name("relay"))
     watch: Watch = field(default_factory=Watch)
     _loop: Loop = field(init=False)
     _lanes: Sequence[Lane] = field(init=False)
@@ -120,8 +119,8 @@ class Relay:
                 queues=(),
                 concurrency=1,
                 stuck=0,
-                ids=(),
-                lease=self.configuration.lease_seconds,
+                leases=(),
+                seconds=self.configuration.lease_seconds,
             )
         )
 

@@ -18,8 +18,8 @@ from django.tasks.signals import task_finished, task_started
 from tandem import registry
 from tandem.attempt import Attempt, as_json
 from tandem.context import AsyncContext, Context
-from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded, UnknownTask
-from tandem.heartbeat import Running
+from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, UnknownTask
+from tandem.heartbeat import LOST, Running
 from tandem.isolation import Threads, apart, run_apart, tidy_connections
 from tandem.journal import AsyncJournal, Journal
 from tandem.ledger import attempt as statements
@@ -60,20 +60,20 @@ REFUSED: Final = Outcome(kind="refused")
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """Runs attempts in this process. `worker` names it on rows and in `tandem_worker`."""
+    """Runs attempts in this process. What `interrupts` the process, raised in a body, is no end of the body."""
 
-    worker: str
-    lease: float
+    lease_seconds: float
     max_result_bytes: int
     max_lost_leases: int
     running: Running = field(default_factory=Running)
     random: Callable[[], float] = random.random
+    interrupts: Callable[[BaseException], bool] = lambda _: False
 
     def run(self, claiming: Statement[Claim | None], journal: Journal) -> Outcome:
         """Run one attempt of a sync body on this thread.
 
         Raises psycopg's errors where the ledger cannot be reached: the reference is then still to be delivered, or
-        the lease runs out and the relay takes over.
+        the lease runs out and the relay takes over. Raises what `interrupts` too: the execution is the caller's to hand back.
         """
         attempt, ended = self._open(claiming)
         if attempt is None or ended is not None:
@@ -90,13 +90,18 @@ class Runner:
         """A sync attempt from its first signal to its last, in a state of its own."""
         value: Any = None
         failure: BaseException | None = None
+        context._journal.begin(attempt)  # noqa: SLF001  # the runner and the context are two halves of one thing
         self.running.add(attempt)
         try:
+            attempt.guard()
             task_started.send_robust(type(task.get_backend()), task_result=result)
             attempt.limit(task.time_limit)
+            context._journal.begin(attempt)  # noqa: SLF001  # as above
             value = _call(task, context, attempt.claim)
             context._flush()  # noqa: SLF001  # the runner and the context are two halves of one thing
-        except BaseException as error:  # noqa: BLE001  # sys.exit() in a body is a failure like any other
+        except BaseException as error:  # sys.exit() in a body is a failure like any other
+            if self.interrupts(error):
+                raise
             failure = error
         finally:
             self.running.remove(attempt)
@@ -130,17 +135,23 @@ class Runner:
         """As `_run_body`, awaited."""
         value: Any = None
         failure: BaseException | None = None
+        attempt.rouse = self.running.cancel_of(attempt)
+        context._journal.begin(attempt)  # noqa: SLF001  # as in _run_body()
         self.running.add(attempt)
         try:
+            attempt.guard()
             await task_started.asend_robust(type(task.get_backend()), task_result=result)
             attempt.limit(task.time_limit)
+            context._journal.begin(attempt)  # noqa: SLF001  # as above
             value = await _call(task, context, attempt.claim)
             await context._flush()  # noqa: SLF001  # as in _run_body()
-        except BaseException as error:  # noqa: BLE001  # as in _run_body()
+        except BaseException as error:  # as in _run_body()
+            if self.interrupts(error):
+                raise
             failure = error
         finally:
             self.running.remove(attempt)
-        if attempt.over is None:
+        if attempt.over is None and not attempt.overran:
             # One that is over may have left its thread busy.
             await threads.tidy()
         outcome, failure = await ledger.in_thread(self._record, attempt, task, failure, value)
@@ -159,16 +170,13 @@ class Runner:
         until then: Python cannot stop a thread; only a prefork child can be killed.
         """
         task = registry.resolve(attempt.claim.task)
-        attempt.end("the time limit is over")
-        limit = TimeLimitExceeded(f"{attempt.claim.task} ran longer than its time limit of {task.time_limit} s.")
-        return self._fail(attempt, task, limit)
+        attempt.stop("the time limit is over")
+        return self._fail(attempt, task, attempt.limit_exceeded())
 
-    def expire_overdue(self) -> int:
+    def expire_overdue(self) -> None:
         """Expire what runs past its limit; for a heartbeat's rounds where the pool cannot kill (threads)."""
-        overdue = self.overdue()
-        for attempt in overdue:
+        for attempt in self.overdue():
             self.expire(attempt)
-        return len(overdue)
 
     def overdue(self) -> list[Attempt]:
         """The attempts that run past their limit and were not expired yet."""
@@ -183,7 +191,7 @@ class Runner:
         claim = ledger.execute(claiming)
         if claim is None:
             return None, None
-        attempt = Attempt(claim=claim, worker=self.worker, lease=self.lease, max_result_bytes=self.max_result_bytes)
+        attempt = Attempt(claim=claim, lease_seconds=self.lease_seconds, max_result_bytes=self.max_result_bytes)
         if claim.cancel_requested:
             return attempt, self._finish(attempt, "cancelled", None, None)
         if claim.lost > self.max_lost_leases:
@@ -201,6 +209,8 @@ class Runner:
     ) -> tuple[Outcome, BaseException | None]:
         """Write what the body's end means, once, guarded by the fence; answers what it failed with, too."""
         claim = attempt.claim
+        if attempt.overran and attempt.over is None:
+            failure = attempt.limit_exceeded()
         if attempt.over is not None or isinstance(failure, AttemptOver):
             return Outcome(kind="over", claim=claim, error=attempt.over or str(failure)), failure
         text: str | None = None
@@ -226,9 +236,9 @@ class Runner:
         text: str | None,
         error: Error | None,
     ) -> Outcome:
-        finished = ledger.execute(statements.finish(attempt.claim, outcome=kind, result=text, error=error))
+        finished = ledger.execute(statements.finish(attempt.lease, outcome=kind, result=text, error=error))
         if finished is None:
-            attempt.end("the lease went to a newer attempt, or the execution is over")
+            attempt.end(LOST)
             return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
         endings.tell_parent(attempt.claim.parent)
         line = "" if error is None else error.line
@@ -247,15 +257,15 @@ class Runner:
         if isinstance(failure, UnknownTask):
             logger.error("%s", failure)
             return self._retry(attempt, failure, delay=_UNKNOWN_TASK_SECONDS, counted=False)
-        if ledger.execute(statements.park(attempt.claim, error=Error.of(failure))):
+        if ledger.execute(statements.park(attempt.lease, error=Error.of(failure))):
             logger.error("%s", failure)
             return Outcome(kind="parked", claim=attempt.claim, error=str(failure))
         return Outcome(kind="over", claim=attempt.claim, error="the lease went to a newer attempt")
 
     def _retry(self, attempt: Attempt, failure: BaseException, *, delay: float, counted: bool) -> Outcome:
-        statement = statements.retry_later(attempt.claim, seconds=delay, counted=counted, error=Error.of(failure))
+        statement = statements.retry_later(attempt.lease, seconds=delay, counted=counted, error=Error.of(failure))
         if ledger.execute(statement) is None:
-            attempt.end("the lease went to a newer attempt, or the execution is over")
+            attempt.end(LOST)
             return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
         return Outcome(kind="retrying", claim=attempt.claim, error=repr(failure), delay=delay)
 

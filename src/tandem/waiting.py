@@ -43,10 +43,9 @@ class Hold:
     def statement(self, attempt: Attempt, *, awakeable: str | None = None) -> Statement[bool]:
         """The statement that gives up the lease; False where something came, or a cancel was asked for."""
         return statements.suspend_waiting(
-            attempt.claim,
+            attempt.lease,
             name=self.place.name,
             occurrence=self.place.occurrence,
-            worker=attempt.worker,
             wakes=self.wakes,
             awakeable=awakeable,
             children=self.children,
@@ -68,15 +67,15 @@ def timeout_seconds(timeout: float | timedelta | None) -> float | None:
 
 def wait(attempt: Attempt, place: Place, *, signal: str, seconds: float | None) -> Steps[Any]:
     """Consume the oldest signal of a name, or suspend until one comes; raises `SignalTimeout`."""
-    step = _step(attempt, place) | {"position": place.position, "signal": signal}
+    step = _step(place) | {"position": place.position, "signal": signal}
     recorded = attempt.recorded.get((place.name, place.occurrence))
     kind, payload = (None, None) if recorded is None else (recorded.kind, recorded.result)
     while kind is None or kind == "waiting":
-        found = yield statements.receive(attempt.claim, **step)
+        found = yield statements.receive(attempt.lease, **step)
         attempt.learn(Checkpoint(held=found.held, written=False, cancel_requested=found.cancel_requested))
         kind, payload = found.kind, found.payload
         if kind is None:
-            attempt.learn((yield statements.open_wait(attempt.claim, **step, seconds=seconds)))
+            attempt.learn((yield statements.open_wait(attempt.lease, **step, seconds=seconds)))
         if kind is None or kind == "waiting":
             _refuse_after_cancel(attempt)
             left = seconds if kind is None else found.due_in
@@ -91,7 +90,7 @@ def wait(attempt: Attempt, place: Place, *, signal: str, seconds: float | None) 
 
 def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return_exceptions: bool) -> Steps[list[Any]]:
     """Run children to their ends, and answer their results in the order of the calls; raises `ChildFailed`."""
-    step = _step(attempt, place)
+    step = _step(place)
     recorded = attempt.recorded.get((place.name, place.occurrence))
     ids = [_child_id(attempt, place, number) for number in range(len(calls))]
     if recorded is None and calls:
@@ -100,7 +99,7 @@ def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return
         _refuse_after_cancel(attempt)
     answer = [] if not calls else recorded.result if recorded is not None and recorded.kind == "call" else None
     while answer is None:
-        found = yield statements.children(attempt.claim, ids=ids)
+        found = yield statements.children(attempt.lease, ids=ids)
         attempt.learn(Checkpoint(held=found.held, written=False, cancel_requested=found.cancel_requested))
         if len(found.ended) == len(set(ids)):
             answer = yield from _answer(attempt, place, [found.ended[id_] for id_ in ids])
@@ -125,7 +124,7 @@ def _answer(attempt: Attempt, place: Place, ended: list[ChildEnd]) -> Steps[list
     """Record what the children answered; where an earlier attempt did, that is what counts."""
     ends = [[end.outcome, end.result, end.traceback] for end in ended]
     text = as_json(ends, what=f"What the children of step {place.name!r} answered", limit=attempt.max_result_bytes)
-    checkpoint = yield statements.answer_call(attempt.claim, **_step(attempt, place), result=text)
+    checkpoint = yield statements.answer_call(attempt.lease, **_step(place), result=text)
     attempt.learn(checkpoint)
     if not checkpoint.written:
         attempt.load((yield attempts.recorded_steps(attempt.claim.id)))
@@ -147,8 +146,8 @@ def _refuse_after_cancel(attempt: Attempt) -> None:
         raise Cancelled(f"{attempt.claim.task} {attempt.claim.id} was cancelled; it cannot wait any more.")
 
 
-def _step(attempt: Attempt, place: Place) -> dict[str, Any]:
-    return {"name": place.name, "occurrence": place.occurrence, "worker": attempt.worker}
+def _step(place: Place) -> dict[str, Any]:
+    return {"name": place.name, "occurrence": place.occurrence}
 
 
 def _child_id(attempt: Attempt, place: Place, number: int) -> UUID:

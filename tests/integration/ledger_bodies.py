@@ -47,30 +47,31 @@ def new_execution(id_: UUID, *, engine: str, phase: str) -> NewExecution:
 
 def every_write(claim: Claim, *, wakes: int) -> list[Statement[Any]]:
     """Each write that names a fence, as an attempt sends it that does not know whether its claim still holds."""
-    place: dict[str, Any] = {"name": "late", "occurrence": 0, "worker": "late"}
+    lease = claim.lease
+    place: dict[str, Any] = {"name": "late", "occurrence": 0}
     return [
-        statements.checkpoint(claim, **place, position=9, result="9", seconds=0),
-        statements.progress(claim, current=9, total=None, message=""),
-        statements.suspend(claim, **place, position=9, seconds=1),
-        statements.resume(claim, lease=LEASE),
-        statements.release(claim),
-        statements.retry_later(claim, seconds=1, counted=True, error=ERROR),
-        statements.park(claim, error=ERROR),
-        statements.finish(claim, outcome="succeeded", result="9", error=None),
-        waiting.receive(claim, **place, position=9, signal=SIGNAL),
-        waiting.open_wait(claim, **place, position=9, signal=SIGNAL, seconds=None),
-        waiting.suspend_waiting(claim, **place, wakes=wakes, awakeable="sign_9"),
+        statements.checkpoint(lease, **place, position=9, result="9", seconds=0),
+        statements.progress(lease, current=9, total=None, message=""),
+        statements.suspend(lease, **place, position=9, seconds=1),
+        statements.resume(lease, seconds=LEASE),
+        statements.release(lease),
+        statements.retry_later(lease, seconds=1, counted=True, error=ERROR),
+        statements.park(lease, error=ERROR),
+        statements.finish(lease, outcome="succeeded", result="9", error=None),
+        waiting.receive(lease, **place, position=9, signal=SIGNAL),
+        waiting.open_wait(lease, **place, position=9, signal=SIGNAL, seconds=None),
+        waiting.suspend_waiting(lease, **place, wakes=wakes, awakeable="sign_9"),
         waiting.spawn(claim, **place, position=9, born=()),
-        waiting.answer_call(claim, **place, result="[]"),
+        waiting.answer_call(lease, **place, result="[]"),
     ]
 
 
 class Held:
     """A claim and the body that runs under it: a sequence of `step`, `sleep`, `wait` and `call`."""
 
-    def __init__(self, claim: Claim, worker: str, calls: Sequence[str]) -> None:
+    def __init__(self, claim: Claim, calls: Sequence[str]) -> None:
         self.claim = claim
-        self.attempt = Attempt(claim=claim, worker=worker, lease=LEASE, max_result_bytes=1_000)
+        self.attempt = Attempt(claim=claim, lease_seconds=LEASE, max_result_bytes=1_000)
         self.attempt.cancel_requested = claim.cancel_requested
         self.attempt.load(ledger.execute(statements.recorded_steps(claim.id)))
         self._statements = self._run(calls)
@@ -100,7 +101,7 @@ class Held:
         except (ChildFailed, SignalTimeout):
             outcome, error = "failed", ERROR
         result = '"done"' if outcome == "succeeded" else None
-        finished = yield statements.finish(self.claim, outcome=outcome, result=result, error=error)
+        finished = yield statements.finish(self.claim.lease, outcome=outcome, result=result, error=error)
         if finished is not None and self.claim.parent is not None:
             yield waking.wake_parent(self.claim.parent)
 
@@ -116,7 +117,7 @@ class Held:
             if call == "sleep" and (recorded is None or (recorded.due_in or 0) > 0):
                 if (yield attempt.suspend(place, attempt.remaining(place, 60))):
                     raise attempt.end("asleep")
-                attempt.learn((yield statements.resume(self.claim, lease=LEASE)))
+                attempt.learn((yield attempt.resume()))
                 attempt.guard()
             elif recorded is None:
                 # A fence in the result: had two attempts written it, it would show.

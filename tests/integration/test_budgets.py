@@ -129,6 +129,9 @@ def test_a_push_is_one_round_trip(broker: str, count: int) -> None:
 class Inline:
     """The least a journal does: steps run at once."""
 
+    def begin(self, attempt: Attempt) -> None:
+        """Any attempt will do."""
+
     def step(self, place: Place, action: Callable[[], Any]) -> Any:
         return action()
 
@@ -144,7 +147,7 @@ class Inline:
 
 def run(id_: UUID) -> str:
     """Run an execution in this process, as a worker of either engine does."""
-    runner = Runner(worker="budget", lease=30, max_result_bytes=1_000_000, max_lost_leases=3)
+    runner = Runner(lease_seconds=30, max_result_bytes=1_000_000, max_lost_leases=3)
     claiming = statements.claim(id=id_, engine="nobody", worker="budget", lease=30)
     return runner.run(claiming, Inline()).kind
 

@@ -52,7 +52,7 @@ def test_a_server_that_turns_read_only_fails_no_body(task: Any) -> None:
         phase="queued",
     )
     ledger.execute(statements.insert_one(new))
-    runner = Runner(worker="w", lease=30, max_result_bytes=1_000, max_lost_leases=3)
+    runner = Runner(lease_seconds=30, max_result_bytes=1_000, max_lost_leases=3)
     try:
         outcome = run(runner, task, id_)
     except LedgerUnavailable as error:

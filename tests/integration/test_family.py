@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 # No relay or worker of other tests touches rows of an engine that it does not have.
 ENGINE = "nobody"
-PLACE: dict[str, Any] = {"name": "call", "occurrence": 0, "worker": "w1"}
+PLACE: dict[str, Any] = {"name": "call", "occurrence": 0}
 ERROR = Error(exception_class_path="builtins.ValueError", traceback="ValueError: x")
 
 
@@ -80,17 +80,17 @@ def spawned(holder: Claim, count: int, *, position: int = 0, name: str = "call")
 
 def suspended(holder: Claim, *children: UUID, name: str = "call") -> None:
     """Have a parent wait for children, as its engine does once it has looked at them."""
-    found = ledger.execute(waiting.children(holder, ids=children))
+    found = ledger.execute(waiting.children(holder.lease, ids=children))
     place = PLACE | {"name": name}
     assert ledger.execute(
-        waiting.suspend_waiting(holder, **place, wakes=found.wakes, awakeable=None, children=children)
+        waiting.suspend_waiting(holder.lease, **place, wakes=found.wakes, awakeable=None, children=children)
     )
 
 
 def finish(id_: UUID) -> None:
     """Have a child end, and its parent hear of it."""
     holder = claimed(id_)
-    ledger.execute(attempt.finish(holder, outcome="succeeded", result="1", error=None))
+    ledger.execute(attempt.finish(holder.lease, outcome="succeeded", result="1", error=None))
     if holder.parent is not None:
         ledger.execute(waking.wake_parent(holder.parent))
 
@@ -170,9 +170,9 @@ def test_a_cancel_ends_what_is_just_being_let_go(let_go: str) -> None:
     child = insert(parent=parent)
     holder = claimed(child)
     ends: dict[str, Statement[Any]] = {
-        "asleep": attempt.suspend(holder, name="s", occurrence=0, position=0, seconds=60, worker="w1"),
-        "retrying": attempt.retry_later(holder, seconds=60, counted=True, error=ERROR),
-        "finished": attempt.finish(holder, outcome="succeeded", result="1", error=None),
+        "asleep": attempt.suspend(holder.lease, name="s", occurrence=0, position=0, seconds=60),
+        "retrying": attempt.retry_later(holder.lease, seconds=60, counted=True, error=ERROR),
+        "finished": attempt.finish(holder.lease, outcome="succeeded", result="1", error=None),
     }
     assert while_open(ends[let_go], lambda: control.cancel(str(parent), by=None)) == "cancelled"
     assert row(child).outcome == ("succeeded" if let_go == "finished" else "cancelled")
@@ -236,7 +236,7 @@ def test_a_child_that_is_gone_has_ended() -> None:
     finish(here)
     assert recheck(parent).ready
     Execution.objects.filter(pk=parent).update(phase="queued")
-    ended = ledger.execute(waiting.children(claimed(parent), ids=[here, gone])).ended
+    ended = ledger.execute(waiting.children(claimed(parent).lease, ids=[here, gone])).ended
     assert [ended[id_].outcome for id_ in (here, gone)] == ["succeeded", "gone"]
     assert "deleted" in str(ended[gone].traceback)
 

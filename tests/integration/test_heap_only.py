@@ -63,11 +63,19 @@ def test_claim_and_heartbeat_are_heap_only() -> None:
     ids = [insert() for _ in range(100)]
     updated, moved = updates()
     for some in batched(ids, 4):
-        for id_ in some:
-            assert ledger.execute(statements.claim(id=id_, engine="celery", worker="hot", lease=LEASE)) is not None
+        claiming = [statements.claim(id=id_, engine="celery", worker="hot", lease=LEASE) for id_ in some]
+        leases = [claim.lease for claim in map(ledger.execute, claiming) if claim is not None]
+        assert len(leases) == len(some)
         ledger.execute(
             statements.heartbeat(
-                worker="hot", kind="worker", engine="celery", queues=(), concurrency=4, stuck=0, ids=some, lease=LEASE
+                worker="hot",
+                kind="worker",
+                engine="celery",
+                queues=(),
+                concurrency=4,
+                stuck=0,
+                leases=leases,
+                seconds=LEASE,
             )
         )
     updated_after, moved_after = updates()

@@ -1,6 +1,7 @@
 """The ledger's own promises, on a real PostgreSQL: one lease holder, guarded writes, one winner."""
 
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -13,7 +14,7 @@ from tandem.ledger import agenda, attempt, cancel, manual, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Event, Execution, Step
-from tandem.ledger.rows import Claim, Error, NewExecution
+from tandem.ledger.rows import Claim, Error, Lease, NewExecution
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -68,7 +69,7 @@ def reenter(id_: UUID, *, dispatch: int = 1, invocation: str = "inv_1") -> Claim
 
 def checkpoint(holder: Claim, result: str = "1") -> Any:
     return ledger.execute(
-        attempt.checkpoint(holder, name="step", occurrence=0, position=0, result=result, seconds=0.1, worker="w1")
+        attempt.checkpoint(holder.lease, name="step", occurrence=0, position=0, result=result, seconds=0.1)
     )
 
 
@@ -133,14 +134,14 @@ def test_a_stale_attempt_changes_nothing() -> None:
     holder = claimed(id_, "w2")
     assert (holder.fence, holder.attempts, holder.lost) == (2, 1, 1)
     assert not checkpoint(stale).held
-    assert not ledger.execute(attempt.progress(stale, current=1, total=2, message="")).held
-    assert ledger.execute(attempt.finish(stale, outcome="succeeded", result="1", error=None)) is None
-    assert ledger.execute(attempt.retry_later(stale, seconds=1, counted=True, error=ERROR)) is None
-    assert not ledger.execute(attempt.park(stale, error=ERROR))
-    assert not ledger.execute(attempt.suspend(stale, name="sleep", occurrence=0, position=0, seconds=1, worker="w1"))
+    assert not ledger.execute(attempt.progress(stale.lease, current=1, total=2, message="")).held
+    assert ledger.execute(attempt.finish(stale.lease, outcome="succeeded", result="1", error=None)) is None
+    assert ledger.execute(attempt.retry_later(stale.lease, seconds=1, counted=True, error=ERROR)) is None
+    assert not ledger.execute(attempt.park(stale.lease, error=ERROR))
+    assert not ledger.execute(attempt.suspend(stale.lease, name="sleep", occurrence=0, position=0, seconds=1))
     assert row(id_).phase == "running"
     assert not Step.objects.filter(execution_id=id_).exists()
-    assert ledger.execute(attempt.finish(holder, outcome="succeeded", result="2", error=None)) is not None
+    assert ledger.execute(attempt.finish(holder.lease, outcome="succeeded", result="2", error=None)) is not None
     assert row(id_).result == 2
     assert row(id_).worker_ids == ["w1", "w2"]
 
@@ -176,9 +177,11 @@ def test_a_heartbeat_renews_what_the_worker_holds_and_says_what_it_does_not() ->
     mine, other, ended, asked = insert(), insert(), insert(), insert()
     holders = {id_: claimed(id_, "w1", lease=1) for id_ in (mine, ended, asked)}
     claimed(other, "w2", lease=1)
-    assert ledger.execute(attempt.finish(holders[ended], outcome="succeeded", result="1", error=None)) is not None
+    assert ledger.execute(attempt.finish(holders[ended].lease, outcome="succeeded", result="1", error=None)) is not None
     assert ledger.execute(cancel.cancel(id=asked, by="anna")).asked
     before = row(mine).lease_expires_at
+    leases = {id_: holder.lease for id_, holder in holders.items()}
+    superseded, theirs = replace(leases[mine], fence=0), Lease(id=other, fence=2, worker="w1")
     held = ledger.execute(
         statements.heartbeat(
             worker="w1",
@@ -187,11 +190,11 @@ def test_a_heartbeat_renews_what_the_worker_holds_and_says_what_it_does_not() ->
             queues=["default"],
             concurrency=2,
             stuck=0,
-            ids=[mine, other, ended, asked],
-            lease=60,
+            leases=[*leases.values(), superseded, theirs],
+            seconds=60,
         )
     )
-    assert held == {mine: (1, False), asked: (1, True)}
+    assert held == {leases[mine]: False, leases[asked]: True}
     after = row(mine).lease_expires_at
     assert before is not None
     assert after is not None
@@ -201,7 +204,7 @@ def test_a_heartbeat_renews_what_the_worker_holds_and_says_what_it_does_not() ->
 def test_a_sleep_gives_up_the_lease_and_is_recorded_once() -> None:
     id_ = insert()
     holder = claimed(id_)
-    suspend = attempt.suspend(holder, name="sleep", occurrence=0, position=0, seconds=3600, worker="w1")
+    suspend = attempt.suspend(holder.lease, name="sleep", occurrence=0, position=0, seconds=3600)
     assert ledger.execute(suspend)
     sleeping = row(id_)
     assert (sleeping.phase, sleeping.lease_expires_at) == ("sleeping", None)
@@ -216,7 +219,7 @@ def test_a_failure_is_counted_and_errors_are_bounded() -> None:
     for failures in range(12):
         holder = claimed(id_)
         assert holder.attempts == failures
-        assert ledger.execute(attempt.retry_later(holder, seconds=0, counted=True, error=ERROR)) is not None
+        assert ledger.execute(attempt.retry_later(holder.lease, seconds=0, counted=True, error=ERROR)) is not None
         send_due(id_)
     assert row(id_).attempts == 12
     assert len(row(id_).errors) == 10
@@ -231,7 +234,7 @@ def test_the_same_invocation_takes_its_row_again_and_no_other() -> None:
     again = reenter(id_)
     assert again is not None
     assert (again.fence, again.attempts, again.lost) == (2, 1, 1)
-    assert ledger.execute(attempt.release(again))
+    assert ledger.execute(attempt.release(again.lease))
     released = reenter(id_)
     assert released is not None
     assert (released.fence, released.attempts, released.lost) == (3, 1, 1)
@@ -256,7 +259,7 @@ def test_a_retry_by_hand_is_a_new_dispatch_that_keeps_the_steps() -> None:
     id_ = insert()
     holder = claimed(id_)
     checkpoint(holder)
-    ledger.execute(attempt.finish(holder, outcome="failed", result=None, error=ERROR))
+    ledger.execute(attempt.finish(holder.lease, outcome="failed", result=None, error=ERROR))
     found = ledger.execute(manual.retry(id=id_, engine=None))
     assert found is not None
     assert (found.dispatch, found.engine) == (2, ENGINE)
@@ -306,7 +309,7 @@ def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:
     for id_ in (old, fresh):
         holder = claimed(id_)
         checkpoint(holder)
-        ledger.execute(attempt.finish(holder, outcome="succeeded", result="1", error=None))
+        ledger.execute(attempt.finish(holder.lease, outcome="succeeded", result="1", error=None))
     past = timezone.now() - timedelta(days=10_000)
     Execution.objects.filter(pk=old).update(created_at=past, finished_at=past)
     Execution.objects.filter(pk=unfinished).update(created_at=past)

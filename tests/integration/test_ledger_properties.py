@@ -19,7 +19,7 @@ from tandem.embedded.stack import Stack
 from tandem.ledger import agenda, attempt, cancel, celery, manual, restate, statements, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import derived_id
-from tandem.ledger.rows import Claim
+from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
 from tests.integration.ledger_bodies import ERROR, LEASE, QUEUE, SIGNAL, TASK, Held, every_write, new_execution
 from tests.integration.ledger_database import EMPTIED, LATER, LEASES_RUN_OUT, ledger_database
@@ -117,10 +117,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 dispatch=dispatch,
                 invocation=f"inv-{dispatch}{'-other' * other}",
             )
-        return self.held(self.say(entry), worker)
+        return self.held(self.say(entry))
 
-    def held(self, claim: Claim | None, worker: str) -> Any:
-        return multiple() if claim is None else Held(claim, worker, self.bodies.get(claim.id, ()))
+    def held(self, claim: Claim | None) -> Any:
+        return multiple() if claim is None else Held(claim, self.bodies.get(claim.id, ()))
 
     # --- attempts, whether they hold their claim or not ----------------------------------------------------------
 
@@ -135,12 +135,12 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(held=attempts, how=st.sampled_from(["failed", "dead", "retry_later", "not counted", "park", "progress"]))
     def report(self, held: Held, how: str) -> None:
         said: dict[str, Statement[Any]] = {
-            "retry_later": attempt.retry_later(held.claim, seconds=1, counted=True, error=ERROR),
-            "not counted": attempt.retry_later(held.claim, seconds=1, counted=False, error=ERROR),
-            "park": attempt.park(held.claim, error=ERROR),
-            "progress": attempt.progress(held.claim, current=1, total=2, message=how),
+            "retry_later": attempt.retry_later(held.claim.lease, seconds=1, counted=True, error=ERROR),
+            "not counted": attempt.retry_later(held.claim.lease, seconds=1, counted=False, error=ERROR),
+            "park": attempt.park(held.claim.lease, error=ERROR),
+            "progress": attempt.progress(held.claim.lease, current=1, total=2, message=how),
         }
-        self.say(said.get(how) or attempt.finish(held.claim, outcome=how, result=None, error=ERROR))
+        self.say(said.get(how) or attempt.finish(held.claim.lease, outcome=how, result=None, error=ERROR))
 
     @rule(held=attempts)
     def write_too_late(self, held: Held) -> None:
@@ -153,7 +153,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(held=attempts)
     def release(self, held: Held) -> None:
         if held.claim.engine == "restate":
-            self.say(attempt.release(held.claim))
+            self.say(attempt.release(held.claim.lease))
             held.stop()
 
     @rule(target=attempts, held=attempts, worker=WORKERS)
@@ -169,14 +169,17 @@ class LedgerMachine(RuleBasedStateMachine):
 
     # --- processes and relays ------------------------------------------------------------------------------------
 
-    @rule(worker=WORKERS)
-    def heartbeat(self, worker: str) -> None:
-        ids = [UUID(id_) for id_ in self.now.executions]
+    @rule(worker=WORKERS, back=st.sampled_from([0, 0, 1]))
+    def heartbeat(self, worker: str, back: int) -> None:
+        """For leases that are the newest, or were."""
+        leases = [
+            Lease(id=UUID(id_), fence=row["fence"] - back, worker=worker) for id_, row in self.now.executions.items()
+        ]
         beat = statements.heartbeat(
-            worker=worker, kind="worker", engine="", queues=(), concurrency=1, stuck=0, ids=ids, lease=LEASE
+            worker=worker, kind="worker", engine="", queues=(), concurrency=1, stuck=0, leases=leases, seconds=LEASE
         )
-        for id_, (fence, _) in self.say(beat).items():
-            assert fence == self.row(id_)["fence"]
+        for lease in self.say(beat):
+            assert lease.fence == self.row(lease.id)["fence"]
 
     @rule(id_=executions, worker=WORKERS)
     def take_from_dead(self, id_: UUID, worker: str) -> None:
@@ -187,11 +190,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def take_from_child(self, id_: UUID, worker: str) -> Any:
         if self.row(id_)["engine"] != "celery":
             return multiple()
-        return self.held(self.say(celery.take_from_child(id=id_, worker=worker)), worker)
+        return self.held(self.say(celery.take_from_child(id=id_, worker=worker)))
 
-    @rule(id_=executions, worker=WORKERS)
-    def cancel_killed(self, id_: UUID, worker: str) -> None:
-        self.say(celery.cancel_killed(id=id_, worker=worker))
+    @rule(held=attempts)
+    def cancel_killed(self, held: Held) -> None:
+        self.say(celery.cancel_killed(held.claim.lease))
+
+    @rule(held=attempts)
+    def hand_back(self, held: Held) -> None:
+        if held.claim.engine == "celery":
+            self.say(celery.hand_back([held.claim.lease]))
 
     @rule()
     def leases_run_out(self) -> None:

@@ -116,7 +116,7 @@ def test_a_process_that_lacks_a_task_loses_nothing() -> None:
         phase="queued",
     )
     ledger.execute(statements.insert_one(new))
-    runner = Runner(worker="w", lease=30, max_result_bytes=1_000, max_lost_leases=3)
+    runner = Runner(lease_seconds=30, max_result_bytes=1_000, max_lost_leases=3)
     outcome = runner.run(statements.claim(id=id_, engine="nobody", worker="w", lease=30), CeleryJournal())
     assert outcome.kind == "retrying"
     row = Execution.objects.get(pk=id_)

@@ -61,8 +61,8 @@ def a_claim() -> Claim:
 def of_one_row(claim: Claim) -> list[Statement[Any]]:
     """Every statement that names its rows."""
     ids = [claim.id]
-    named: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0, "seconds": 1.0, "worker": "w"}
-    place: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0, "worker": "w"}
+    named: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0, "seconds": 1.0}
+    place: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0}
     suspect = restate.Suspect(id=claim.id, task="t", queue="q", priority=0, dispatch=1, fence=1)
     return [
         statements.sent(ids, "e"),
@@ -71,20 +71,20 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         statements.claim_invocation(
             id=claim.id, task="t", engine=ENGINE, worker="w", lease=30.0, dispatch=1, invocation="i"
         ),
-        attempt.checkpoint(claim, result="1", **named),
-        attempt.progress(claim, current=1.0, total=None, message=""),
-        attempt.suspend(claim, **named),
-        attempt.resume(claim, lease=30.0),
-        attempt.release(claim),
-        attempt.finish(claim, outcome="succeeded", result="1", error=None),
-        attempt.retry_later(claim, seconds=1.0, counted=True, error=ERROR),
-        attempt.park(claim, error=ERROR),
-        waiting.receive(claim, **place, signal="s"),
-        waiting.open_wait(claim, **place, signal="s", seconds=1.0),
-        waiting.suspend_waiting(claim, name="step", occurrence=0, worker="w", wakes=0, awakeable=None),
+        attempt.checkpoint(claim.lease, result="1", **named),
+        attempt.progress(claim.lease, current=1.0, total=None, message=""),
+        attempt.suspend(claim.lease, **named),
+        attempt.resume(claim.lease, seconds=30.0),
+        attempt.release(claim.lease),
+        attempt.finish(claim.lease, outcome="succeeded", result="1", error=None),
+        attempt.retry_later(claim.lease, seconds=1.0, counted=True, error=ERROR),
+        attempt.park(claim.lease, error=ERROR),
+        waiting.receive(claim.lease, **place, signal="s"),
+        waiting.open_wait(claim.lease, **place, signal="s", seconds=1.0),
+        waiting.suspend_waiting(claim.lease, name="step", occurrence=0, wakes=0, awakeable=None),
         waiting.spawn(claim, **place, born=[]),
-        waiting.children(claim, ids=ids),
-        waiting.answer_call(claim, name="step", occurrence=0, worker="w", result="1"),
+        waiting.children(claim.lease, ids=ids),
+        waiting.answer_call(claim.lease, name="step", occurrence=0, result="1"),
         waking.send_signal(id=claim.id, name="s", payload=1, by=None),
         waking.wake(claim.id),
         waking.wake_parent(claim.id),
@@ -92,13 +92,21 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         cancel.cancel(id=claim.id, by=None),
         manual.retry(id=claim.id, engine=None),
         statements.heartbeat(
-            worker="w", kind="worker", engine=ENGINE, queues=(), concurrency=1, stuck=0, ids=ids, lease=30.0
+            worker="w",
+            kind="worker",
+            engine=ENGINE,
+            queues=(),
+            concurrency=1,
+            stuck=0,
+            leases=[claim.lease],
+            seconds=30.0,
         ),
         celery.mark_lost(ids),
         celery.sent_times(ids),
         celery.take_from_child(id=claim.id, worker="w"),
         agenda.take_from_dead(id=claim.id, worker="w", most=3),
-        celery.cancel_killed(id=claim.id, worker="w"),
+        celery.cancel_killed(claim.lease),
+        celery.hand_back([claim.lease]),
         restate.send_again({suspect: (True, "why")}),
         restate.seen_alive(ids),
         statements.unsent(ids, seconds=1.0),

@@ -24,7 +24,7 @@ def test_a_step_that_is_recorded_in_its_own_transaction_ends_when_it_is_recorded
         [began] = cursor.fetchone()
         cursor.execute("SELECT pg_sleep(0.2)")
         ledger.execute_in_transaction(
-            attempt.checkpoint(claim, name="pay", occurrence=0, position=0, result="1", seconds=0.2, worker="test")
+            attempt.checkpoint(claim.lease, name="pay", occurrence=0, position=0, result="1", seconds=0.2)
         )
     step = Step.objects.get(execution_id=result.id)
     assert step.finished_at >= began + timedelta(seconds=0.2)

@@ -33,6 +33,9 @@ class _InPlace:
     def __init__(self, result: TaskResult) -> None:
         self._result = result
 
+    def begin(self, attempt: Attempt) -> None:
+        """The call is the attempt."""
+
     def step(self, place: Place, action: Callable[[], Any]) -> Any:
         return action()
 
@@ -50,6 +53,9 @@ class _InPlace:
 class _AsyncInPlace:
     def __init__(self, result: TaskResult) -> None:
         self._in_place = _InPlace(result)
+
+    def begin(self, attempt: Attempt) -> None:
+        """As above."""
 
     async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
         return await action()
@@ -179,8 +185,7 @@ class ImmediateEngine(MemoryEngine):
         if task.takes_context:
             attempt = Attempt(
                 claim=_claim(result),
-                worker=_WORKER,
-                lease=self.configuration.lease_seconds,
+                lease_seconds=self.configuration.lease_seconds,
                 max_result_bytes=self.configuration.max_result_bytes,
             )
             arguments.insert(
@@ -215,6 +220,7 @@ def _claim(result: TaskResult) -> Claim:
         trace=None,
         idempotency_key=result.task.idempotency_key,
         fence=1,
+        worker=_WORKER,
         attempts=0,
         lost=0,
         dispatch=1,

@@ -130,7 +130,11 @@ def take_over(
 
 
 def take_from_dead(*, id: UUID, worker: str, most: int) -> Statement[list[tuple[UUID, str | None, UUID | None]]]:  # noqa: A002  # the column
-    """Take over an attempt whose process died; as `take_over`, for one row, empty where another has it."""
+    """Take over what a dead process holds of an execution; as `take_over`, for one row, empty where another has it.
+
+    `worker` is the name that this one process had, and no other has: it stands for the attempt's fence, which nobody
+    may have heard of.
+    """
     parameters = {"id": id, "worker": worker, "most": most}
     return Statement(
         "take_from_dead", TAKE_FROM_DEAD, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows]

@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from tandem.ledger.events import note
-from tandem.ledger.rows import Checkpoint, Claim, Error, RecordedStep
+from tandem.ledger.rows import Checkpoint, Error, Lease, RecordedStep
 from tandem.ledger.statements import Rows, Statement
 
 __all__ = [
@@ -148,18 +148,18 @@ def recorded_steps(id: UUID) -> Statement[tuple[RecordedStep, ...]]:  # noqa: A0
 
 
 def checkpoint(
-    claim: Claim, *, name: str, occurrence: int, position: int, result: str, seconds: float, worker: str
+    lease: Lease, *, name: str, occurrence: int, position: int, result: str, seconds: float
 ) -> Statement[Checkpoint]:
     """Record a finished step, unless the fence moved or an earlier attempt's checkpoint is there. `result` is JSON."""
     parameters = {
-        "id": claim.id,
-        "fence": claim.fence,
+        "id": lease.id,
+        "fence": lease.fence,
         "name": name,
         "occurrence": occurrence,
         "position": position,
         "result": result,
         "seconds": seconds,
-        "worker": worker,
+        "worker": lease.worker,
     }
     return Statement("checkpoint", CHECKPOINT, parameters, _read_checkpoint)
 
@@ -169,29 +169,29 @@ def _read_checkpoint(rows: Rows) -> Checkpoint:
     return Checkpoint(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))
 
 
-def progress(claim: Claim, *, current: float, total: float | None, message: str) -> Statement[Checkpoint]:
+def progress(lease: Lease, *, current: float, total: float | None, message: str) -> Statement[Checkpoint]:
     """Overwrite the execution's progress; answers too whether the lease is held and a cancel was asked for."""
-    parameters = {"id": claim.id, "fence": claim.fence, "current": current, "total": total, "message": message}
+    parameters = {"id": lease.id, "fence": lease.fence, "current": current, "total": total, "message": message}
     return Statement("progress", PROGRESS, parameters, _read_checkpoint)
 
 
-def suspend(claim: Claim, *, name: str, occurrence: int, position: int, seconds: float, worker: str) -> Statement[bool]:
+def suspend(lease: Lease, *, name: str, occurrence: int, position: int, seconds: float) -> Statement[bool]:
     """Give up the lease until a time, recording the sleep; False where the lease is lost or a cancel was asked for."""
     parameters = {
-        "id": claim.id,
-        "fence": claim.fence,
+        "id": lease.id,
+        "fence": lease.fence,
         "name": name,
         "occurrence": occurrence,
         "position": position,
         "seconds": seconds,
-        "worker": worker,
+        "worker": lease.worker,
     }
     return Statement("suspend", SUSPEND, parameters, lambda rows: bool(rows[0][0]))
 
 
-def resume(claim: Claim, *, lease: float) -> Statement[Checkpoint]:
-    """Take the lease back after a sleep that this same attempt waited out."""
-    parameters = {"id": claim.id, "fence": claim.fence, "lease": lease}
+def resume(lease: Lease, *, seconds: float) -> Statement[Checkpoint]:
+    """Take the lease back, for so many seconds, after a sleep that this same attempt waited out."""
+    parameters = {"id": lease.id, "fence": lease.fence, "lease": seconds}
     return Statement(
         "resume",
         RESUME,
@@ -200,16 +200,16 @@ def resume(claim: Claim, *, lease: float) -> Statement[Checkpoint]:
     )
 
 
-def release(claim: Claim) -> Statement[bool]:
+def release(lease: Lease) -> Statement[bool]:
     """Say that a Restate attempt ended without an outcome (suspended, disconnected): no lost lease is to be counted."""
-    return Statement("release", RELEASE, {"id": claim.id, "fence": claim.fence}, bool)
+    return Statement("release", RELEASE, {"id": lease.id, "fence": lease.fence}, bool)
 
 
-def finish(claim: Claim, *, outcome: str, result: str | None, error: Error | None) -> Statement[datetime | None]:
+def finish(lease: Lease, *, outcome: str, result: str | None, error: Error | None) -> Statement[datetime | None]:
     """Write the outcome once; None where this attempt no longer holds the row. `result` is JSON."""
     parameters = {
-        "id": claim.id,
-        "fence": claim.fence,
+        "id": lease.id,
+        "fence": lease.fence,
         "outcome": outcome,
         "result": result,
         "error": None if error is None else Jsonb([error.as_json()]),
@@ -218,11 +218,11 @@ def finish(claim: Claim, *, outcome: str, result: str | None, error: Error | Non
     return Statement("finish", FINISH, parameters, lambda rows: rows[0][0] if rows else None)
 
 
-def retry_later(claim: Claim, *, seconds: float, counted: bool, error: Error) -> Statement[datetime | None]:
+def retry_later(lease: Lease, *, seconds: float, counted: bool, error: Error) -> Statement[datetime | None]:
     """Set when the next attempt is due, counting a failure or not; None where the lease is lost."""
     parameters = {
-        "id": claim.id,
-        "fence": claim.fence,
+        "id": lease.id,
+        "fence": lease.fence,
         "seconds": seconds,
         "counted": int(counted),
         "error": Jsonb([error.as_json()]),
@@ -231,7 +231,7 @@ def retry_later(claim: Claim, *, seconds: float, counted: bool, error: Error) ->
     return Statement("retry_later", RETRY_LATER, parameters, lambda rows: rows[0][0] if rows else None)
 
 
-def park(claim: Claim, *, error: Error) -> Statement[bool]:
+def park(lease: Lease, *, error: Error) -> Statement[bool]:
     """Set an execution aside whose code changed; checkpoints stay, and a retry resumes it."""
-    parameters = {"id": claim.id, "fence": claim.fence, "error": Jsonb([error.as_json()])}
+    parameters = {"id": lease.id, "fence": lease.fence, "error": Jsonb([error.as_json()])}
     return Statement("park", PARK, parameters, bool)

@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.rows import Claim
+from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import CLAIM_COLUMNS, Rows, Statement, read_claim
 
 __all__ = [
@@ -89,9 +89,10 @@ HAND_BACK: Final = f"""
 WITH handed AS (
     UPDATE tandem_execution
     SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, lease_expires_at = NULL
-    WHERE id = ANY(%(ids)s::uuid[]) AND worker = %(worker)s::text AND phase = 'running'
-    RETURNING id
-), noted AS ({note("handed", kind="handed back", detail="'its worker was told to end: ' || %(worker)s::text")})
+    WHERE id = ANY(%(ids)s::uuid[]) AND fence = (%(fences)s::int[])[array_position(%(ids)s::uuid[], id)]
+      AND phase = 'running'
+    RETURNING id, worker
+), noted AS ({note("handed", kind="handed back", detail="'its worker was told to end: ' || worker")})
 SELECT id, pg_notify('tandem_relay', '') FROM handed
 """
 
@@ -99,7 +100,7 @@ CANCEL_KILLED: Final = f"""
 WITH killed AS (
     UPDATE tandem_execution
     SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL
-    WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' AND cancel_requested_at IS NOT NULL
+    WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running' AND cancel_requested_at IS NOT NULL
     RETURNING id, parent
 ), noted AS ({note("killed", kind="cancelled", detail="'its body did not stop in time: its process was killed'")})
 SELECT parent FROM killed
@@ -176,21 +177,25 @@ def sent_times(ids: Sequence[UUID]) -> Statement[Mapping[UUID, datetime]]:
 
 
 def take_from_child(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noqa: A002  # the column
-    """Take a claim from a worker's child that is being killed, so that its own last words change nothing.
+    """Take a claim from a dead child of that name, so that what it sent last changes nothing.
 
-    None where it holds it no more.
+    None where it holds it no more; `worker` is as for `agenda.take_from_dead`.
     """
     return Statement("take_from_child", TAKE_FROM_CHILD, {"id": id, "worker": worker}, read_claim)
 
 
-def hand_back(ids: Sequence[UUID], *, worker: str) -> Statement[int]:
-    """Queue again what a worker that ends did not finish; it counts neither as a failure nor as a lost lease."""
-    return Statement("hand_back", HAND_BACK, {"ids": list(ids), "worker": worker}, len)
+def hand_back(leases: Sequence[Lease]) -> Statement[int]:
+    """Queue again what a worker that ends did not finish; it counts neither as a failure nor as a lost lease.
+
+    Of two leases of one execution only the newer can be held.
+    """
+    newest = {lease.id: lease.fence for lease in sorted(leases, key=lambda lease: lease.fence)}
+    return Statement("hand_back", HAND_BACK, {"ids": list(newest), "fences": list(newest.values())}, len)
 
 
-def cancel_killed(*, id: UUID, worker: str) -> Statement[UUID | None]:  # noqa: A002  # the column
+def cancel_killed(lease: Lease) -> Statement[UUID | None]:
     """End an execution whose body was told to stop, did not, and was killed; reads its parent, if it ended now."""
-    parameters = {"id": id, "worker": worker}
+    parameters = {"id": lease.id, "fence": lease.fence}
     return Statement("cancel_killed", CANCEL_KILLED, parameters, lambda rows: rows[0][0] if rows else None)
 
 

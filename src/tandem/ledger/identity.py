@@ -1,11 +1,13 @@
 """Ids: minted before the insert, so that a caller has one even where the row commits later."""
 
 import os
+import secrets
+import socket
 import time
 import uuid
 from typing import Final
 
-__all__ = ["derived_id", "new_id", "new_ids"]
+__all__ = ["derived_id", "new_id", "new_ids", "process_name"]
 
 _NAMESPACE: Final = uuid.UUID("6f0d1f6e-4d0e-5a0c-9c55-7d2a1f0b7a11")
 
@@ -21,6 +23,12 @@ def new_ids(count: int) -> list[uuid.UUID]:
     entropy = os.urandom(10 * count)
     values = (stamp | int.from_bytes(entropy[start : start + 10]) for start in range(0, 10 * count, 10))
     return [uuid.UUID(int=value & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62) for value in values]
+
+
+def process_name(kind: str = "") -> str:
+    """Name this process in the ledger, for its whole life and no other's: a container's host and pid come again."""
+    host, suffix = socket.gethostname()[:150], f":{kind}" if kind else ""
+    return f"{host}:{os.getpid()}{suffix}:{secrets.token_hex(4)}"
 
 
 def derived_id(*parts: str) -> uuid.UUID:

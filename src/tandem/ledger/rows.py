@@ -7,7 +7,7 @@ from traceback import format_exception
 from typing import Any, Self
 from uuid import UUID
 
-__all__ = ["Checkpoint", "Claim", "Error", "NewExecution", "RecordedStep"]
+__all__ = ["Checkpoint", "Claim", "Error", "Lease", "NewExecution", "RecordedStep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,19 @@ class NewExecution:
     epoch: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """The name of one attempt, from its claim to its end; `worker` says who holds it.
+
+    `(id, fence)` is unique in the ledger. An execution's id alone is no attempt's name: two of its attempts may run at
+    once, in one process even, and what one is told is not for the other.
+    """
+
+    id: UUID
+    fence: int
+    worker: str
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What a claim answers: all that an attempt needs to know. Positional: its fields are the statement's columns."""
@@ -47,6 +60,7 @@ class Claim:
     trace: dict[str, str] | None
     idempotency_key: str | None
     fence: int
+    worker: str
     attempts: int
     lost: int
     dispatch: int
@@ -56,6 +70,11 @@ class Claim:
     started_at: datetime
     last_attempted_at: datetime
     cancel_requested: bool
+
+    @property
+    def lease(self) -> Lease:
+        """What this claim took."""
+        return Lease(id=self.id, fence=self.fence, worker=self.worker)
 
 
 @dataclass(frozen=True, slots=True)

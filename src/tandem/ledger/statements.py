@@ -14,7 +14,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from tandem.ledger.events import note
-from tandem.ledger.rows import Claim, NewExecution
+from tandem.ledger.rows import Claim, Lease, NewExecution
 
 __all__ = [
     "CLAIM_COLUMNS",
@@ -142,7 +142,7 @@ _CLAIM_SET: Final = """
 
 CLAIM_COLUMNS: Final = """
     id, task, queue, priority, arguments, engine, reason, owner, parent, trace, idempotency_key,
-    fence, attempts, lost, dispatch, worker_ids, errors, created_at, started_at, last_attempted_at,
+    fence, worker, attempts, lost, dispatch, worker_ids, errors, created_at, started_at, last_attempted_at,
     cancel_requested_at IS NOT NULL
 """
 
@@ -232,9 +232,9 @@ WITH seen AS (
     SET running = EXCLUDED.running, stuck = EXCLUDED.stuck, seen_at = now()
 )
 UPDATE tandem_execution SET lease_expires_at = now() + %(lease)s * interval '1 second'
-WHERE id = ANY(%(ids)s) AND worker = %(worker)s::text AND phase = 'running'
-  AND lease_expires_at IS NOT NULL
-RETURNING id, fence, cancel_requested_at IS NOT NULL
+WHERE id = ANY(%(ids)s::uuid[]) AND fence = (%(fences)s::int[])[array_position(%(ids)s::uuid[], id)]
+  AND phase = 'running' AND lease_expires_at IS NOT NULL
+RETURNING id, cancel_requested_at IS NOT NULL
 """
 
 
@@ -246,10 +246,14 @@ def heartbeat(
     queues: Sequence[str],
     concurrency: int,
     stuck: int,
-    ids: Sequence[UUID],
-    lease: float,
-) -> Statement[dict[UUID, tuple[int, bool]]]:
-    """Renew every lease of one process and its own row; reads `{id: (fence, cancel asked for)}` of those still held."""
+    leases: Sequence[Lease],
+    seconds: float,
+) -> Statement[dict[Lease, bool]]:
+    """Renew leases for so many seconds, and the process's own row; reads which are held, and whether to cancel each.
+
+    Of two leases of one execution the ledger can know only the newer: it is not asked for the other.
+    """
+    newest = {lease.id: lease for lease in sorted(leases, key=lambda lease: lease.fence)}
     parameters = {
         "worker": worker,
         "kind": kind,
@@ -257,7 +261,8 @@ def heartbeat(
         "queues": Jsonb(list(queues)),
         "concurrency": concurrency,
         "stuck": stuck,
-        "ids": list(ids),
-        "lease": lease,
+        "ids": list(newest),
+        "fences": [lease.fence for lease in newest.values()],
+        "lease": seconds,
     }
-    return Statement("heartbeat", HEARTBEAT, parameters, lambda rows: {row[0]: (row[1], row[2]) for row in rows})
+    return Statement("heartbeat", HEARTBEAT, parameters, lambda rows: {newest[row[0]]: row[1] for row in rows})

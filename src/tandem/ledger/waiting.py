@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from tandem.ledger.attempt import HELD
-from tandem.ledger.rows import Checkpoint, Claim
+from tandem.ledger.rows import Checkpoint, Claim, Lease
 from tandem.ledger.statements import Rows, Statement
 
 __all__ = [
@@ -185,22 +185,20 @@ class Children:
     ended: dict[UUID, ChildEnd]
 
 
-def _step(claim: Claim, *, name: str, occurrence: int, worker: str, position: int = 0) -> dict[str, Any]:
+def _step(lease: Lease, *, name: str, occurrence: int, position: int = 0) -> dict[str, Any]:
     return {
-        "id": claim.id,
-        "fence": claim.fence,
+        "id": lease.id,
+        "fence": lease.fence,
         "name": name,
         "occurrence": occurrence,
         "position": position,
-        "worker": worker,
+        "worker": lease.worker,
     }
 
 
-def receive(
-    claim: Claim, *, name: str, occurrence: int, position: int, worker: str, signal: str
-) -> Statement[Received]:
+def receive(lease: Lease, *, name: str, occurrence: int, position: int, signal: str) -> Statement[Received]:
     """Consume the oldest signal of a name and record it as this step's result; or say that there is none yet."""
-    parameters = _step(claim, name=name, occurrence=occurrence, position=position, worker=worker) | {"signal": signal}
+    parameters = _step(lease, name=name, occurrence=occurrence, position=position) | {"signal": signal}
     return Statement("receive", RECEIVE, parameters, _read_received)
 
 
@@ -217,10 +215,10 @@ def _read_received(rows: Rows) -> Received:
 
 
 def open_wait(
-    claim: Claim, *, name: str, occurrence: int, position: int, worker: str, signal: str, seconds: float | None
+    lease: Lease, *, name: str, occurrence: int, position: int, signal: str, seconds: float | None
 ) -> Statement[Checkpoint]:
     """Record that a wait begins, and when it gives up (None: never)."""
-    parameters = _step(claim, name=name, occurrence=occurrence, position=position, worker=worker) | {
+    parameters = _step(lease, name=name, occurrence=occurrence, position=position) | {
         "signal": Jsonb({"signal": signal}),
         "seconds": seconds,
     }
@@ -228,11 +226,10 @@ def open_wait(
 
 
 def suspend_waiting(
-    claim: Claim,
+    lease: Lease,
     *,
     name: str,
     occurrence: int,
-    worker: str,
     wakes: int,
     awakeable: str | None,
     children: Sequence[UUID] = (),
@@ -242,7 +239,7 @@ def suspend_waiting(
     `children` are those it waits for; `awakeable` is what wakes its invocation on Restate.
     """
     known = {"awakeable": awakeable, "children": [str(id_) for id_ in children]}
-    parameters = _step(claim, name=name, occurrence=occurrence, worker=worker) | {
+    parameters = _step(lease, name=name, occurrence=occurrence) | {
         "wakes": wakes,
         "known": Jsonb({key: value for key, value in known.items() if value}),
         "recheck": RECHECK_SECONDS,
@@ -250,11 +247,9 @@ def suspend_waiting(
     return Statement("suspend_waiting", SUSPEND_WAITING, parameters, lambda rows: bool(rows[0][0]))
 
 
-def spawn(
-    claim: Claim, *, name: str, occurrence: int, position: int, worker: str, born: Sequence[Child]
-) -> Statement[Checkpoint]:
+def spawn(claim: Claim, *, name: str, occurrence: int, position: int, born: Sequence[Child]) -> Statement[Checkpoint]:
     """Insert children, once, and open the step that waits for them."""
-    parameters = _step(claim, name=name, occurrence=occurrence, position=position, worker=worker) | {
+    parameters = _step(claim.lease, name=name, occurrence=occurrence, position=position) | {
         "owner": claim.owner,
         "trace": None if claim.trace is None else Jsonb(claim.trace),
         "children": Jsonb([asdict(child) for child in born]),
@@ -262,9 +257,9 @@ def spawn(
     return Statement("spawn", SPAWN, parameters, _read_checkpoint)
 
 
-def children(claim: Claim, *, ids: Sequence[UUID]) -> Statement[Children]:
+def children(lease: Lease, *, ids: Sequence[UUID]) -> Statement[Children]:
     """Read which of `ids` have ended, and how."""
-    parameters = {"id": claim.id, "fence": claim.fence, "ids": list(ids)}
+    parameters = {"id": lease.id, "fence": lease.fence, "ids": list(ids)}
     return Statement("children", CHILDREN, parameters, _read_children)
 
 
@@ -278,9 +273,9 @@ def _read_children(rows: Rows) -> Children:
     )
 
 
-def answer_call(claim: Claim, *, name: str, occurrence: int, worker: str, result: str) -> Statement[Checkpoint]:
+def answer_call(lease: Lease, *, name: str, occurrence: int, result: str) -> Statement[Checkpoint]:
     """Record what the children answered, unless an earlier attempt did. `result` is JSON."""
-    parameters = _step(claim, name=name, occurrence=occurrence, worker=worker) | {"result": result}
+    parameters = _step(lease, name=name, occurrence=occurrence) | {"result": result}
     return Statement("answer_call", ANSWER_CALL, parameters, _read_checkpoint)
 
 

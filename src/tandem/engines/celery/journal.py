@@ -5,14 +5,31 @@ from typing import Any
 
 from tandem.asking import aask, ask
 from tandem.attempt import Attempt, Place
-from tandem.ledger import attempt as statements
+from tandem.engines.celery.seats import Seat
 from tandem.waiting import Hold
 
 __all__ = ["AsyncCeleryJournal", "CeleryJournal"]
 
 
-class CeleryJournal:
-    """A sync body's journal. The ledger is all of it, so nothing is kept here."""
+class _Journal:
+    """The ledger is all of it: what is kept here is whose it is. `seat` is where a prefork parent reads it."""
+
+    def __init__(self, seat: Seat | None = None) -> None:
+        self.attempt: Attempt | None = None
+        self._seat = seat
+
+    def begin(self, attempt: Attempt) -> None:
+        """Say whose body runs, and until when."""
+        self.attempt = attempt
+        if self._seat is not None:
+            self._seat.hold(attempt.lease, attempt.deadline)
+
+    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
+        """Nothing else mirrors progress: pages read the ledger."""
+
+
+class CeleryJournal(_Journal):
+    """A sync body's journal."""
 
     def step(self, place: Place, action: Callable[[], Any]) -> Any:  # the ledger knows the place
         """Run the step on the body's thread."""
@@ -27,18 +44,15 @@ class CeleryJournal:
             return
         if ask(attempt, attempt.suspend(place, seconds)):
             raise attempt.end(f"it sleeps for {seconds:.1f} s")
-        attempt.learn(ask(attempt, statements.resume(attempt.claim, lease=attempt.lease)))
+        attempt.learn(ask(attempt, attempt.resume()))
 
     def hold(self, attempt: Attempt, hold: Hold) -> None:
         """Give up the lease, and end the attempt; the relay sends the execution again when it can go on."""
         if not hold.over and ask(attempt, hold.statement(attempt)):
             raise attempt.end(f"it waits for {hold.place.label}")
 
-    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        """Nothing else mirrors progress: pages read the ledger."""
 
-
-class AsyncCeleryJournal:
+class AsyncCeleryJournal(_Journal):
     """An async body's journal."""
 
     async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:  # as above
@@ -51,12 +65,9 @@ class AsyncCeleryJournal:
             return
         if await aask(attempt, attempt.suspend(place, seconds)):
             raise attempt.end(f"it sleeps for {seconds:.1f} s")
-        attempt.learn(await aask(attempt, statements.resume(attempt.claim, lease=attempt.lease)))
+        attempt.learn(await aask(attempt, attempt.resume()))
 
     async def hold(self, attempt: Attempt, hold: Hold) -> None:
         """As `CeleryJournal.hold`."""
         if not hold.over and await aask(attempt, hold.statement(attempt)):
             raise attempt.end(f"it waits for {hold.place.label}")
-
-    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        """As `CeleryJournal.progressed`."""

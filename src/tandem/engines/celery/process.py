@@ -11,30 +11,31 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
-from celery.exceptions import SoftTimeLimitExceeded
+from billiard.common import terminate_handler_fired
+from celery.exceptions import SoftTimeLimitExceeded, WorkerShutdown, WorkerTerminate
 
 from tandem.attempt import Attempt
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
-from tandem.exceptions import TimeLimitExceeded
+from tandem.engines.celery.seats import Seat
 from tandem.ledger import celery as rows
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.runner import Outcome, Runner
 
-__all__ = ["Process"]
+__all__ = ["Process", "ends_process"]
 
 logger = logging.getLogger("tandem.celery")
 
 _SOFT_LIMIT: Final = signal.SIGUSR1
 
 
-@dataclass(slots=True)
-class _Body:
-    """An async body on its loop. `expiry` is set once its time limit is over and that is being recorded."""
+def ends_process(error: BaseException) -> bool:
+    """Whether a pool's own handler of a signal raised `error` in a body, to end the process; the body did not fail.
 
-    loop: asyncio.AbstractEventLoop
-    task: "asyncio.Task[Outcome]"
-    expiry: "asyncio.Future[Outcome] | None" = None
+    billiard marks that its handler ran, and whatever the body makes of its SystemExit comes after it. A body's own
+    `sys.exit()` is its failure.
+    """
+    return terminate_handler_fired() or isinstance(error, WorkerShutdown | WorkerTerminate)
 
 
 class _Loop(threading.local):
@@ -43,84 +44,68 @@ class _Loop(threading.local):
 
 @dataclass(kw_only=True)
 class Process:
-    """Claims, runs and records; async bodies run on a loop that each thread keeps."""
+    """Claims, runs and records; async bodies run on a loop that each thread keeps. `seat` is a prefork child's."""
 
     runner: Runner
     worker: str
-    lease: float
+    seat: Seat | None = None
     _pid: int = field(default_factory=os.getpid)
-    _journal: CeleryJournal = field(default_factory=CeleryJournal)
-    _async_journal: AsyncCeleryJournal = field(default_factory=AsyncCeleryJournal)
     _loop: _Loop = field(default_factory=_Loop)
-    _bodies: dict[UUID, _Body] = field(default_factory=dict)
     _executing: bool = False
+    _asynchronous: bool = False
     _on_terminate: Any = None
 
     def execute(self, id_: UUID, *, asynchronous: bool) -> Outcome:
         """Run one attempt of an execution.
 
         A ledger that cannot be reached is logged and answered as `refused`: the message is gone, and the relay sends
-        the row again once its claim, or its lease, is a lease old.
+        the row again once its claim, or its lease, is a lease old. Raises what ended the process, once the execution
+        is handed back.
         """
-        claiming = statements.claim(id=id_, engine="celery", worker=self.worker, lease=self.lease)
-        self._executing = True
+        claiming = statements.claim(id=id_, engine="celery", worker=self.worker, lease=self.runner.lease_seconds)
+        journal = AsyncCeleryJournal(self.seat) if asynchronous else CeleryJournal(self.seat)
+        if self.seat is not None:
+            self.seat.claim(id_)
+        self._executing, self._asynchronous, kept = True, asynchronous, False
         try:
-            if asynchronous:
-                return self._own_loop().run(self._run(id_, claiming))
-            return self.runner.run(claiming, self._journal)
+            if isinstance(journal, AsyncCeleryJournal):
+                return self._own_loop().run(self.runner.arun(claiming, journal))
+            return self.runner.run(claiming, journal)
         except psycopg.Error as error:
             logger.error("The ledger did not answer for %s (%s); the relay sends it again.", id_, error)  # noqa: TRY400
             return Outcome(kind="refused", error=str(error))
+        except BaseException as error:
+            if ends_process(error) and journal.attempt is not None:
+                kept = not self._hand_back(journal.attempt)
+            raise
         finally:
             self._executing = False
+            if self.seat is not None and not kept:
+                self.seat.leave()
             if self._on_terminate is not None:
                 signal.signal(signal.SIGTERM, self._on_terminate)
                 self._on_terminate = None
+
+    def _hand_back(self, attempt: Attempt) -> bool:
+        """Queue again what this process must leave; False where the ledger does not answer: it is the parent's then."""
+        attempt.end("the process ends")
+        # The signal may have come in the middle of a statement.
+        ledger.close()
+        try:
+            ledger.execute(rows.hand_back([attempt.lease]))
+        except psycopg.Error as error:
+            logger.warning("%s could not be handed back (%s).", attempt.lease.id, error)
+            return False
+        return True
 
     def _own_loop(self) -> asyncio.Runner:
         if self._loop.runner is None:
             self._loop.runner = asyncio.Runner()
         return self._loop.runner
 
-    async def _run(self, id_: UUID, claiming: Any) -> Outcome:
-        loop = asyncio.get_running_loop()
-        body = _Body(loop, loop.create_task(self.runner.arun(claiming, self._async_journal)))
-        self._bodies[id_] = body
-        try:
-            outcome = await body.task
-        finally:
-            del self._bodies[id_]
-        return outcome if body.expiry is None else await body.expiry
-
-    def told(self, id_: UUID, answer: bool | None) -> None:  # noqa: FBT001  # the heartbeat's signature
-        """Hear from the heartbeat, in a process whose bodies are its own threads: a body learns at its next call."""
-        for attempt in self.runner.running.attempts():
-            if attempt.claim.id == id_:
-                if answer is None:
-                    attempt.end("the lease went to a newer attempt, or the execution is over")
-                    self._stop_async(id_)
-                else:
-                    attempt.cancel_requested = True
-
-    def held(self) -> list[UUID]:
-        """The executions whose bodies run here."""
-        return [attempt.claim.id for attempt in self.runner.running.attempts() if attempt.over is None]
-
     def stuck(self) -> int:
         """Bodies that run on though their attempt is over."""
         return sum(attempt.over is not None for attempt in self.runner.running.attempts())
-
-    def expire_overdue(self) -> None:
-        """End the attempts that are past their time limit, where nothing can kill their threads."""
-        self.runner.expire_overdue()
-        for attempt in self.runner.running.attempts():
-            if attempt.over is not None:
-                self._stop_async(attempt.claim.id)
-
-    def _stop_async(self, id_: UUID) -> None:
-        body = self._bodies.get(id_)
-        if body is not None:
-            body.loop.call_soon_threadsafe(body.task.cancel)
 
     def take_soft_limits(self) -> None:
         """Handle the prefork pool's signal for a soft time limit; billiard sets its own after Celery's signals."""
@@ -135,25 +120,17 @@ class Process:
             if self._on_terminate is None:
                 # What ends a body that outlives its limit: billiard would raise SystemExit in it, as its last words.
                 self._on_terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            body = self._bodies.get(attempt.claim.id)
-            if body is None:
-                raise TimeLimitExceeded(f"{attempt.claim.task} ran longer than its time limit.")
-            body.loop.call_soon_threadsafe(self._expire_async, attempt, body)
-
-    def _expire_async(self, attempt: Attempt, body: _Body) -> None:
-        """Record the failure on another thread, and cancel the body; it learns by `CancelledError`."""
-        if body.expiry is None and attempt in self.runner.running.attempts():
-            body.expiry = body.loop.run_in_executor(None, self.runner.expire, attempt)
-            attempt.end("the time limit is over")
-            body.task.cancel()
+            if not self._asynchronous:
+                raise attempt.limit_exceeded()
+            attempt.overran = True
+            attempt.rouse()
 
     def hand_back_all(self) -> int:
         """Queue again what threads still run; their bodies end at their next context call. Answers how many."""
         left = self.runner.running.attempts()
         for attempt in left:
-            attempt.end("the process ends")
-        ids = [attempt.claim.id for attempt in left]
-        return ledger.execute(rows.hand_back(ids, worker=self.worker)) if ids else 0
+            attempt.stop("the process ends")
+        return ledger.execute(rows.hand_back([attempt.lease for attempt in left])) if left else 0
 
     def close(self) -> None:
         """Close what this thread holds."""

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import socket
 import threading
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +14,13 @@ from celery.concurrency.prefork import TaskPool as Prefork
 from tandem.configuration import Configuration
 from tandem.engines.celery.app import ExecutionTask, options_of
 from tandem.engines.celery.parent import Parent
-from tandem.engines.celery.process import Process
+from tandem.engines.celery.process import Process, ends_process
+from tandem.engines.celery.seats import Seats
 from tandem.health import Health
-from tandem.heartbeat import Heartbeat
+from tandem.heartbeat import Heartbeat, Running
 from tandem.isolation import tidy_connections
 from tandem.ledger import connection as ledger
+from tandem.ledger.identity import process_name
 from tandem.runner import Runner
 
 __all__ = ["connect", "prepare", "process_of"]
@@ -33,29 +34,34 @@ class _Worker:
 
     app: Any
     configuration: Configuration
-    name: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    name: str = field(default_factory=process_name)
     parent_pid: int = field(default_factory=os.getpid)
     grace: float = 25.0
     health: Health = field(default_factory=Health)
     process: Process | None = None
     heartbeat: Heartbeat | None = None
     parent: Parent | None = None
+    seats: Seats | None = None
 
     def make_runner(self) -> Runner:
         return Runner(
-            worker=self.name,
-            lease=self.configuration.lease_seconds,
+            lease_seconds=self.configuration.lease_seconds,
             max_result_bytes=self.configuration.max_result_bytes,
             max_lost_leases=self.configuration.max_lost_leases,
+            interrupts=ends_process,
         )
 
     def make_process(self) -> Process:
-        return Process(runner=self.make_runner(), worker=self.name, lease=self.configuration.lease_seconds)
+        """A child takes a name of its own, under its parent's: what it holds when it dies is known by it."""
+        seat = None if self.seats is None or os.getpid() == self.parent_pid else self.seats.take()
+        worker = self.name if seat is None else seat.worker
+        return Process(runner=self.make_runner(), worker=worker, seat=seat)
 
     def on_init(self, sender: Any, **_: Any) -> None:
         """Take this process's name before it forks."""
         if sender.app is self.app:
-            self.name, self.parent_pid = f"{socket.gethostname()}:{os.getpid()}", os.getpid()
+            self.name, self.parent_pid = process_name(), os.getpid()
+            self.seats = Seats(self.name)
             self.process = self.make_process()
             signals.task_prerun.connect(_tidy_around_others, weak=False, dispatch_uid="tandem.tidy")
 
@@ -74,31 +80,31 @@ class _Worker:
             "engine": "celery",
             "queues": sorted(self.app.amqp.queues.consume_from),
             "concurrency": pool.limit or 1,
-            "lease": self.configuration.lease_seconds,
-            "turn": self.health.beat,
+            "lease_seconds": self.configuration.lease_seconds,
+            "on_tick": self.health.beat,
         }
-        if isinstance(pool, Prefork):
+        keeper: Parent | Running
+        if isinstance(pool, Prefork) and self.seats is not None:
             grace = options_of(self.configuration).grace_seconds
-            parent = self.parent = Parent(runner=self.make_runner(), pool=pool, grace=grace)
-            parent.start()
-            self.heartbeat = Heartbeat(held=parent.held, told=parent.told, overdue=parent.look_after, **common)
+            keeper = self.parent = Parent(runner=self.make_runner(), pool=pool, grace=grace, seats=self.seats)
+            self.parent.start()
         else:
             process = self.process = self.process or self.make_process()
-            self.heartbeat = Heartbeat(
-                held=process.held, told=process.told, stuck=process.stuck, overdue=process.expire_overdue, **common
-            )
+            keeper = process.runner.running
+            common |= {"stuck": process.stuck, "overdue": process.runner.expire_overdue}
+        self.heartbeat = Heartbeat(
+            leases=keeper.leases, on_lease_lost=keeper.lose, on_cancel_requested=keeper.cancel, **common
+        )
         self.heartbeat.start()
         self.health.begin()
-
-    def on_failure(self, sender: Any, task_id: str, exception: BaseException, **_: Any) -> None:
-        if self.parent is not None:
-            self.parent.failed(sender, task_id, exception)
 
     def on_shutting_down(self, how: str, **_: Any) -> None:
         """Give bodies until the grace time to end, or none in a cold shutdown; then hand their executions back."""
         if os.getpid() != self.parent_pid or self.heartbeat is None:
             return
         self.health.end()
+        if self.parent is not None:
+            self.parent.ending = True
         timer = threading.Timer(self.grace if how == "Warm" else 0.0, self._hand_back)
         timer.daemon = True
         timer.start()
@@ -140,7 +146,6 @@ def connect(app: Any, configuration: Configuration) -> None:
     signals.worker_init.connect(worker.on_init, weak=False)
     signals.worker_process_init.connect(worker.on_child, weak=False)
     signals.worker_ready.connect(worker.on_ready, weak=False)
-    signals.task_failure.connect(worker.on_failure, weak=False)
     signals.worker_shutdown.connect(worker.on_shutdown, weak=False)
 
 

@@ -25,7 +25,7 @@ from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, statements
 from tandem.ledger import restate as rows
-from tandem.ledger.rows import Claim
+from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
 from tandem.runner import Outcome
 from tandem.task import Task
@@ -119,6 +119,7 @@ class _Handling:
     id: UUID
     claiming: Statement[Claim | None]
     ended: asyncio.Event = field(default_factory=asyncio.Event)
+    _journal: ThreadJournal | LoopJournal | None = None
     _expired: "asyncio.Future[Outcome] | None" = None
     _waiting: "asyncio.Task[BaseException | None] | None" = None
 
@@ -139,8 +140,9 @@ class _Handling:
             self.ended.set()
             self.process.mirror.clear(str(self.id))
 
-    def expired(self, outcome: Outcome) -> None:
-        if self._expired is not None and not self._expired.done():
+    def expired(self, lease: Lease, outcome: Outcome) -> None:
+        attempt = None if self._journal is None else self._journal.attempt
+        if attempt is not None and attempt.lease == lease and self._expired is not None and not self._expired.done():
             self._expired.set_result(outcome)
 
     def interrupt(self) -> None:
@@ -151,9 +153,7 @@ class _Handling:
         self.durable.restart()
         given: dict[str, Any] = {
             "durable": self.durable,
-            "running": self.process.runner.running,
             "mirror": self.process.mirror,
-            "id": self.id,
         }
         await self.process.slots.take(self.task.module_path)
         if iscoroutinefunction(self.task.func):
@@ -164,32 +164,28 @@ class _Handling:
         return await self._run_sync(ThreadJournal(loop=self.process.loop, **given))
 
     async def _run_sync(self, journal: ThreadJournal) -> Outcome:
+        self._journal, self._expired = journal, self.process.loop.create_future()
         body = self.process.run_in_thread(self.claiming, journal)
         try:
-            if self.task.time_limit is None:
-                return await body.ended
-            self._expired = self.process.loop.create_future()
             await asyncio.wait((body.ended, self._expired), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            journal.end()
+            journal.stop()
             raise
         if body.ended.done():
             return body.ended.result()
-        journal.end()
         body.abandon()
         return self._expired.result()
 
     async def _run_async(self, journal: LoopJournal) -> Outcome:
+        self._journal, self._expired = journal, self.process.loop.create_future()
         running = asyncio.ensure_future(self.process.run_on_loop(self.claiming, journal))
-        self._expired = self.process.loop.create_future()
         try:
             await asyncio.wait((running, self._expired), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            running.cancel()
+            journal.stop()
             raise
         if running.done():
             return running.result()
-        running.cancel()
         await asyncio.wait((running,))
         if not running.cancelled():
             running.exception()

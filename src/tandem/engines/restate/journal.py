@@ -5,15 +5,12 @@ import queue
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from tandem.asking import aask, ask
 from tandem.attempt import Attempt, Place
 from tandem.engines.restate.bridge import Done, Durable
 from tandem.engines.restate.tracker import Mirror
 from tandem.exceptions import AttemptOver
-from tandem.heartbeat import Running
-from tandem.ledger import attempt as statements
 from tandem.waiting import Hold
 
 __all__ = ["LoopJournal", "ThreadJournal"]
@@ -31,24 +28,34 @@ class _Perform:
 @dataclass(kw_only=True)
 class _Journal:
     durable: Durable
-    running: Running
     mirror: Mirror
-    id: UUID
+    attempt: Attempt | None = None
+    stopped: bool = False
+
+    def begin(self, attempt: Attempt) -> None:
+        """Take the attempt whose calls come here, and no other's, however late they come."""
+        self.attempt = attempt
+        if self.stopped:
+            attempt.end(_SUSPENDED)
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
         """Mirror progress to the tracker, in the background."""
         self.mirror.put(str(attempt.claim.id), {"current": current, "total": total, "message": message})
 
     def _over(self) -> AttemptOver:
-        attempt = self.running.get(self.id)
-        return AttemptOver(_SUSPENDED) if attempt is None else attempt.end(_SUSPENDED)
+        return AttemptOver(_SUSPENDED) if self.attempt is None else self.attempt.end(_SUSPENDED)
+
+    def stop(self) -> None:
+        """End the attempt, whose invocation ended without it, and rouse its body."""
+        self.stopped = True
+        if self.attempt is not None:
+            self.attempt.stop(_SUSPENDED)
 
     def _guard(self) -> None:
         """Tell the body of a cancel that came through Restate, once."""
-        attempt = self.running.get(self.id)
-        if self.durable.cancelled and attempt is not None:
-            attempt.cancel_requested = True
-            attempt.guard()
+        if self.durable.cancelled and self.attempt is not None:
+            self.attempt.cancel_requested = True
+            self.attempt.guard()
 
 
 def _sleep_of(attempt: Attempt, seconds: float) -> float:
@@ -63,6 +70,11 @@ class ThreadJournal(_Journal):
         super().__init__(**given)
         self._loop = loop
         self._inbox: queue.SimpleQueue[_Perform | Done | None] = queue.SimpleQueue()
+
+    def begin(self, attempt: Attempt) -> None:
+        """As above; a body that waits in a call is roused by its inbox."""
+        super().begin(attempt)
+        attempt.rouse = lambda: self._inbox.put(None)
 
     def step(self, place: Place, action: Callable[[], Any]) -> Any:
         """Run `action` on this thread when the journal wants it run."""
@@ -86,7 +98,7 @@ class ThreadJournal(_Journal):
         """Give up the lease and end the body; it is run again when the sleep is over."""
         seconds = _sleep_of(attempt, seconds)
         if seconds > 0 and not ask(attempt, attempt.suspend(place, seconds)):
-            attempt.learn(ask(attempt, statements.resume(attempt.claim, lease=attempt.lease)))
+            attempt.learn(ask(attempt, attempt.resume()))
             attempt.guard()
         if self._call(self._begin_sleep(seconds)) is None:
             raise self._over()
@@ -102,10 +114,6 @@ class ThreadJournal(_Journal):
         if not hold.over and ask(attempt, hold.statement(attempt, awakeable=done.value)):
             self._post(lambda seconds: self.durable.hold(position, seconds), hold.seconds)
             raise attempt.end(f"it waits for {hold.place.label}")
-
-    def end(self) -> None:
-        """Wake a body that waits in a call: its attempt is over."""
-        self._inbox.put(None)
 
     async def _begin_sleep(self, seconds: float) -> Done | None:
         return Done() if await self.durable.begin_sleep(seconds) else None
@@ -178,7 +186,7 @@ class LoopJournal(_Journal):
         """As `ThreadJournal.sleep`."""
         seconds = _sleep_of(attempt, seconds)
         if seconds > 0 and not await aask(attempt, attempt.suspend(place, seconds)):
-            attempt.learn(await aask(attempt, statements.resume(attempt.claim, lease=attempt.lease)))
+            attempt.learn(await aask(attempt, attempt.resume()))
             attempt.guard()
         if self.durable.over is not None or not await self.durable.begin_sleep(seconds):
             raise self._over()

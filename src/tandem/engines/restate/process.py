@@ -2,14 +2,10 @@
 
 import asyncio
 import logging
-import os
-import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Protocol
-from uuid import UUID
+from typing import TYPE_CHECKING, Protocol
 
 import psycopg
 
@@ -22,9 +18,13 @@ from tandem.engines.restate.tracker import Mirror
 from tandem.heartbeat import Heartbeat
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger.rows import Claim
+from tandem.ledger.identity import process_name
+from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
 from tandem.runner import Outcome, Runner
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 __all__ = ["ServiceProcess"]
 
@@ -36,8 +36,8 @@ class Handling(Protocol):
 
     ended: asyncio.Event
 
-    def expired(self, outcome: Outcome) -> None:
-        """Its body ran past the time limit; `outcome` says what was recorded."""
+    def expired(self, lease: Lease, outcome: Outcome) -> None:
+        """An attempt ran past its time limit; `outcome` says what was recorded, should it be this one's."""
         ...
 
     def interrupt(self) -> None:
@@ -90,10 +90,9 @@ class ServiceProcess:
         self.configuration = configuration
         self.options = configuration.restate or RestateOptions()
         self.concurrency = concurrency or self.options.concurrency
-        self.worker = f"{socket.gethostname()}:{os.getpid()}:restate"
+        self.worker = process_name("restate")
         self.runner = Runner(
-            worker=self.worker,
-            lease=configuration.lease_seconds,
+            lease_seconds=configuration.lease_seconds,
             max_result_bytes=configuration.max_result_bytes,
             max_lost_leases=configuration.max_lost_leases,
         )
@@ -114,9 +113,10 @@ class ServiceProcess:
             engine="restate",
             queues=(),
             concurrency=self.concurrency,
-            lease=configuration.lease_seconds,
-            held=lambda: [attempt.claim.id for attempt in self.runner.running.attempts()],
-            told=self._told,
+            lease_seconds=configuration.lease_seconds,
+            leases=self.runner.running.leases,
+            on_lease_lost=self.runner.running.lose,
+            on_cancel_requested=self.runner.running.cancel,
             stuck=lambda: self.stuck,
             overdue=self._expire_overdue,
         )
@@ -178,9 +178,9 @@ class ServiceProcess:
 
     def _hand_back_all(self, attempts: list[Attempt]) -> None:
         for attempt in attempts:
-            attempt.end("the process ends")
+            attempt.stop("the process ends")
             with suppress(psycopg.Error):
-                ledger.execute(statements.release(attempt.claim))
+                ledger.execute(statements.release(attempt.lease))
 
     def threads_left(self, seconds: float) -> bool:
         """Whether threads of bodies still run after so many seconds."""
@@ -190,26 +190,16 @@ class ServiceProcess:
             thread.join(max(0.0, deadline - time.monotonic()))
         return any(thread.is_alive() for thread in self._threads._threads)  # noqa: SLF001  # as above
 
-    def _told(self, id_: UUID, answer: bool | None) -> None:  # noqa: FBT001  # the heartbeat's form
-        attempt = self.runner.running.get(id_)
-        if attempt is None:
-            return
-        if answer is None:
-            attempt.end("the lease went to a newer attempt, or the execution is over")
-        else:
-            attempt.cancel_requested = True
-
     def _expire_overdue(self) -> None:
         """From the heartbeat's thread, every second."""
         for attempt in self.runner.overdue():
-            handling = self.handlings.get(attempt.claim.id)
             outcome = self.runner.expire(attempt)
-            if handling is not None:
-                self._post(handling.expired, outcome)
+            with suppress(RuntimeError):  # As in _run().
+                self.loop.call_soon_threadsafe(self._expired, attempt.lease, outcome)
 
-    def _post(self, function: Callable[[Outcome], None], outcome: Outcome) -> None:
-        with suppress(RuntimeError):
-            self.loop.call_soon_threadsafe(function, outcome)
+    def _expired(self, lease: Lease, outcome: Outcome) -> None:
+        for handling in self.handlings.values():
+            handling.expired(lease, outcome)
 
 
 def _cut_off(outcome: Outcome, durable: Durable) -> bool:
@@ -222,5 +212,5 @@ def _hand_back(outcome: Outcome) -> Outcome:
     Does nothing where another attempt has taken over.
     """
     if outcome.claim is not None:
-        ledger.execute(statements.release(outcome.claim))
+        ledger.execute(statements.release(outcome.claim.lease))
     return outcome
