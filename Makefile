@@ -1,6 +1,6 @@
 # Each target sets up what it needs, uv included: a Python and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help demo test package lint chaos soak bench images charts e2e clean-data sync sync-bench
+.PHONY: help demo test package servers lint chaos soak bench images charts e2e clean-data sync sync-bench
 
 DATA := $(or $(TANDEM_DATA),.tandem)
 BIN := .venv/bin
@@ -33,6 +33,9 @@ lint: sync ## ruff, import contracts, mypy
 	$(call quietly,$(BIN)/ruff format --check)
 	$(call quietly,$(BIN)/lint-imports)
 	$(call quietly,$(BIN)/mypy)
+
+servers: sync ## tests with servers that only Debian packages have (see .ci/run: it installs them)
+	@$(BIN)/python -m pytest --quiet tests/debian $(ARGS)
 
 chaos: sync ## kill, freeze, cut and empty each part under load, and count what is lost
 	@$(BIN)/python -m tests.chaos $(ARGS)

@@ -8,6 +8,7 @@ import importlib
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -21,9 +22,11 @@ from pytest_django.plugin import DjangoDbBlocker
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 
-__all__ = ["addresses", "database", "django_db_setup", "servers", "using"]
+__all__ = ["addresses", "database", "django_db_setup", "platform", "servers", "using"]
 
 SERVERS = ("postgres", "redis", "restate")
+RUNNING = ("worker", "service", "relay")
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +36,21 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         Stack(data=tmp_path_factory.mktemp("servers"), ports=Ports.free(), only=SERVERS) as stack,
         using(stack.addresses),
     ):
+        yield stack
+
+
+@contextmanager
+def platform(servers: Stack, folder: Path, environment: Mapping[str, str]) -> Iterator[Stack]:
+    """Run a Celery worker with two children, a Restate service with four slots, and a relay: real processes."""
+    given = {
+        **servers.addresses,
+        "DJANGO_SETTINGS_MODULE": "tests.settings",
+        "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))),
+        "TANDEM_TEST_EFFECTS": str(folder / "effects"),
+        **environment,
+    }
+    stack = Stack(data=folder, ports=servers.ports, only=RUNNING, directory=ROOT, environment=given)
+    with stack:
         yield stack
 
 

@@ -1,5 +1,6 @@
 """Settings of the tests: SQLite and the stub engine for units; real servers by environment for integration."""
 
+import json
 import os
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,6 +60,7 @@ def _database() -> dict[str, Any]:
         "USER": parts.username,
         "HOST": parts.hostname,
         "PORT": str(parts.port),
+        "OPTIONS": json.loads(os.environ.get("TANDEM_TEST_DATABASE_OPTIONS", "{}")),
     }
 
 

@@ -1,5 +1,6 @@
 """Settings of the Celery engine's own tests: real servers by environment, and no other engine."""
 
+import json
 import os
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,7 +10,14 @@ _database = urlsplit(os.environ["DATABASE_URL"])
 SECRET_KEY = "tests"
 USE_TZ = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["tandem", "tandem.ledger", "tests.work", "tests.celery_work"]
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "tandem",
+    "tandem.ledger",
+    "tests.work",
+    "tests.celery_work",
+]
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
@@ -17,6 +25,7 @@ DATABASES = {
         "USER": _database.username,
         "HOST": _database.hostname,
         "PORT": str(_database.port),
+        "OPTIONS": json.loads(os.environ.get("TANDEM_TEST_DATABASE_OPTIONS", "{}")),
     }
 }
 TASKS: dict[str, Any] = {

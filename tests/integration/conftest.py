@@ -13,12 +13,11 @@ from tandem.embedded.stack import Stack
 from tests.celery_work.fixtures import celery, set_stage
 from tests.integration.holding import install
 from tests.integration.site import Site
-from tests.servers import addresses, database, django_db_setup, servers
+from tests.servers import addresses, database, django_db_setup, platform, servers
 
 __all__ = ["addresses", "celery", "database", "django_db_setup", "servers", "set_stage"]
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNNING = ("worker", "service", "relay")
 
 
 @pytest.fixture(scope="session")
@@ -34,20 +33,7 @@ def running(
     servers: Stack, django_db_setup: None, effects: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Stack]:
     """A Celery worker with two children, a Restate service with four slots, and a relay: real processes."""
-    environment = {
-        **servers.addresses,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))),
-        "TANDEM_TEST_EFFECTS": str(effects),
-    }
-    stack = Stack(
-        data=tmp_path_factory.mktemp("running"),
-        ports=servers.ports,
-        only=RUNNING,
-        directory=ROOT,
-        environment=environment,
-    )
-    with stack:
+    with platform(servers, tmp_path_factory.mktemp("running"), {"TANDEM_TEST_EFFECTS": str(effects)}) as stack:
         yield stack
 
 
