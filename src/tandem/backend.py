@@ -87,21 +87,21 @@ class TandemBackend(BaseTaskBackend):
         Raises `InvalidTask` for arguments that are not JSON or too large, `RouteError` where no engine can serve.
         An idempotency key that is taken answers the first call's result.
         """
-        task = self._own(task)
+        task = Task.of(task)
         self.validate_task(task)
         arguments = encoded_arguments(task, args, kwargs, limit=self.configuration.max_arguments_bytes)
         id_ = new_id()
         new = self._row(task, self._decide(task, id_), id_, arguments)
         memory = self.engines[new.engine]
         if isinstance(memory, MemoryEngine):
-            return memory.accept(self._result(task, new, id_, (args, kwargs), timezone.now()))
+            return memory.accept(self._result(task, new, id_, arguments, timezone.now()), key=task.idempotency_key)
         warn_of_other_transactions()
         created = ledger.execute_in_transaction(statements.insert_one(new))
         if created is None:
             return self._existing(task)
         if new.phase == "queued":
             send_after_commit(self.engines, new.engine, [_reference(new, id_)])
-        result = self._result(task, new, id_, (args, kwargs), created)
+        result = self._result(task, new, id_, arguments, created)
         if _heard(task_enqueued):
             # What hears of it cannot undo it: the row is written, and sent.
             task_enqueued.send_robust(type(self), task_result=result)
@@ -113,14 +113,13 @@ class TandemBackend(BaseTaskBackend):
         Raises as `enqueue` does, before anything is written. An idempotency key cannot name many calls. The results
         come in the order of the calls, and each is made when it is looked at.
         """
-        task = self._own(task)
+        task = Task.of(task)
         self.validate_task(task)
         if task.idempotency_key is not None:
             raise InvalidTask("enqueue_many() takes no idempotency_key: it would name all its calls. Use enqueue().")
-        pending = [(args, kwargs) for args, kwargs in calls]
         limit = self.configuration.max_arguments_bytes
-        texts = [encoded_arguments(task, args, kwargs, limit=limit) for args, kwargs in pending]
-        ids = new_ids(len(pending))
+        texts = [encoded_arguments(task, args, kwargs, limit=limit) for args, kwargs in calls]
+        ids = new_ids(len(texts))
         groups: dict[Decision, list[int]] = {}
         if ids and self.router.is_uniform(task.module_path):
             groups[self._decide(task, ids[0])] = list(range(len(ids)))
@@ -139,10 +138,8 @@ class TandemBackend(BaseTaskBackend):
                             rows[decision], [ids[at] for at in part], [texts[at] for at in part]
                         )
         row_at = {place: rows[decision] for decision, places in groups.items() for place in places}
-        results = LazyResults(
-            lambda at: self._result(task, row_at[at], ids[at], pending[at], created), count=len(pending)
-        )
-        for at in range(len(pending)) if memory or _heard(task_enqueued) else ():
+        results = LazyResults(lambda at: self._result(task, row_at[at], ids[at], texts[at], created), count=len(texts))
+        for at in range(len(texts)) if memory or _heard(task_enqueued) else ():
             engine = self.engines[row_at[at].engine]
             if isinstance(engine, MemoryEngine):
                 engine.accept(results[at])
@@ -166,9 +163,8 @@ class TandemBackend(BaseTaskBackend):
         from tandem.ledger.models import Execution  # noqa: PLC0415  # models need the apps loaded
         from tandem.ledger.results import result_of_row  # noqa: PLC0415  # as above
 
-        for engine in self.engines.values():
-            if isinstance(engine, MemoryEngine) and (found := engine.result(result_id)) is not None:
-                return found
+        if (kept := self._kept(result_id)) is not None:
+            return kept[1]
         id_ = _uuid(result_id)
         if id_ is None or not ledger.is_postgresql():
             raise TaskResultDoesNotExist(result_id)
@@ -185,6 +181,8 @@ class TandemBackend(BaseTaskBackend):
         """
         from tandem import control  # noqa: PLC0415  # as in get_result
 
+        if (kept := self._kept(result_id)) is not None:
+            return kept[0].cancel_result(kept[1], by=by)
         return control.cancel(result_id, by=by)
 
     def retry(self, result_id: str, *, engine: str | None = None) -> None:
@@ -195,6 +193,11 @@ class TandemBackend(BaseTaskBackend):
         """
         from tandem import control  # noqa: PLC0415  # as in get_result
 
+        if (kept := self._kept(result_id)) is not None:
+            if engine is not None:
+                self._decide(kept[1].task.called(engine=engine), UUID(result_id))
+            kept[0].retry_result(kept[1], engine=engine)
+            return
         control.retry(result_id, engine=engine, router=self.router, engines=self.engines)
 
     def signal(self, result_id: str, name: str, payload: Any = None, *, by: str | None = None) -> None:
@@ -205,11 +208,15 @@ class TandemBackend(BaseTaskBackend):
         """
         from tandem import control  # noqa: PLC0415  # as in get_result
 
-        control.signal(result_id, name, payload, by=by, limit=self.configuration.max_arguments_bytes)
+        value = control.checked_payload(name, payload, limit=self.configuration.max_arguments_bytes)
+        if (kept := self._kept(result_id)) is not None:
+            kept[0].signal_result(kept[1], name, value, by=by)
+            return
+        control.signal(result_id, name, value, by=by)
 
     def child(self, call: BoundCall, *, id_: UUID, parent: Claim) -> Child:
         """The row of a call that a body makes, on the parent's engine before any rule; raises `RouteError`."""
-        task = self._own(call.task)
+        task = Task.of(call.task)
         self.validate_task(task)
         text = encoded_arguments(task, call.args, call.kwargs, limit=self.configuration.max_arguments_bytes)
         decision = self._decide(task, id_, parent_engine=parent.engine)
@@ -230,10 +237,14 @@ class TandemBackend(BaseTaskBackend):
 
         return check_backend(self)
 
-    def _own(self, task: "DjangoTask[..., Any]") -> Task:
-        if not isinstance(task, Task):
-            raise InvalidTask(f"{task.module_path} was made for another backend; @task(backend={self.alias!r}).")
-        return task
+    def _kept(self, result_id: str) -> tuple[MemoryEngine, TaskResult] | None:
+        """A result that is kept in memory, and by whom; raises `TaskResultDoesNotExist` where there is no ledger to ask."""
+        for engine in self.engines.values():
+            if isinstance(engine, MemoryEngine) and (found := engine.result(result_id)) is not None:
+                return engine, found
+        if self.configuration.in_memory:
+            raise TaskResultDoesNotExist(result_id)
+        return None
 
     def _decide(self, task: Task, id_: UUID, *, parent_engine: str | None = None) -> Decision:
         return self.router.decide(
@@ -258,8 +269,8 @@ class TandemBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(f"The execution with idempotency key {key!r} was just pruned; enqueue again.")
         return self.get_result(str(found))
 
-    def _result(self, task: Task, row: NewExecution, id_: UUID, call: Call, created: datetime) -> TaskResult:
-        return result_of_call(call, task=task, row=row, id_=id_, created=created, backend=self.alias)
+    def _result(self, task: Task, row: NewExecution, id_: UUID, arguments: str, created: datetime) -> TaskResult:
+        return result_of_call(arguments, task=task, row=row, id_=id_, created=created, backend=self.alias)
 
 
 def _heard(signal: Signal) -> bool:

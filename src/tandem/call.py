@@ -1,7 +1,7 @@
 """One call of a task as it is enqueued: the row that keeps it, and the result that its caller gets."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, overload
 from uuid import UUID
@@ -43,19 +43,21 @@ def row_of_call(arguments: str, *, task: Task, decision: Decision, id_: UUID, en
 
 
 def result_of_call(
-    call: Call, *, task: Task, row: NewExecution, id_: UUID, created: datetime, backend: str
+    arguments: str, *, task: Task, row: NewExecution, id_: UUID, created: datetime, backend: str
 ) -> TaskResult:
-    """The result of a call that is kept in `row`, but for its id: the calls of one batch share their row."""
+    """The result of a call that is kept in `row`, but for its id and arguments: the calls of one batch share their row.
+
+    It is what the row says, and so what a reader gets: the arguments as JSON has them, and no time that is over.
+    """
     return TaskResult(
-        task=task if task.idempotency_key is None else replace(task, idempotency_key=None),
+        task=task.called(idempotency_key=None, run_after=row.due_at),
         id=str(id_),
         status=STATUS_OF_PHASE[row.phase],
         enqueued_at=created,
         started_at=None,
         finished_at=None,
         last_attempted_at=None,
-        args=list(call[0]),
-        kwargs=dict(call[1]),
+        **json.loads(arguments),
         backend=backend,
         errors=[],
         worker_ids=[],

@@ -14,6 +14,7 @@ from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from tandem import registry
+from tandem.configuration import configurations, several
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import TandemError
 from tandem.ledger import connection as ledger
@@ -42,6 +43,9 @@ def check_backend(backend: "TandemBackend") -> list[CheckMessage]:
         for app in ("tandem", "tandem.ledger")
         if not apps.is_installed(app)
     ]
+    with_ledger = [item.alias for item in configurations().values() if not item.in_memory]
+    if backend.alias in with_ledger[1:]:
+        found.append(Error(several(with_ledger), id="tandem.E006"))
     try:
         engines = backend.engines
         rules = backend.router.rules_written()

@@ -1,7 +1,8 @@
 """A Tandem backend's `OPTIONS`, read once into typed values; a misspelt key is an error that suggests the right one."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any, Final, Self
@@ -9,9 +10,18 @@ from urllib.parse import urlsplit
 
 from tandem.exceptions import ConfigurationError, nearest
 
-__all__ = ["BUILT_IN_ENGINES", "CeleryOptions", "Configuration", "RestateOptions", "settings_of"]
+__all__ = [
+    "BUILT_IN_ENGINES",
+    "CeleryOptions",
+    "Configuration",
+    "RestateOptions",
+    "configurations",
+    "ledger_configuration",
+    "several",
+]
 
 BUILT_IN_ENGINES: Final = ("celery", "restate", "stub", "immediate")
+_IN_MEMORY: Final = frozenset({"stub", "immediate"})
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -119,7 +129,7 @@ class Configuration:
     Seconds: `lease_seconds` (an attempt that is silent for that long has lost its execution), `relay_seconds`
     (between two rounds of the relay), `override_seconds` (how old a process's view of routing overrides may be).
     `max_arguments_bytes` bounds the JSON of one call's arguments, `max_result_bytes` that of a result.
-    `max_lost_leases` executions that keep killing their worker are dead after so many.
+    `max_lost_leases` executions that keep killing their worker are dead after so many. Without `queues` any name is one.
     """
 
     alias: str = "default"
@@ -175,7 +185,10 @@ class Configuration:
             alias=alias,
             queues=tuple(params.get("QUEUES", ["default"])),
             engines=tuple(engines),
-            environment_routes=(os.environ if environment is None else environment).get("TANDEM_ROUTES", ""),
+            # They are for the one backend that has a ledger, not for its neighbours.
+            environment_routes=""
+            if _IN_MEMORY.issuperset(engines)
+            else (os.environ if environment is None else environment).get("TANDEM_ROUTES", ""),
         )
         if "celery" in engines:
             given["celery"] = _read(CeleryOptions, _joined(engines["celery"]), f"{where}['ENGINES']['celery']")
@@ -188,16 +201,51 @@ class Configuration:
             _require_url(restate.admin_url or restate.ingress_url, f"{spot}['ADMIN_URL']")
         return cls(**given)
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether it needs no server and no ledger: unit tests' engines alone."""
+        return _IN_MEMORY.issuperset(self.engines)
 
-def settings_of(alias: str = "default") -> Mapping[str, Any]:
-    """Return `TASKS[alias]` of the running project; raises `ConfigurationError` where there is none."""
-    from django.conf import settings  # noqa: PLC0415  # keeps this module importable before settings are configured
+    @property
+    def routable(self) -> tuple[str, ...]:
+        """The engines that a rule or a call may name: in memory the others' names too, so that pinned code is testable."""
+        if not self.in_memory:
+            return self.engines
+        return (*self.engines, *(name for name in BUILT_IN_ENGINES if name not in _IN_MEMORY))
 
-    try:
-        params: Mapping[str, Any] = settings.TASKS[alias]
-    except KeyError:
-        raise ConfigurationError(
-            f"TASKS has no backend {alias!r}{nearest(alias, list(settings.TASKS))} Add one with"
-            " BACKEND 'tandem.TandemBackend'."
-        ) from None
-    return params
+
+def configurations() -> Mapping[str, Configuration]:
+    """Each Tandem backend's in TASKS, by alias."""
+    from django.tasks import task_backends  # noqa: PLC0415  # its modules read settings
+    from django.tasks.exceptions import InvalidTaskBackend  # noqa: PLC0415  # as above
+
+    found = {}
+    for alias in task_backends.settings:
+        # Another's backend may be broken: that is said to who uses it.
+        with suppress(InvalidTaskBackend):
+            configuration = getattr(task_backends[alias], "configuration", None)
+            if isinstance(configuration, Configuration):
+                found[alias] = configuration
+    return found
+
+
+def ledger_configuration() -> Configuration:
+    """Return that of the one backend that has a ledger, or, where all run in memory, of the first.
+
+    Raises `ConfigurationError` where TASKS has no Tandem backend, or several with a ledger.
+    """
+    found = configurations()
+    with_ledger = [item for item in found.values() if not item.in_memory]
+    if len(with_ledger) > 1:
+        raise ConfigurationError(several([item.alias for item in with_ledger]))
+    if not found:
+        raise ConfigurationError("TASKS has no backend of Tandem's: add one with BACKEND 'tandem.TandemBackend'.")
+    return with_ledger[0] if with_ledger else next(iter(found.values()))
+
+
+def several(aliases: Sequence[str]) -> str:
+    """Say that backends would mix their rows."""
+    return (
+        f"TASKS has several backends with an engine that needs the ledger ({', '.join(aliases)}): they would take each"
+        " other's rows. Give all such engines to one; a backend with the stub or the immediate engine may stand beside."
+    )

@@ -15,7 +15,7 @@ from tandem.ledger.statements import Statement
 from tandem.router import Router, requirements
 from tandem.transactions import after_commit, send_after_commit
 
-__all__ = ["cancel", "retry", "signal"]
+__all__ = ["cancel", "checked_payload", "retry", "signal"]
 
 
 def cancel(result_id: str, *, by: str | None) -> Literal["cancelled", "requested", "finished"]:
@@ -49,12 +49,16 @@ def retry(result_id: str, *, engine: str | None, router: Router, engines: Mappin
     send_after_commit(engines, row.engine, [reference])
 
 
-def signal(result_id: str, name: str, payload: Any, *, by: str | None, limit: int) -> None:
-    """Send a signal to an execution; see `TandemBackend.signal`."""
-    id_ = _uuid(result_id)
+def checked_payload(name: str, payload: Any, *, limit: int) -> Any:
+    """A signal's payload as JSON has it; raises `ValueError` for its name, `InvalidTask` for its payload."""
     if not 0 < len(name) <= 200:  # noqa: PLR2004  # the column's length
         raise ValueError(f"A signal's name must have 1 to 200 characters, not {len(name)}.")
-    value = encodable(payload, what=f"The payload of signal {name!r}", limit=limit)
+    return encodable(payload, what=f"The payload of signal {name!r}", limit=limit)
+
+
+def signal(result_id: str, name: str, value: Any, *, by: str | None) -> None:
+    """Send a signal with a checked payload to an execution; see `TandemBackend.signal`."""
+    id_ = _uuid(result_id)
     if not ledger.execute_in_transaction(waking.send_signal(id=id_, name=name, payload=value, by=by)):
         found = ledger.execute_in_transaction(manual.phase_of(id_))
         if found is None:

@@ -141,7 +141,7 @@ class Exporter:
         if not queues:
             return _refused("Name the queues: ?queues=a,b")
         for name in queues:
-            if name not in self._configuration.queues:
+            if self._configuration.queues and name not in self._configuration.queues:
                 known = self._configuration.queues
                 return _refused(f"There is no queue {name!r}{nearest(name, known)} Queues: {', '.join(known)}.")
         return self._readings["celery"].of(queues)

@@ -1,14 +1,17 @@
 """The tasks this process knows, by dotted name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 
+from django.tasks import DEFAULT_TASK_QUEUE_NAME
+from django.tasks import Task as DjangoTask
 from django.utils.module_loading import autodiscover_modules, import_string
 
+from tandem.configuration import configurations
 from tandem.exceptions import UnknownTask, nearest
 from tandem.task import Task
 
-__all__ = ["registered_tasks", "resolve"]
+__all__ = ["queues_of", "registered_tasks", "resolve"]
 
 
 @cache
@@ -22,9 +25,18 @@ def registered_tasks() -> Mapping[str, Task]:
     return Task.known
 
 
-@cache
 def resolve(name: str) -> Task:
-    """Return the task of a dotted name; raises `UnknownTask` where this process cannot import it."""
+    """Return the task of a dotted name, as a call of the backend with a ledger has it, wherever it was declared.
+
+    Raises `UnknownTask` where this process cannot import it.
+    """
+    task = _find(name)
+    alias = next((alias for alias, found in configurations().items() if not found.in_memory), task.backend)
+    return task.called(backend=alias)
+
+
+@cache
+def _find(name: str) -> Task:
     task = Task.known.get(name)
     if task is not None:
         return task
@@ -37,6 +49,13 @@ def resolve(name: str) -> Task:
             f"No task {name!r} in this process ({type(error).__name__}: {error}){hint} Deploy the code that has it, or"
             " cancel the execution."
         ) from error
-    if not isinstance(found, Task):
+    if not isinstance(found, DjangoTask):
         raise UnknownTask(f"{name!r} is a {type(found).__name__}, not a Tandem task. Decorate it with @task.")
-    return found
+    return Task.of(found)
+
+
+def queues_of(configured: Sequence[str]) -> tuple[str, ...]:
+    """The queues of a backend; where any name is one, the default queue and those that known tasks name."""
+    if configured:
+        return tuple(configured)
+    return tuple(sorted({DEFAULT_TASK_QUEUE_NAME, *(task.queue_name for task in registered_tasks().values())}))

@@ -46,7 +46,7 @@ class Router:
         self._clock = clock
         self._lock = threading.Lock()
         where = f"TASKS[{configuration.alias!r}]['OPTIONS']['ROUTES']"
-        engines = configuration.engines
+        engines = configuration.routable
         self._written = (
             *from_settings(configuration.routes, engines=engines, where=where),
             *from_environment(configuration.environment_routes, engines=engines),
@@ -61,7 +61,7 @@ class Router:
 
     def rules(self, *, fresh: bool = False) -> Rules:
         """Return the rules in force; `fresh` reads the overrides now."""
-        if not ledger.is_postgresql():
+        if self._configuration.in_memory or not ledger.is_postgresql():
             return self._rules
         now = self._clock()
         if fresh or now - self._read_at >= self._configuration.override_seconds:
@@ -106,7 +106,7 @@ class Router:
 
     def _usable(self, found: tuple[Override, ...]) -> tuple[Override, ...]:
         """Leave out overrides for an engine that is no longer configured: they must not stop enqueueing."""
-        usable = tuple(rule for rule in found if rule.kind is Kind.OFF or rule.engine in self._configuration.engines)
+        usable = tuple(rule for rule in found if rule.kind is Kind.OFF or rule.engine in self._configuration.routable)
         for rule in found:
             if rule not in usable:
                 logger.warning("The override %s names engine %r, which is not configured.", rule.label, rule.engine)

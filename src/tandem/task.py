@@ -101,6 +101,35 @@ class Task(_TaskBase):
         # The decorated task comes first; copies made by using() have its name.
         Task.known.setdefault(self.module_path, self)
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are one call of one function: another backend's task has no options but Django's."""
+        if not isinstance(other, DjangoTask):
+            return NotImplemented
+        mine, theirs = fields(self), {item.name for item in fields(other)}
+        return all(
+            getattr(self, item.name) == (getattr(other, item.name) if item.name in theirs else item.default)
+            for item in mine
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.func, self.priority, self.queue_name, self.run_after))
+
+    @classmethod
+    def of(cls, task: "DjangoTask[..., Any]") -> "Task":
+        """Take a task as it is, or one that was declared under another backend's class, with what Django's options say."""
+        if isinstance(task, Task):
+            return task
+        return cls(**{item.name: getattr(task, item.name) for item in fields(DjangoTask)})
+
+    def called(self, **options: Any) -> Self:
+        """Return the task as a call had it, unchecked: what a row says of a call holds whatever settings allow today."""
+        if all(getattr(self, name) == value for name, value in options.items()):
+            return self
+        call = object.__new__(type(self))
+        for item in fields(self):
+            object.__setattr__(call, item.name, options.get(item.name, getattr(self, item.name)))
+        return call
+
     def using(self, **changes: Any) -> Self:
         """Return a copy for one call: priority, queue_name, run_after, backend, engine, idempotency_key, owner."""
         for name in changes:

@@ -90,7 +90,7 @@ def test_a_ledger_that_goes_away_after_the_commit_is_no_error_either(
     monkeypatch.setattr(engines()[engine], "submit", lambda _batch: "another epoch")
     id_ = tasks.noop.using(engine=engine).enqueue().id
     assert Execution.objects.get(pk=id_).phase == "queued"
-    signal(id_, "approved", None, by=None, limit=100)
+    signal(id_, "approved", None, by=None)
     assert caplog.text.count("which the relay will do") == 2
     with connection.cursor() as cursor:
         cursor.execute("SELECT name FROM tandem_signal WHERE execution_id = %s", [id_])

@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from tandem.configuration import Configuration, settings_of
+from tandem.configuration import Configuration, ledger_configuration
 from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference
 from tandem.health import READY, Health
@@ -94,7 +94,7 @@ def a_row(engine: str, phase: str = "queued") -> UUID:
 @pytest.fixture
 def own(servers: Stack, database: None) -> Iterator[Configuration]:
     with ledger_database(servers):
-        found = Configuration.read("default", settings_of("default"))
+        found = ledger_configuration()
         yield replace(found, lease_seconds=LEASE, relay_seconds=0.05)
 
 

@@ -3,13 +3,16 @@
 import threading
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Final
+from typing import Any, Final
+
+from django.core.signals import setting_changed
 
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine
+from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import ConfigurationError
 
-__all__ = ["engines_of"]
+__all__ = ["engines_of", "forget_results"]
 
 _ENGINES: Final = {
     "celery": ("tandem.engines.celery.engine", "CeleryEngine"),
@@ -29,11 +32,37 @@ def engines_of(configuration: Configuration) -> Mapping[str, Engine]:
         if made is not None and made[0] == configuration:
             return made[1]
         if made is not None:
-            for engine in made[1].values():
-                engine.close()
+            _close(made[1])
         engines = {name: _make(name, configuration) for name in configuration.engines}
+        # In memory, a name that is no engine there is another name of the first: it plays that engine's part.
+        engines |= {name: engines[configuration.engines[0]] for name in configuration.routable if name not in engines}
         _made[configuration.alias] = (configuration, engines)
         return engines
+
+
+def _close(engines: Mapping[str, Engine]) -> None:
+    for engine in engines.values():
+        engine.close()
+
+
+def _forget(*, setting: str, **_: Any) -> None:
+    """Drop every engine where a test changes TASKS, as Django drops its backends: an override begins with no results."""
+    if setting == "TASKS":
+        with _lock:
+            while _made:
+                _close(_made.popitem()[1][1])
+
+
+def forget_results() -> None:
+    """Empty the engines that keep results in memory."""
+    with _lock:
+        for _, engines in _made.values():
+            for engine in engines.values():
+                if isinstance(engine, MemoryEngine):
+                    engine.clear()
+
+
+setting_changed.connect(_forget, dispatch_uid="tandem.engines")
 
 
 def _make(name: str, configuration: Configuration) -> Engine:

@@ -15,10 +15,11 @@ from django.utils import timezone
 from tandem.attempt import Attempt, Place, as_json
 from tandem.context import AsyncContext, Context
 from tandem.engines.base import CAPABILITIES
-from tandem.engines.memory import MemoryEngine
+from tandem.engines.memory import MemoryEngine, put
 from tandem.exceptions import ChildFailed, Permanent
 from tandem.ledger.rows import Claim, Error
-from tandem.task import STATUS_OF_PHASE, BoundCall, ProgressValue, Task, TaskResult
+from tandem.policy import after_failure
+from tandem.task import BoundCall, ProgressValue, Task, TaskResult
 from tandem.waiting import Hold
 
 __all__ = ["ImmediateEngine"]
@@ -149,16 +150,23 @@ def _progress_of(parameters: Any) -> tuple[float, float | None, str]:
 
 
 class ImmediateEngine(MemoryEngine):
-    """Runs each call once, in the caller's thread, before `enqueue` returns; nothing is retried."""
+    """Runs each call in the caller's thread before `enqueue` returns, its retries at once and from the top."""
 
     name = "immediate"
     supports = CAPABILITIES - {"defer", "external", "hard_time_limit"}
 
     def run(self, result: TaskResult) -> None:
-        """Run the body and write its end into the result; only KeyboardInterrupt comes out."""
+        """Run the body to its end, as often as its policy says, and write that into the result.
+
+        A call that is held stays as it is. Only KeyboardInterrupt comes out.
+        """
+        while result.phase in {"queued", "retrying"}:
+            self._attempt(result)
+
+    def _attempt(self, result: TaskResult) -> None:
         task, now = result.task, timezone.now()
         sender = type(task.get_backend())
-        _set(result, phase="running", status=STATUS_OF_PHASE["running"], started_at=now, last_attempted_at=now)
+        put(result, phase="running", started_at=result.started_at or now, last_attempted_at=now)
         result.worker_ids.append(_WORKER)
         task_started.send(sender, task_result=result)
         try:
@@ -167,19 +175,24 @@ class ImmediateEngine(MemoryEngine):
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  # as Django's ImmediateBackend: whatever a body raises is its end
+            failed = len(result.worker_ids) - 1
+            verdict = after_failure(error, task=task, attempts=failed, age=0.0, random=lambda: 0.0)
             if isinstance(error, Permanent) and isinstance(error.__cause__, TypeError):
                 error = error.__cause__  # a result that is not JSON: Django reports the TypeError
             result.errors.append(TaskError(**Error.of(error).as_json()))
-            _set(result, phase="failed", status=STATUS_OF_PHASE["failed"], finished_at=timezone.now())
+            if verdict.outcome is None:
+                put(result, phase="retrying")
+                return
+            put(result, phase=verdict.outcome, finished_at=timezone.now())
             task_finished.send(sender, task_result=result)
         else:
-            _set(result, phase="succeeded", status=STATUS_OF_PHASE["succeeded"], finished_at=timezone.now())
-            _set(result, _return_value=json.loads(text))
+            put(result, phase="succeeded", finished_at=timezone.now(), _return_value=json.loads(text))
             task_finished.send(sender, task_result=result)
 
     def _call(self, result: TaskResult) -> Any:
         task = result.task
-        arguments: list[Any] = list(result.args)
+        # Its own copy, as each attempt on a running engine reads it: what the body changes stays in the body.
+        arguments, named = json.loads(json.dumps([result.args, result.kwargs]))
         is_async = iscoroutinefunction(task.func)
         attempt: Attempt | None = None
         if task.takes_context:
@@ -194,15 +207,10 @@ class ImmediateEngine(MemoryEngine):
                 if is_async
                 else _MemoryContext(task_result=result, _attempt=attempt, _journal=_InPlace(result)),
             )
-        value = (async_to_sync(task.func) if is_async else task.func)(*arguments, **result.kwargs)
+        value = (async_to_sync(task.func) if is_async else task.func)(*arguments, **named)
         if attempt is not None and (pending := attempt.progress_statement()) is not None:
             _InPlace(result).progressed(attempt, *_progress_of(pending.parameters))
         return value
-
-
-def _set(result: TaskResult, **values: Any) -> None:
-    for name, value in values.items():
-        object.__setattr__(result, name, value)
 
 
 def _claim(result: TaskResult) -> Claim:
@@ -221,7 +229,7 @@ def _claim(result: TaskResult) -> Claim:
         idempotency_key=result.task.idempotency_key,
         fence=1,
         worker=_WORKER,
-        attempts=0,
+        attempts=len(result.worker_ids) - 1,
         lost=0,
         dispatch=1,
         worker_ids=result.worker_ids,

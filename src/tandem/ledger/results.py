@@ -5,7 +5,7 @@ from typing import Any
 
 from django.tasks.base import TaskError
 
-from tandem.ledger.models import Execution, Progress
+from tandem.ledger.models import Execution, Phase, Progress
 from tandem.ledger.rows import Claim
 from tandem.task import STATUS_OF_PHASE, ProgressValue, Task, TaskResult
 
@@ -19,7 +19,7 @@ def _errors(errors: Sequence[dict[str, str]]) -> list[TaskError]:
 def result_of_claim(task: Task, claim: Claim) -> TaskResult:
     """The result as a running body sees it in `context.task_result`."""
     return TaskResult(
-        task=task,
+        task=task.called(queue_name=claim.queue, priority=claim.priority, owner=claim.owner),
         id=str(claim.id),
         status=STATUS_OF_PHASE["running"],
         enqueued_at=claim.created_at,
@@ -41,7 +41,13 @@ def result_of_claim(task: Task, claim: Claim) -> TaskResult:
 def result_of_row(task: Task, row: Execution, progress: Progress | None) -> TaskResult:
     """The result of a row as it was read."""
     result = TaskResult(
-        task=task,
+        task=task.called(
+            queue_name=row.queue,
+            priority=row.priority,
+            owner=row.owner,
+            engine=row.engine if row.pinned else None,
+            run_after=row.due_at if row.phase == Phase.DEFERRED else None,
+        ),
         id=str(row.id),
         status=STATUS_OF_PHASE[row.phase],
         enqueued_at=row.created_at,

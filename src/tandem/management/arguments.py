@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.management.base import CommandError
 from django.tasks import task_backends
@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tandem.backend import TandemBackend
 from tandem.checks import refusals
-from tandem.configuration import settings_of
+from tandem.configuration import ledger_configuration
 from tandem.exceptions import nearest
 from tandem.health import Health
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from tandem.ledger.models import Execution
 
 __all__ = [
-    "add_backend",
     "add_filters",
     "add_health",
     "backend_of",
@@ -40,19 +39,9 @@ __all__ = [
 ]
 
 
-def add_backend(parser: argparse.ArgumentParser) -> None:
-    """Take `--backend`, the alias in `TASKS`."""
-    parser.add_argument("--backend", default="default", metavar="ALIAS", help="the backend in TASKS (default: default)")
-
-
-def backend_of(options: dict[str, Any]) -> TandemBackend:
-    """Return the backend that `--backend` names; a clear error where it is missing or not Tandem's."""
-    alias = options.get("backend") or "default"
-    settings_of(alias)
-    backend = task_backends[alias]
-    if not isinstance(backend, TandemBackend):
-        raise CommandError(f"TASKS[{alias!r}] is {type(backend).__name__}; set BACKEND to 'tandem.TandemBackend'.")
-    return backend
+def backend_of() -> TandemBackend:
+    """Return the backend that has a ledger; raises `ConfigurationError` where there is none, or more than one."""
+    return cast("TandemBackend", task_backends[ledger_configuration().alias])
 
 
 def refuse_unsound(*backends: TandemBackend) -> None:

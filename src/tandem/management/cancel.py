@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.tasks.exceptions import TaskResultDoesNotExist
 
-from tandem.management.arguments import add_backend, backend_of
+from tandem.management.arguments import backend_of
 
 __all__ = ["add_arguments", "handle"]
 
@@ -20,13 +20,12 @@ _SAID = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take ids."""
-    add_backend(parser)
     parser.add_argument("ids", nargs="+", metavar="ID", help="the execution's id")
 
 
 def handle(options: dict[str, Any]) -> None:
     """Cancel executions, and say of each what happened."""
-    backend = backend_of(options)
+    backend = backend_of()
     for id_ in options["ids"]:
         try:
             print(f"{id_} {_SAID[backend.cancel(id_, by=getpass.getuser())]}")

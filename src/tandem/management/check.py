@@ -6,19 +6,18 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from tandem.checks import live_problems
-from tandem.management.arguments import add_backend, backend_of
+from tandem.management.arguments import backend_of
 
 __all__ = ["add_arguments", "handle"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take the backend."""
-    add_backend(parser)
 
 
-def handle(options: dict[str, Any]) -> None:
+def handle(_: dict[str, Any]) -> None:
     """Print what is wrong and what to do; exit 1 where there is anything."""
-    backend = backend_of(options)
+    backend = backend_of()
     found = list(live_problems(backend))
     for line in found:
         print(f"- {line}")

@@ -8,14 +8,13 @@ from django.core.management.base import CommandError
 
 from tandem.exporter import Exporter
 from tandem.listening import listen
-from tandem.management.arguments import add_backend, backend_of, refuse_unsound, told_to_end
+from tandem.management.arguments import backend_of, refuse_unsound, told_to_end
 
 __all__ = ["add_arguments", "handle"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take where to answer and how often to count."""
-    add_backend(parser)
     parser.add_argument("--bind", default="127.0.0.1:8082", metavar="HOST:PORT", help="default: 127.0.0.1:8082")
     parser.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="between two counts (2)")
 
@@ -26,7 +25,7 @@ def handle(options: dict[str, Any]) -> None:
         raise CommandError(f"--interval is {options['interval']}, but must be above 0 seconds.")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    backend = backend_of(options)
+    backend = backend_of()
     refuse_unsound(backend)
     exporter = Exporter(backend.configuration, interval=options["interval"])
     with told_to_end() as wait:

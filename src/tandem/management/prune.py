@@ -5,21 +5,20 @@ from typing import Any
 
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual
-from tandem.management.arguments import add_backend, backend_of
+from tandem.management.arguments import backend_of
 
 __all__ = ["add_arguments", "handle"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take an age and a batch."""
-    add_backend(parser)
     parser.add_argument("--days", type=float, help="finished longer ago than this (default: RETENTION_DAYS)")
     parser.add_argument("--batch", type=int, default=1_000, help="rows for each short transaction (default: 1000)")
 
 
 def handle(options: dict[str, Any]) -> None:
     """Delete executions that finished long ago, batch by batch, with their steps and progress."""
-    configuration = backend_of(options).configuration
+    configuration = backend_of().configuration
     days = configuration.retention_days if options["days"] is None else options["days"]
     total = 0
     while deleted := ledger.execute(manual.prune(days=days, limit=max(1, options["batch"]))):

@@ -75,7 +75,7 @@ def _migrations() -> str | None:
 
 def _addresses() -> str | None:
     """Compare the settings with the environment, as `up` makes it: its servers must be the ones that are used."""
-    backend = backend_of({})
+    backend = backend_of()
     configuration, alias = backend.configuration, backend.alias
     database = connections[ledger.LEDGER_DATABASE]
     where = f"{database.settings_dict['HOST']}:{database.settings_dict['PORT'] or 5432}"

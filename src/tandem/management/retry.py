@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.tasks.exceptions import TaskResultDoesNotExist
 
-from tandem.management.arguments import add_backend, add_filters, backend_of, filtered
+from tandem.management.arguments import add_filters, backend_of, filtered
 
 __all__ = ["add_arguments", "handle"]
 
@@ -15,7 +15,6 @@ _RETRIED = ("failed", "dead", "cancelled", "parked", "held")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take ids or filters, and another engine."""
-    add_backend(parser)
     parser.add_argument("ids", nargs="*", metavar="ID", help="the execution's id; or choose by filters")
     add_filters(parser)
     parser.add_argument("--on", metavar="ENGINE", help="run on this engine instead of its own")
@@ -24,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: dict[str, Any]) -> None:
     """Run ended, parked or held executions again from their last finished step."""
-    backend = backend_of(options)
+    backend = backend_of()
     ids = options["ids"]
     if not ids:
         if not any(options.get(name) for name in ("task", "phase", "engine", "queue", "owner", "since")):

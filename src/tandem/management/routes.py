@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 
 from tandem import overrides, registry
 from tandem.exceptions import UnknownTask
-from tandem.management.arguments import add_backend, backend_of, print_table, when
+from tandem.management.arguments import backend_of, print_table, when
 from tandem.router import requirements
 from tandem.routing import explain, parse_target, table
 
@@ -17,7 +17,6 @@ __all__ = ["add_arguments", "handle"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Give each verb a parser."""
-    add_backend(parser)
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("list", help="show every rule, its source, and which one holds")
     setting = verbs.add_parser("set", help="route a pattern, or the default, while the system runs")
@@ -46,8 +45,8 @@ def _author(options: dict[str, Any]) -> str:
     return options["by"] or getpass.getuser()
 
 
-def _list(options: dict[str, Any]) -> None:
-    rows = table(backend_of(options).router.rules(fresh=True))
+def _list(_: dict[str, Any]) -> None:
+    rows = table(backend_of().router.rules(fresh=True))
     print_table(
         ("pattern", "goes to", "source", "author", "since", "reason", "shadowed by"),
         [
@@ -66,7 +65,7 @@ def _list(options: dict[str, Any]) -> None:
 
 
 def _set(options: dict[str, Any]) -> None:
-    backend = backend_of(options)
+    backend = backend_of()
     pattern = options["pattern"]
     engine, percent = parse_target(options["target"], engines=list(backend.engines), where="routes set")
     if pattern == "default":
@@ -79,13 +78,13 @@ def _set(options: dict[str, Any]) -> None:
 
 
 def _unset(options: dict[str, Any]) -> None:
-    if not overrides.unset(backend_of(options), pattern=options["pattern"]):
+    if not overrides.unset(backend_of(), pattern=options["pattern"]):
         raise CommandError(f"No override for {options['pattern']!r}; `routes list` shows them.")
     print(f"The override of {options['pattern']} is gone; settings and environment hold again.")
 
 
 def _kill(options: dict[str, Any]) -> None:
-    backend, engine = backend_of(options), options["engine"]
+    backend, engine = backend_of(), options["engine"]
     engine, _ = parse_target(engine, engines=list(backend.engines), where="routes kill")
     if options["off"]:
         if not overrides.lift(backend, engine=engine, author=_author(options)):
@@ -97,7 +96,7 @@ def _kill(options: dict[str, Any]) -> None:
 
 
 def _explain(options: dict[str, Any]) -> None:
-    backend = backend_of(options)
+    backend = backend_of()
     try:
         task = registry.resolve(options["task"])
     except UnknownTask as error:

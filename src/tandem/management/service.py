@@ -8,14 +8,13 @@ from urllib.parse import urlsplit
 
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.server import run_service
-from tandem.management.arguments import add_backend, add_health, backend_of, health_of, quieten, refuse_unsound
+from tandem.management.arguments import add_health, backend_of, health_of, quieten, refuse_unsound
 
 __all__ = ["add_arguments", "handle"]
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Declare the options."""
-    add_backend(parser)
     add_health(parser)
     parser.add_argument("--register", action="store_true", help="Tell Restate of the services (for development).")
     parser.add_argument(
@@ -32,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def handle(options: dict[str, Any]) -> None:
     """Serve until a signal. Exits with 1 where threads were stuck, so that a supervisor starts it again."""
-    backend = backend_of(options)
+    backend = backend_of()
     refuse_unsound(backend)
     configuration = backend.configuration
     restate = configuration.restate or RestateOptions()

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 from django.conf import settings
 
 from tandem import addresses
-from tandem.configuration import Configuration, settings_of
+from tandem.configuration import ledger_configuration
 from tandem.embedded.exceptions import StackError
 from tandem.embedded.ports import OWNERS, Ports, option_of
 
@@ -103,7 +103,7 @@ def _parts(options: dict[str, Any]) -> list[str]:
     from tandem.embedded.stack import PARTS  # noqa: PLC0415 - as in make_stack
 
     if options.get("only") is None:
-        engines = Configuration.read("default", settings_of()).engines
+        engines = ledger_configuration().engines
         others = {part for engine, parts in ENGINE_PARTS.items() if engine not in engines for part in parts}
         return [part for part in PARTS if part not in others]
     named = [part.strip() for part in options["only"].split(",") if part.strip()]

@@ -12,7 +12,8 @@ from tandem.configuration import Configuration
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, nearest
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
-from tandem.management.arguments import add_backend, add_health, backend_of, health_of, quieten, refuse_unsound
+from tandem.management.arguments import add_health, backend_of, health_of, quieten, refuse_unsound
+from tandem.registry import queues_of
 
 __all__ = ["add_arguments", "handle"]
 
@@ -21,9 +22,12 @@ _LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what to consume and how many to run at once."""
-    add_backend(parser)
     add_health(parser)
-    parser.add_argument("--queues", metavar="A,B", help="which to consume (default: all in TASKS' QUEUES)")
+    parser.add_argument(
+        "--queues",
+        metavar="A,B",
+        help="which to consume (default: all in TASKS' QUEUES; without any there, 'default' and those of the known tasks)",
+    )
     parser.add_argument("--concurrency", type=int, metavar="N", help="bodies at once (default: one for each CPU)")
     parser.add_argument(
         "--pool",
@@ -45,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: dict[str, Any]) -> None:
     """Run a Celery worker until SIGTERM: bodies end or are handed back, prefetched messages go back."""
-    backend = backend_of(options)
+    backend = backend_of()
     refuse_unsound(backend)
     configuration = backend.configuration
     queues = _queues(options.get("queues"), configuration)
@@ -64,7 +68,7 @@ def handle(options: dict[str, Any]) -> None:
             f"The Celery engine is not installed ({error}): pip install 'django-tandem[celery]'"
         ) from None
     quieten(options["loglevel"].upper())
-    app = app_of(options_of(configuration), configuration.queues, worker=True)
+    app = app_of(options_of(configuration), configuration.queues or tuple(queues), worker=True)
     install(app, configuration)
     prepare(app, grace=options["grace"], health=health_of(options))
     worker = app.Worker(
@@ -83,10 +87,10 @@ def handle(options: dict[str, Any]) -> None:
 
 def _queues(text: str | None, configuration: Configuration) -> list[str]:
     if text is None:
-        return list(configuration.queues)
+        return list(queues_of(configuration.queues))
     queues = [name.strip() for name in text.split(",") if name.strip()]
     for name in queues:
-        if name not in configuration.queues:
+        if configuration.queues and name not in configuration.queues:
             raise CommandError(
                 f"--queues names {name!r}, which does not exist{nearest(name, configuration.queues)} Queues:"
                 f" {', '.join(configuration.queues)}."

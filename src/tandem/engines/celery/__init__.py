@@ -8,12 +8,12 @@ from typing import Any
 __all__ = ["install"]
 
 
-def install(app: Any, *, alias: str = "default") -> None:
-    """Add the tasks of `TASKS[alias]` and Tandem's worker parts to the Celery app `app`, and leave its own alone.
+def install(app: Any) -> None:
+    """Add the known tasks and Tandem's worker parts to the Celery app `app`, and leave its own alone.
 
-    Name the app in `TASKS[alias]["OPTIONS"]["ENGINES"]["celery"]["APP"]`, so that enqueueing uses its broker too.
+    Name the app in `TASKS["default"]["OPTIONS"]["ENGINES"]["celery"]["APP"]`, so that enqueueing uses its broker too.
     """
-    from tandem.configuration import Configuration, settings_of  # noqa: PLC0415  # a web process needs no Celery yet
+    from tandem.configuration import ledger_configuration  # noqa: PLC0415  # a web process needs no Celery yet
     from tandem.engines.celery.app import install as install_into  # noqa: PLC0415  # as above
 
-    install_into(app, Configuration.read(alias, settings_of(alias)))
+    install_into(app, ledger_configuration())

@@ -9,6 +9,7 @@ from uuid import UUID
 from celery import Celery
 from celery import Task as CeleryTask
 from celery.exceptions import Ignore, Retry
+from django.tasks import DEFAULT_TASK_QUEUE_NAME
 from django.utils.module_loading import import_string
 from kombu.entity import Exchange, Queue
 
@@ -139,9 +140,9 @@ def app_of(options: CeleryOptions, queues: tuple[str, ...], *, worker: bool = Fa
             **options.broker_transport_options,
         },
         control_exchange="tandem",
-        task_default_queue=queues[0],
+        task_default_queue=queues[0] if queues else DEFAULT_TASK_QUEUE_NAME,
         task_default_exchange="tandem",
-        task_queues=[Queue(name, Exchange("tandem", type="direct"), routing_key=name) for name in queues],
+        task_queues=[Queue(name, Exchange("tandem", type="direct"), routing_key=name) for name in queues] or None,
         task_serializer="json",
         accept_content=["json"],
         task_ignore_result=True,
@@ -192,7 +193,7 @@ def install(app: Any, configuration: Configuration) -> None:
 
     app.conf.CELERY_DB_REUSE_MAX = _DATABASE_REUSE
     for name, task in registered_tasks().items():
-        if task.backend != configuration.alias or isinstance(app.tasks.get(name), ExecutionTask):
+        if isinstance(app.tasks.get(name), ExecutionTask):
             continue
         body = ExecutionTask()
         body.name = name

@@ -10,6 +10,7 @@ from tandem.engines.celery.lists import Lists
 from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
+from tandem.registry import queues_of
 
 __all__ = ["live_problems", "problems"]
 
@@ -72,7 +73,8 @@ def _workers(configuration: Configuration) -> list[str]:
         # Said by the ledger's own check.
         return []
     # That no worker runs at all is said for every engine alike.
-    return [_unconsumed(queue, consumed) for queue in configuration.queues if queue not in consumed] if consumed else []
+    wanted = queues_of(configuration.queues)
+    return [_unconsumed(queue, consumed) for queue in wanted if queue not in consumed] if consumed else []
 
 
 def _unconsumed(queue: str, consumed: Sequence[str]) -> str:

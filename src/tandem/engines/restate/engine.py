@@ -170,7 +170,7 @@ class RestateEngine:
 
     def problems(self) -> list[str]:
         """Say which tasks' names keep them from being served."""
-        return list(problems({name: task for name, task in registered_tasks().items() if self._ours(task.backend)}))
+        return list(problems(registered_tasks()))
 
     def check(self) -> list[str]:
         """Ask the ingress, the admin API and the registered services what is wrong, and say what to do."""
@@ -201,7 +201,7 @@ class RestateEngine:
         }
         missing = sorted(
             str(where)
-            for where in {target_of(name) for name, task in registered_tasks().items() if self._ours(task.backend)}
+            for where in {target_of(name) for name in registered_tasks()}
             if (where.service, where.handler) not in known
         )
         if missing:
@@ -209,9 +209,6 @@ class RestateEngine:
                 f"Restate at {self.options.admin_url} does not know {', '.join(missing)}. Start"
                 " `manage.py tandem service --register`, or register the running service's URL."
             )
-
-    def _ours(self, alias: str) -> bool:
-        return alias == self.configuration.alias
 
     def _ask[T](self, query: Query[T]) -> T:
         self._breaker.check()

@@ -37,12 +37,11 @@ _ABORT_MARGIN: Final = 60.0
 
 
 def build_services(process: ServiceProcess) -> list[restate.Service | restate.Workflow | restate.VirtualObject]:
-    """Build the services of every task of the process's backend, and the TaskTracker.
+    """Build the services of every known task (`.using(backend=)` may bring one that was declared under another), and the TaskTracker.
 
     Raises `ConfigurationError` naming two tasks of one handler, or a name that Restate refuses.
     """
-    alias = process.configuration.alias
-    tasks = {name: task for name, task in registered_tasks().items() if task.backend == alias}
+    tasks = registered_tasks()
     if found := list(problems(tasks)):
         raise ConfigurationError(" ".join(found))
     services: dict[str, restate.Service | restate.Workflow] = {}
