@@ -1,5 +1,6 @@
 """A small HTTP server on a thread, for probes and for what the autoscaler reads: a few addresses, GET only."""
 
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from tandem.exceptions import ConfigurationError
 from tandem.loops import Loop
 
-__all__ = ["Answer", "Route", "listen"]
+__all__ = ["Answer", "Route", "address_of", "listen"]
 
 _SECONDS: Final = 10.0
 _TURN_SECONDS: Final = 1.0
@@ -24,6 +25,20 @@ class Answer:
     status: HTTPStatus = HTTPStatus.OK
     body: str
     kind: str = "text/plain; charset=utf-8"
+
+
+def address_of(bind: str) -> tuple[socket.AddressFamily, str, int]:
+    """Read HOST:PORT, where an IPv6 address stands in brackets: the family, the host and the port to listen on.
+
+    Raises `ValueError` or `OSError` where it names no address. A name of both kinds is listened to on IPv4.
+    """
+    host, _, port = bind.rpartition(":")
+    if int(port) not in range(2**16):
+        raise ValueError(f"a port is at most {2**16 - 1}")
+    host = host.removeprefix("[").removesuffix("]")
+    found = socket.getaddrinfo(host or None, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    families = {family for family, *_ in found}
+    return socket.AF_INET if socket.AF_INET in families else socket.AF_INET6, host, int(port)
 
 
 type Route = Callable[[Mapping[str, str]], Answer]
@@ -58,10 +73,11 @@ def listen(bind: str, routes: Mapping[str, Route], *, option: str) -> ThreadingH
         def log_message(self, *_: object) -> None:
             """Probes come every few seconds: none is worth a line."""
 
-    host, _, port = bind.rpartition(":")
     try:
-        server = ThreadingHTTPServer((host.strip("[]"), int(port)), Handler)
-    except (OSError, ValueError, OverflowError) as error:
+        family, host, port = address_of(bind)
+        kind: type[ThreadingHTTPServer] = type("Server", (ThreadingHTTPServer,), {"address_family": family})
+        server = kind((host, port), Handler)
+    except (OSError, ValueError) as error:
         raise ConfigurationError(f"Cannot answer on {bind!r}: {error}. Give {option} another HOST:PORT.") from error
     server.daemon_threads = True
     server.timeout = _TURN_SECONDS

@@ -42,7 +42,7 @@ def handle(options: dict[str, Any]) -> None:
     url = urlsplit(restate.service_url)
     code = run_service(
         configuration,
-        bind=options["bind"] or f"127.0.0.1:{url.port or 9080}",
+        bind=options["bind"] or f"{'[::1]' if url.hostname == '::1' else '127.0.0.1'}:{url.port or 9080}",
         concurrency=options["concurrency"],
         register=options["register"],
         grace=options["grace"],

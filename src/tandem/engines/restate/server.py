@@ -27,6 +27,7 @@ from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
 from tandem.exceptions import BrokerUnavailable, ConfigurationError, LedgerUnavailable
 from tandem.health import Health
+from tandem.listening import address_of
 from tandem.loops import Loop
 
 __all__ = ["run_service"]
@@ -180,12 +181,11 @@ def _on_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> Non
 
 def _listen(bind: str) -> socket.socket:
     """Take the address at once, before anything is registered; raises `ConfigurationError` where that cannot be."""
-    host, _, port = bind.rpartition(":")
-    host = host.strip("[]")
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, int(port)), family=family, backlog=_BACKLOG)
-    except (OSError, ValueError, OverflowError) as error:
+        family, host, port = address_of(bind)
+        both = family is socket.AF_INET6 and socket.has_dualstack_ipv6()
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+    except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"Cannot serve on {bind!r}: {error}. Give --bind another HOST:PORT, and SERVICE_URL with it."
         ) from error
