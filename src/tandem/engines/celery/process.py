@@ -1,6 +1,7 @@
 """Running executions in one process: a prefork child, or a worker whose pool is threads."""
 
 import asyncio
+import contextvars
 import logging
 import os
 import signal
@@ -69,7 +70,8 @@ class Process:
         self._executing, self._asynchronous, kept = True, asynchronous, False
         try:
             if isinstance(journal, AsyncCeleryJournal):
-                return self._own_loop().run(self.runner.arun(claiming, journal))
+                # A loop's own context would be one for all its bodies.
+                return self._own_loop().run(self.runner.arun(claiming, journal), context=contextvars.copy_context())
             return self.runner.run(claiming, journal)
         except psycopg.Error as error:
             logger.error("The ledger did not answer for %s (%s); the relay sends it again.", id_, error)  # noqa: TRY400
