@@ -7,6 +7,7 @@ import pytest
 from django.core.management import CommandError
 
 from tandem import ConfigurationError, TandemBackend
+from tandem.listening import listen
 from tandem.management.arguments import refuse_unsound
 from tandem.management.commands.tandem import Command
 from tests.work import tasks
@@ -62,6 +63,17 @@ def test_wrong_routes_stop_a_process_before_it_starts(routes: Any, words: str) -
     with pytest.raises(CommandError) as refused:
         refuse_unsound(backend(ROUTES=routes))
     assert f"TASKS['other']['OPTIONS']{words}" in str(refused.value)
+
+
+def test_a_server_that_is_not_restate_is_named_with_its_setting() -> None:
+    with listen("127.0.0.1:0", {}, option="--bind") as elsewhere:
+        url = f"http://127.0.0.1:{elsewhere.server_address[1]}"
+        unsound = backend(ENGINES={"restate": {"INGRESS_URL": url, "ADMIN_URL": url}})
+        engine = unsound.engines["restate"]
+        ingress, admin = engine.check()
+        engine.close()
+    assert "correct ENGINES['restate']['INGRESS_URL']" in ingress
+    assert "correct ENGINES['restate']['ADMIN_URL']" in admin
 
 
 def test_djangos_own_options_may_stand_before_or_after_the_command() -> None:
