@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from tandem import ConfigurationError, TandemBackend
 from tandem.listening import listen
@@ -63,6 +63,17 @@ def test_wrong_routes_stop_a_process_before_it_starts(routes: Any, words: str) -
     with pytest.raises(CommandError) as refused:
         refuse_unsound(backend(ROUTES=routes))
     assert f"TASKS['other']['OPTIONS']{words}" in str(refused.value)
+
+
+def test_settings_that_name_other_servers_than_the_stacks_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    call_command("tandem", "require", "addresses")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somebody:secret@127.0.0.1:1/name")
+    with pytest.raises(CommandError) as refused:
+        call_command("tandem", "require", "addresses")
+    assert str(refused.value) == (
+        "DATABASES['default'] names sqlite, but DATABASE_URL is at postgresql://127.0.0.1:1: have it say"
+        " addresses.database(), with `from tandem import addresses` in the settings."
+    )
 
 
 def test_a_server_that_is_not_restate_is_named_with_its_setting() -> None:

@@ -76,6 +76,8 @@ def _migrations() -> str | None:
 def _addresses() -> str | None:
     """Compare the settings with the environment, as `up` makes it: its servers must be the ones that are used."""
     backend = backend_of()
+    # Raises for an engine without its extra and for wrong routes, before anything is compared or started.
+    backend.router.rules_written()
     configuration, alias = backend.configuration, backend.alias
     database = connections[ledger.LEDGER_DATABASE]
     where = f"{database.settings_dict['HOST']}:{database.settings_dict['PORT'] or 5432}"
@@ -102,8 +104,8 @@ def _addresses() -> str | None:
 
 
 def _server(url: str) -> str:
-    """The scheme, host and port of a URL, without what else it may tell."""
-    parts = urlsplit(url)
+    """The scheme, host and port of a URL, the first of several, without what else it may tell."""
+    parts = urlsplit(url.partition(";")[0])
     scheme = {"postgres": "postgresql"}.get(parts.scheme, parts.scheme)
     host = {"localhost": "127.0.0.1", "::1": "127.0.0.1"}.get(parts.hostname or "", parts.hostname)
     return f"{scheme}://{host}:{parts.port}" if host else scheme
