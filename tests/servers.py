@@ -45,7 +45,8 @@ def platform(servers: Stack, folder: Path, environment: Mapping[str, str]) -> It
     given = {
         **servers.addresses,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT))),
+        # The folder, too: a test puts code there that these processes began without.
+        "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT), str(folder))),
         "TANDEM_TEST_EFFECTS": str(folder / "effects"),
         **environment,
     }

@@ -16,8 +16,9 @@ from django.db.migrations.executor import MigrationExecutor
 from tandem import registry
 from tandem.configuration import configurations, several
 from tandem.engines.memory import MemoryEngine
-from tandem.exceptions import TandemError
+from tandem.exceptions import TandemError, UnknownTask
 from tandem.ledger import connection as ledger
+from tandem.ledger import manual
 from tandem.ledger.statements import Statement
 from tandem.routing import problems
 
@@ -28,6 +29,8 @@ __all__ = ["check_backend", "live_problems", "refusals"]
 
 UNUSABLE: Final = "tandem.E002"
 NOT_POSTGRESQL: Final = "tandem.W002"
+
+_LOOKED_AT: Final = 10_000
 
 SILENT_WORKERS: Final = """
 SELECT kind, engine, count(*) FILTER (WHERE seen_at > now() - %(lease)s * interval '1 second')
@@ -84,6 +87,7 @@ def live_problems(backend: "TandemBackend") -> Iterator[str]:
             yield f"The ledger is not migrated ({', '.join(unapplied)}). Run `manage.py migrate`."
             return
         yield from _nobody(backend)
+        yield from _unknown_tasks()
         yield from problems(
             backend.router.rules(fresh=True).written, list(registry.registered_tasks()), list(backend.engines)
         )
@@ -110,6 +114,21 @@ def _unapplied() -> list[str]:
     executor = MigrationExecutor(connections[ledger.LEDGER_DATABASE])
     targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "tandem_ledger"]
     return [f"{migration.app_label}.{migration.name}" for migration, _ in executor.migration_plan(targets)]
+
+
+def _unknown_tasks() -> Iterator[str]:
+    """Name the tasks of unfinished rows that this process, or one that met them, cannot import."""
+    for found in ledger.execute_in_transaction(manual.unfinished_tasks(limit=_LOOKED_AT)):
+        try:
+            registry.resolve(found.task)
+        except UnknownTask as error:
+            yield f"{found.count} unfinished execution(s) on {found.engine} wait for their code. {error}"
+        else:
+            if found.why is not None:
+                yield (
+                    f"{found.count} unfinished execution(s) of {found.task} on {found.engine} did not run: {found.why}"
+                    " Start processes that have its code; they run by themselves then."
+                )
 
 
 def _nobody(backend: "TandemBackend") -> Iterator[str]:

@@ -81,7 +81,7 @@ class Runner:
         try:
             task = registry.resolve(attempt.claim.task)
         except UnknownTask as error:
-            return self._record(attempt, None, error)[0]
+            return self._send_elsewhere(attempt, error)
         result = result_of_claim(task, attempt.claim)
         context = Context(task_result=result, _attempt=attempt, _journal=journal)
         return run_apart(self._run_body, attempt, task, result, context)
@@ -123,7 +123,7 @@ class Runner:
         try:
             task = registry.resolve(attempt.claim.task)
         except UnknownTask as error:
-            return (await ledger.in_thread(self._record, attempt, None, error))[0]
+            return await ledger.in_thread(self._send_elsewhere, attempt, error)
         result = result_of_claim(task, attempt.claim)
         context = AsyncContext(task_result=result, _attempt=attempt, _journal=journal)
         async with apart() as threads:
@@ -205,7 +205,7 @@ class Runner:
         return attempt, None
 
     def _record(
-        self, attempt: Attempt, task: Task | None, failure: BaseException | None, value: Any = None
+        self, attempt: Attempt, task: Task, failure: BaseException | None, value: Any = None
     ) -> tuple[Outcome, BaseException | None]:
         """Write what the body's end means, once, guarded by the fence; answers what it failed with, too."""
         claim = attempt.claim
@@ -225,7 +225,7 @@ class Runner:
             return self._finish(attempt, "cancelled", None, None), failure
         if failure is None:
             return self._finish(attempt, "succeeded", text, None), None
-        if task is None or isinstance(failure, OrderChanged):
+        if isinstance(failure, OrderChanged):
             return self._set_aside(attempt, failure), failure
         return self._fail(attempt, task, failure), failure
 
@@ -241,33 +241,37 @@ class Runner:
             attempt.end(LOST)
             return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
         endings.tell_parent(attempt.claim.parent)
-        line = "" if error is None else error.line
-        return Outcome(kind=kind, claim=attempt.claim, result=text, error=line)
+        return Outcome(kind=kind, claim=attempt.claim, result=text, error="" if error is None else error.line)
 
     def _fail(self, attempt: Attempt, task: Task, failure: BaseException) -> Outcome:
         verdict = after_failure(
             failure, task=task, attempts=attempt.claim.attempts, age=attempt.age, random=self.random
         )
+        error = Error.of(failure)
         if verdict.outcome is not None:
-            return self._finish(attempt, verdict.outcome, None, Error.of(failure))
-        return self._retry(attempt, failure, delay=verdict.delay, counted=True)
+            return self._finish(attempt, verdict.outcome, None, error)
+        later = statements.retry_later(attempt.lease, seconds=verdict.delay, counted=True, error=error)
+        if ledger.execute(later) is None:
+            attempt.end(LOST)
+            return Outcome(kind="over", claim=attempt.claim, error=LOST)
+        return Outcome(kind="retrying", claim=attempt.claim, error=repr(failure), delay=verdict.delay)
+
+    def refuse(self, claiming: Statement[Claim | None], error: UnknownTask) -> Outcome:
+        """Claim an execution whose task this process does not know, only to have it sent elsewhere, or later."""
+        attempt, ended = self._open(claiming)
+        return ended or (REFUSED if attempt is None else self._send_elsewhere(attempt, error))
+
+    def _send_elsewhere(self, attempt: Attempt, error: UnknownTask) -> Outcome:
+        logger.error("%s", error)
+        ledger.execute(statements.send_elsewhere(attempt.lease, seconds=_UNKNOWN_TASK_SECONDS, why=str(error)))
+        return Outcome(kind="refused", claim=attempt.claim, error=str(error))
 
     def _set_aside(self, attempt: Attempt, failure: BaseException) -> Outcome:
-        """A process that lacks the task tries later, or elsewhere; changed code waits for a person."""
-        if isinstance(failure, UnknownTask):
-            logger.error("%s", failure)
-            return self._retry(attempt, failure, delay=_UNKNOWN_TASK_SECONDS, counted=False)
+        """Changed code waits for a person."""
         if ledger.execute(statements.park(attempt.lease, error=Error.of(failure))):
             logger.error("%s", failure)
             return Outcome(kind="parked", claim=attempt.claim, error=str(failure))
         return Outcome(kind="over", claim=attempt.claim, error="the lease went to a newer attempt")
-
-    def _retry(self, attempt: Attempt, failure: BaseException, *, delay: float, counted: bool) -> Outcome:
-        statement = statements.retry_later(attempt.lease, seconds=delay, counted=counted, error=Error.of(failure))
-        if ledger.execute(statement) is None:
-            attempt.end(LOST)
-            return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
-        return Outcome(kind="retrying", claim=attempt.claim, error=repr(failure), delay=delay)
 
 
 def _call(task: Task, context: Context | AsyncContext, claim: Claim) -> Any:
@@ -288,10 +292,8 @@ def _is_told(result: TaskResult, outcome: Outcome) -> bool:
     return True
 
 
-# Django's receiver of task_finished logs sys.exc_info(), which is there only while the exception is being handled.
-
-
 def _suppressed(failure: BaseException | None) -> AbstractContextManager[None]:
+    # Django's receiver of task_finished logs sys.exc_info(), which is there only while the exception is being handled.
     return suppress(Exception if failure is None else type(failure))
 
 

@@ -118,7 +118,7 @@ def test_a_process_that_lacks_a_task_loses_nothing() -> None:
     ledger.execute(statements.insert_one(new))
     runner = Runner(lease_seconds=30, max_result_bytes=1_000, max_lost_leases=3)
     outcome = runner.run(statements.claim(id=id_, engine="nobody", worker="w", lease=30), CeleryJournal())
-    assert outcome.kind == "retrying"
+    assert outcome.kind == "refused"
     row = Execution.objects.get(pk=id_)
-    assert (row.phase, row.attempts) == ("retrying", 0)
-    assert "No task 'tests.work.tasks.not_deployed_yet' in this process" in row.errors[-1]["traceback"]
+    assert (row.phase, row.attempts) == ("queued", 0)
+    assert "No task 'tests.work.tasks.not_deployed_yet' in this process" in row.events.get().detail

@@ -22,6 +22,7 @@ __all__ = [
     "release",
     "resume",
     "retry_later",
+    "send_elsewhere",
     "suspend",
 ]
 
@@ -122,6 +123,19 @@ WITH held AS (
     RETURNING id, due_at
 ), noted AS ({note("held", kind="retrying", detail="%(why)s")})
 SELECT due_at FROM held
+"""
+
+# Nobody's failure: another process may have the task, or newer code. Restate keeps an invocation with the code that
+# began it, so a new one is sent.
+SEND_ELSEWHERE: Final = f"""
+WITH unknown AS (
+    UPDATE tandem_execution
+    SET phase = 'queued', lease_expires_at = NULL, sent_at = NULL, epoch = NULL, invocation = NULL,
+        dispatch = dispatch + (engine = 'restate')::int, due_at = now() + %(seconds)s * interval '1 second'
+    WHERE {HELD}
+    RETURNING id
+), noted AS ({note("unknown", kind="unknown task", detail="%(why)s", once=True)})
+SELECT id FROM unknown
 """
 
 # The invocation's journal has what the changed code no longer asks for: the runtime would try it again for ever.
@@ -229,6 +243,13 @@ def retry_later(lease: Lease, *, seconds: float, counted: bool, error: Error) ->
         "why": f"in {seconds:.1f} s, after {error.line}",
     }
     return Statement("retry_later", RETRY_LATER, parameters, lambda rows: rows[0][0] if rows else None)
+
+
+def send_elsewhere(lease: Lease, *, seconds: float, why: str) -> Statement[bool]:
+    """Have an execution sent anew later, by a process that does not know its task; False where the lease is lost."""
+    return Statement(
+        "send_elsewhere", SEND_ELSEWHERE, {"id": lease.id, "fence": lease.fence, "seconds": seconds, "why": why}, bool
+    )
 
 
 def park(lease: Lease, *, error: Error) -> Statement[bool]:

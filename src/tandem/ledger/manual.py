@@ -8,11 +8,32 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
-__all__ = ["Found", "Retried", "by_idempotency_key", "expire_keys", "phase_of", "prune", "retry"]
+__all__ = [
+    "Found",
+    "Retried",
+    "Unfinished",
+    "by_idempotency_key",
+    "expire_keys",
+    "phase_of",
+    "prune",
+    "retry",
+    "unfinished_tasks",
+]
 
 PHASE_OF: Final = "SELECT task, phase, engine FROM tandem_execution WHERE id = %(id)s"
 
 BY_IDEMPOTENCY_KEY: Final = "SELECT id FROM tandem_execution WHERE task = %(task)s AND idempotency_key = %(key)s"
+
+# What processes said of tasks that they lack, of as many unfinished rows as a person waits for.
+UNFINISHED_TASKS: Final = """
+WITH unfinished AS MATERIALIZED (
+    SELECT id, task, engine, phase FROM tandem_execution WHERE outcome IS NULL LIMIT %(limit)s
+)
+SELECT task, engine, count(DISTINCT unfinished.id), max(event.detail)
+FROM unfinished LEFT JOIN tandem_event AS event
+  ON event.execution_id = unfinished.id AND event.kind IN ('unknown task', 'not sent') AND unfinished.phase = 'queued'
+GROUP BY task, engine ORDER BY task, engine
+"""
 
 # The fence goes up too: whatever may still run of an earlier attempt is over.
 # A body that ended in a call whose child failed looks at it again: the child may have been retried meanwhile. One that
@@ -87,6 +108,16 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfinished:
+    """How many executions of a task are not over on an engine, and why those that are queued did not run, if so."""
+
+    task: str
+    engine: str
+    count: int
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Retried:
     """A row that is to be sent again."""
 
@@ -101,6 +132,13 @@ class Retried:
 def phase_of(id: UUID) -> Statement[Found | None]:  # noqa: A002  # the column
     """Read an execution's task, phase and engine; None where there is none."""
     return Statement("phase_of", PHASE_OF, {"id": id}, lambda rows: Found(*rows[0]) if rows else None)
+
+
+def unfinished_tasks(*, limit: int) -> Statement[list[Unfinished]]:
+    """Read the tasks of at most `limit` unfinished rows."""
+    return Statement(
+        "unfinished_tasks", UNFINISHED_TASKS, {"limit": limit}, lambda rows: [Unfinished(*row) for row in rows]
+    )
 
 
 def by_idempotency_key(*, task: str, key: str) -> Statement[UUID | None]:

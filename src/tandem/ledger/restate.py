@@ -8,7 +8,7 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
-__all__ = ["Ended", "Suspect", "ended", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
+__all__ = ["Ended", "Suspect", "ended", "not_sent", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
 
 # Walks one queue in the order of the index. `sent_at` is when a reference was last known to be on its way: sent, or
 # seen alive by the runtime.
@@ -46,6 +46,15 @@ UPDATE tandem_execution SET sent_at = now()
 WHERE id = ANY(%(ids)s) AND engine = 'restate'
   AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
 RETURNING id
+"""
+
+NOT_SENT: Final = f"""
+WITH refused AS (
+    UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
+    WHERE id = ANY(%(ids)s) AND phase = 'queued'
+    RETURNING id
+), noted AS ({note("refused", kind="not sent", detail="%(why)s", once=True)})
+SELECT id FROM refused
 """
 
 RECONCILED: Final = f"""
@@ -109,6 +118,11 @@ def send_again(found: Mapping[Suspect, tuple[bool, str]]) -> Statement[int]:
 def seen_alive(ids: Sequence[UUID]) -> Statement[int]:
     """Note that the runtime has these: they are not asked for again until they are as old again."""
     return Statement("seen_alive", SEEN_ALIVE, {"ids": list(ids)}, len)
+
+
+def not_sent(ids: Sequence[UUID], *, seconds: float, why: str) -> Statement[int]:
+    """Have rows that the runtime refused sent again later, and record the reason, once."""
+    return Statement("not_sent", NOT_SENT, {"ids": list(ids), "seconds": seconds, "why": why}, len)
 
 
 def reconciled(ids: Sequence[UUID], *, reason: str) -> Statement[int]:

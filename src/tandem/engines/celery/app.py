@@ -13,13 +13,15 @@ from django.tasks import DEFAULT_TASK_QUEUE_NAME
 from django.utils.module_loading import import_string
 from kombu.entity import Exchange, Queue
 
+from tandem import registry
 from tandem.configuration import CeleryOptions, Configuration
 from tandem.engines.celery.broker import Broker
 from tandem.engines.celery.lists import SEPARATOR, STEPS, Lists
-from tandem.exceptions import ConfigurationError
+from tandem.exceptions import ConfigurationError, UnknownTask
 from tandem.registry import registered_tasks
 
 __all__ = [
+    "AnyExecutionTask",
     "ExecutionFailed",
     "ExecutionTask",
     "app_of",
@@ -62,7 +64,7 @@ class ExecutionTask(CeleryTask):  # type: ignore[misc]  # Celery ships no types
         outcome = process_of(self.app).execute(id_, asynchronous=self.asynchronous)
         match outcome.kind:
             case "refused":
-                raise Ignore("There was nothing to claim.")
+                raise Ignore(outcome.error or "There was nothing to claim.")
             case "retrying":
                 raise Retry(message=outcome.error, when=outcome.delay)
             case "over":
@@ -75,6 +77,23 @@ class ExecutionTask(CeleryTask):  # type: ignore[misc]  # Celery ships no types
     def apply_async(self, *_args: Any, **_options: Any) -> NoReturn:
         """Refuse: without a row there is nothing to run."""
         raise TypeError(f"{self.name} is a Tandem task: call enqueue() or delay() on the decorated function.")
+
+
+class AnyExecutionTask(ExecutionTask):
+    """Runs what a worker did not register at its start: a task outside the `tasks` modules, or of newer code.
+
+    Its message says the execution's own task in Celery's `shadow`.
+    """
+
+    name = "tandem.execute"
+
+    @property
+    def asynchronous(self) -> bool:  # type: ignore[override]  # a class attribute where the task is known
+        """Whether the body is async; one that cannot be imported has none."""
+        try:
+            return inspect.iscoroutinefunction(registry.resolve(self.request.shadow).func)
+        except UnknownTask:
+            return False
 
 
 def is_execution(text: str | None) -> bool:
@@ -192,6 +211,7 @@ def install(app: Any, configuration: Configuration) -> None:
     from tandem.engines.celery import worker  # noqa: PLC0415  # a producer has no worker parts
 
     app.conf.CELERY_DB_REUSE_MAX = _DATABASE_REUSE
+    app.register_task(AnyExecutionTask())
     for name, task in registered_tasks().items():
         if isinstance(app.tasks.get(name), ExecutionTask):
             continue

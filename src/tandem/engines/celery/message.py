@@ -15,7 +15,10 @@ from tandem.engines.base import Reference
 from tandem.engines.celery.lists import step_of
 from tandem.exceptions import UnknownTask
 
-__all__ = ["Messages", "id_of"]
+__all__ = ["HEADER", "Messages", "id_of"]
+
+HEADER: Final = "tandem"
+"""Says that a message is Tandem's, so that a worker runs what was not among its tasks when it started."""
 
 _ID: Final = "00000000-0000-0000-0000-00000000001d"
 _TAG: Final = "00000000-0000-0000-0000-0000000007a9"
@@ -76,7 +79,7 @@ class Messages:
                 routing_key=name,
                 serializer="json",
                 priority=step,
-                headers=parts.headers,
+                headers=parts.headers | {HEADER: True},
                 delivery_mode=2,
                 **parts.properties,
             )

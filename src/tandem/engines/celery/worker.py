@@ -9,10 +9,13 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 from celery import signals
+from celery.bootsteps import StartStopStep
 from celery.concurrency.prefork import TaskPool as Prefork
+from celery.worker.consumer import Tasks
 
 from tandem.configuration import Configuration
-from tandem.engines.celery.app import ExecutionTask, options_of
+from tandem.engines.celery.app import AnyExecutionTask, ExecutionTask, options_of
+from tandem.engines.celery.message import HEADER
 from tandem.engines.celery.parent import Parent
 from tandem.engines.celery.process import Process, ends_process
 from tandem.engines.celery.seats import Seats
@@ -134,6 +137,24 @@ class _Worker:
         ledger.close()
 
 
+class _UnknownTasks(StartStopStep):  # type: ignore[misc]  # Celery ships no types
+    """Has the consumer run Tandem's messages for tasks that it did not register; any other stays Celery's to refuse."""
+
+    requires = (Tasks,)
+
+    def start(self, parent: Any) -> None:
+        refuse = parent.on_unknown_task
+
+        def on_unknown_task(body: Any, message: Any, exc: Exception) -> None:
+            if not message.headers.pop(HEADER, False):
+                refuse(body, message, exc)
+                return
+            message.headers.update(shadow=message.headers["task"], task=AnyExecutionTask.name)
+            parent.task_consumer.on_message(message)
+
+        parent.on_unknown_task = on_unknown_task
+
+
 _workers: WeakKeyDictionary[Any, _Worker] = WeakKeyDictionary()
 
 
@@ -142,6 +163,7 @@ def connect(app: Any, configuration: Configuration) -> None:
     if app in _workers:
         return
     worker = _workers[app] = _Worker(app=app, configuration=configuration)
+    app.steps["consumer"].add(_UnknownTasks)
     signals.worker_shutting_down.connect(worker.on_shutting_down, weak=False)
     signals.worker_init.connect(worker.on_init, weak=False)
     signals.worker_process_init.connect(worker.on_child, weak=False)

@@ -14,11 +14,10 @@ from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Query, Requests, RestateRefused
 from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.reconcile import Reconciler
-from tandem.engines.restate.targets import Target, problems, target_of
+from tandem.engines.restate.targets import ANY_TASK, Target, problems, target_of
 from tandem.exceptions import BrokerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
-from tandem.ledger import statements
 from tandem.ledger.waking import Waiter
 from tandem.registry import registered_tasks
 
@@ -28,6 +27,7 @@ logger = logging.getLogger("tandem.restate")
 
 _CALLER_SECONDS: Final = 2.0
 _REFUSED_SECONDS: Final = 5.0
+_NOT_FOUND: Final = 404
 _SERVER_ERROR: Final = 500
 
 
@@ -65,27 +65,27 @@ class RestateEngine:
     def submit(self, batch: Sequence[Reference]) -> str | None:
         """Send references; to send one again is harmless.
 
-        Raises `BrokerUnavailable` where Restate is down, or was less than `breaker_seconds` ago. Rows whose service
-        is not registered, or whose task this process does not know, are due again in five seconds, and logged.
+        Raises `BrokerUnavailable` where Restate is down, or was less than `breaker_seconds` ago. A task without a
+        handler of its own is sent to the one that runs any. What Restate refuses is due again in five seconds, logged,
+        and an event of the execution's.
         """
         self._breaker.check()
-        known: list[tuple[Reference, Target]] = []
-        postponed: list[UUID] = []
-        for reference in batch:
-            try:
-                known.append((reference, target_of(reference.task)))
-            except UnknownTask as error:
-                logger.error("%s", error)  # noqa: TRY400  # the message says it all
-                postponed.append(reference.id)
-        refused: dict[Target, RestateRefused] = {}
-        for (reference, where), answer in zip(known, self._send(known), strict=True):
-            if isinstance(answer, RestateRefused):
-                refused[where] = answer
-                postponed.append(reference.id)
-        for where, refusal in refused.items():
-            logger.error("%s %s", refusal, _way_out(refusal, where, self.options))
-        if postponed:
-            ledger.execute(statements.unsent(postponed, seconds=_REFUSED_SECONDS))
+        refused: dict[Target, tuple[RestateRefused, list[UUID]]] = {}
+        pending = [(reference, _targets(reference)) for reference in batch]
+        while pending:
+            answers = self._send([(reference, where) for reference, (where, *_) in pending])
+            again: list[tuple[Reference, list[Target]]] = []
+            for (reference, (where, *others)), answer in zip(pending, answers, strict=True):
+                if isinstance(answer, RestateRefused):
+                    if answer.status == _NOT_FOUND and others:
+                        again.append((reference, others))
+                    else:
+                        refused.setdefault(where, (answer, []))[1].append(reference.id)
+            pending = again
+        for where, (refusal, ids) in refused.items():
+            why = f"{refusal} {_way_out(refusal, where, self.options)}"
+            logger.error("%s", why)
+            ledger.execute(rows.not_sent(ids, seconds=_REFUSED_SECONDS, why=why))
         return None
 
     def _send(self, known: Sequence[tuple[Reference, Target]]) -> list[str | RestateRefused]:
@@ -119,14 +119,16 @@ class RestateEngine:
 
         def cancel(reference: Reference) -> None:
             try:
-                self._ask(self._requests.kill(reference.invocation or self._invocation_of(reference)))
-            except (RestateRefused, UnknownTask) as error:
+                if reference.invocation is not None:
+                    self._ask(self._requests.kill(reference.invocation))
+                    return
+                for where in _targets(reference):
+                    if self._ask(self._requests.kill(self._ask(self._requests.lookup(where, _key(reference))))):
+                        return
+            except RestateRefused as error:
                 logger.warning("%s is over, but its invocation is not: %s", reference.id, error)
 
         self._each(cancel, batch)
-
-    def _invocation_of(self, reference: Reference) -> str:
-        return self._ask(self._requests.lookup(target_of(reference.task), _key(reference)))
 
     def wake(self, waiting: Sequence[Waiter]) -> None:
         """Resolve what their invocations wait for; those whose invocation is gone are sent anew.
@@ -157,7 +159,8 @@ class RestateEngine:
 
         def ask(reference: Reference) -> State:
             try:
-                return self._ask(self._requests.state(target_of(reference.task), _key(reference)))
+                states = (self._ask(self._requests.state(where, _key(reference))) for where in _targets(reference))
+                return next((state for state in states if state.kind != "absent"), State(kind="absent"))
             except RestateRefused as error:
                 logger.warning("Restate does not say what became of %s: %s", reference.id, error)
                 return State(kind="unknown", detail=str(error))
@@ -250,12 +253,20 @@ class RestateEngine:
         return made
 
 
+def _targets(reference: Reference) -> list[Target]:
+    """Where a reference may be: at its task's own handler, where this process knows it; else at the one for any."""
+    try:
+        return [target_of(reference.task), ANY_TASK]
+    except UnknownTask:
+        return [ANY_TASK]
+
+
 def _key(reference: Reference) -> str:
     return f"{reference.id}.{reference.dispatch}"
 
 
 def _way_out(error: RestateRefused, where: Target, options: RestateOptions) -> str:
-    if error.status == 404:  # noqa: PLR2004  # not found
+    if error.status == _NOT_FOUND:
         return (
             f"It does not know {where}: start `manage.py tandem service --register`, or register"
             f" {options.service_url}. The relay tries again every {_REFUSED_SECONDS:.0f} s."

@@ -30,7 +30,7 @@ from tandem.ledger.statements import Statement
 from tandem.runner import Outcome
 from tandem.task import Task
 
-__all__ = ["Handler"]
+__all__ = ["Handler", "parse", "unavailable"]
 
 logger = logging.getLogger("tandem.restate")
 
@@ -64,7 +64,7 @@ class Handler:
                 )
                 durable.issued, durable.first = 1, 1
             else:
-                id_, dispatch = _parse(reference)
+                id_, dispatch = parse(reference)
             claiming = statements.claim_invocation(
                 id=id_,
                 task=self.task.module_path,
@@ -80,13 +80,8 @@ class Handler:
                 return _answer(outcome.result)
             if outcome.kind == "refused":
                 return await self._answer_without_a_body(id_, dispatch, request.id, own=reference is not None)
-        except LedgerNotMigrated as error:
-            logger.error("%s", error)  # noqa: TRY400  # the message says it all
-            raise RetryableError(str(error), retry_after=timedelta(seconds=5)) from error
         except LedgerUnavailable as error:
-            logger.warning("The ledger does not answer (%s); Restate comes again.", error)
-            wait = _LEDGER_SECONDS * (1 + random.random())  # noqa: S311  # spreads load
-            raise RetryableError("the ledger does not answer", retry_after=timedelta(seconds=wait)) from error
+            raise unavailable(error) from error
         finally:
             await durable.close()
         raise _error(outcome, durable)
@@ -225,7 +220,18 @@ async def _quietly(call: Coroutine[Any, Any, None]) -> BaseException | None:
     return None
 
 
-def _parse(reference: str) -> tuple[UUID, int]:
+def unavailable(error: LedgerUnavailable) -> RetryableError:
+    """Log that the ledger is away, and answer what has Restate come again soon."""
+    if isinstance(error, LedgerNotMigrated):
+        logger.error("%s", error)
+        return RetryableError(str(error), retry_after=timedelta(seconds=5))
+    logger.warning("The ledger does not answer (%s); Restate comes again.", error)
+    wait = _LEDGER_SECONDS * (1 + random.random())  # noqa: S311  # spreads load
+    return RetryableError("the ledger does not answer", retry_after=timedelta(seconds=wait))
+
+
+def parse(reference: str) -> tuple[UUID, int]:
+    """Read the execution and the dispatch that a send of ours names; raises `TerminalError`."""
     id_, _, dispatch = reference.rpartition(".")
     try:
         return UUID(id_), int(dispatch)

@@ -9,8 +9,6 @@ from uuid import UUID
 
 from tandem.engines.base import Reference, State
 from tandem.engines.restate.messages import Requests, RestateRefused
-from tandem.engines.restate.targets import target_of
-from tandem.exceptions import UnknownTask
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
@@ -69,22 +67,18 @@ class Reconciler:
 
     def lost(self, suspects: Sequence[rows.Suspect]) -> list[rows.Suspect]:
         """Make due again those whose invocation has ended, or is not known."""
-        references: dict[rows.Suspect, Reference] = {}
-        for suspect in suspects:
-            try:
-                target_of(suspect.task)
-            except UnknownTask as error:
-                logger.error("%s", error)  # noqa: TRY400  # as above
-                continue
-            references[suspect] = Reference(
+        references = [
+            Reference(
                 id=suspect.id,
                 task=suspect.task,
                 queue=suspect.queue,
                 priority=suspect.priority,
                 dispatch=suspect.dispatch,
             )
-        states = self.inspect(list(references.values()))
-        lost = {item: _fate(states[item.id]) for item in references if states[item.id].kind in {"absent", "ended"}}
+            for suspect in suspects
+        ]
+        states = self.inspect(references)
+        lost = {item: _fate(states[item.id]) for item in suspects if states[item.id].kind in {"absent", "ended"}}
         if lost:
             ledger.execute(rows.send_again(lost))
         return list(lost)

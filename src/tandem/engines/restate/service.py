@@ -9,9 +9,10 @@ import restate
 from restate.serde import BytesSerde
 
 from tandem.configuration import RestateOptions
+from tandem.engines.restate.anything import AnyHandler
 from tandem.engines.restate.handler import Handler
 from tandem.engines.restate.process import ServiceProcess
-from tandem.engines.restate.targets import problems, target
+from tandem.engines.restate.targets import ANY_TASK, problems, target
 from tandem.engines.restate.tracker import tracker
 from tandem.exceptions import ConfigurationError
 from tandem.registry import registered_tasks
@@ -61,7 +62,27 @@ def build_services(process: ServiceProcess) -> list[restate.Service | restate.Wo
             )
         if isinstance(service, restate.Service):
             service.handler(where.handler, **_handler_options(task, process.options))(_function(task, process))
-    return [*services.values(), tracker(RETRY_POLICY)]
+    return [*services.values(), _any_task(process), tracker(RETRY_POLICY)]
+
+
+def _any_task(process: ServiceProcess) -> restate.Service:
+    service = restate.Service(
+        ANY_TASK.service,
+        description="Runs tasks that have no handler of their own.",
+        inactivity_timeout=INACTIVITY,
+        journal_retention=_RETENTION,
+        idempotency_retention=_RETENTION,
+        invocation_retry_policy=RETRY_POLICY,
+    )
+    handler = AnyHandler(process=process)
+
+    async def execute(context: restate.Context, body: bytes) -> bytes:
+        return await handler(context, body)
+
+    abort = timedelta(seconds=process.options.longest_step + _ABORT_MARGIN)
+    serde = BytesSerde()
+    service.handler(ANY_TASK.handler, input_serde=serde, output_serde=serde, abort_timeout=abort)(execute)
+    return service
 
 
 def _workflow(name: str, task: Task, process: ServiceProcess) -> restate.Workflow:

@@ -12,7 +12,7 @@ from django.apps import apps
 from tandem import registry
 from tandem.task import Task
 
-__all__ = ["HEADER", "TRACKER", "Target", "problems", "service_of", "target", "target_of"]
+__all__ = ["ANY_TASK", "HEADER", "TRACKER", "Target", "problems", "service_of", "target", "target_of"]
 
 HEADER: Final = "x-tandem-execution"
 """Names the execution and dispatch of a send of ours: `<id>.<dispatch>`, which is its idempotency key too."""
@@ -53,6 +53,10 @@ class Target:
         return f"{self.service}/{self.handler}"
 
 
+ANY_TASK: Final = Target(service="TandemTasks", handler="execute")
+"""Runs what has no handler of its own: a task outside the `tasks` modules, or of code that is not deployed yet."""
+
+
 def service_of(module: str) -> str:
     """The Restate service of a module's tasks: `AppConfig.restate_service`, else the app's label.
 
@@ -84,7 +88,10 @@ def target_of(name: str) -> Target:
 def problems(tasks: Mapping[str, Task]) -> Iterable[str]:
     """What keeps these tasks from being served by Restate, in plain words; nothing when all is well."""
     handlers: dict[tuple[str, str], str] = {}
-    kinds: dict[str, tuple[bool, str]] = {TRACKER: (True, "Tandem's own virtual object")}
+    kinds: dict[str, tuple[bool, str]] = {
+        TRACKER: (True, "Tandem's own virtual object"),
+        ANY_TASK.service: (True, "Tandem's own service"),
+    }
     for name, task in sorted(tasks.items()):
         where = target(task)
         if not _SERVICE.fullmatch(where.service):
@@ -107,7 +114,7 @@ def problems(tasks: Mapping[str, Task]) -> Iterable[str]:
             continue
         handlers[taken] = name
         workflow, other = kinds.setdefault(where.service, (where.workflow, name))
-        if workflow != where.workflow or where.service == TRACKER:
+        if workflow != where.workflow or where.service in {TRACKER, ANY_TASK.service}:
             yield (
                 f"{other} and {name} both make the Restate service {where.service!r}, as different kinds. Name the"
                 " workflow, or the app's restate_service, differently."

@@ -1,0 +1,53 @@
+"""What the one handler does that serves every task: it finds the task on the execution's row."""
+
+from dataclasses import dataclass
+
+import restate
+from restate.exceptions import TerminalError
+
+from tandem import registry
+from tandem.engines.restate.handler import Handler, parse, unavailable
+from tandem.engines.restate.process import ServiceProcess
+from tandem.engines.restate.targets import HEADER
+from tandem.exceptions import LedgerUnavailable, UnknownTask
+from tandem.ledger import connection as ledger
+from tandem.ledger import manual, statements
+
+__all__ = ["AnyHandler"]
+
+_NOTHING = b"null"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnyHandler:
+    """Serves our own sends, whatever their task; workflows too, which have no state of Restate's here."""
+
+    process: ServiceProcess
+
+    async def __call__(self, context: restate.Context, body: bytes) -> bytes:
+        """Run the execution as its task's own handler would; one that cannot be imported is sent again later."""
+        reference = context.request().headers.get(HEADER)
+        if reference is None:
+            raise TerminalError("Only Tandem's own sends come here: enqueue the task, or call its own handler.", 403)
+        id_, dispatch = parse(reference)
+        try:
+            found = await ledger.aexecute(manual.phase_of(id_))
+            if found is None:
+                return _NOTHING
+            try:
+                task = await ledger.in_thread(registry.resolve, found.task)
+            except UnknownTask as error:
+                claiming = statements.claim_invocation(
+                    id=id_,
+                    task=found.task,
+                    engine="restate",
+                    worker=self.process.worker,
+                    lease=self.process.configuration.lease_seconds,
+                    dispatch=dispatch,
+                    invocation=context.request().id,
+                )
+                await ledger.in_thread(self.process.runner.refuse, claiming, error)
+                return _NOTHING
+        except LedgerUnavailable as error:
+            raise unavailable(error) from error
+        return await Handler(task=task, process=self.process)(context, body)
