@@ -169,9 +169,8 @@ class Runner:
         Fences it off (its next context call raises `AttemptOver`) and records the failure. The body's thread runs on
         until then: Python cannot stop a thread; only a prefork child can be killed.
         """
-        task = registry.resolve(attempt.claim.task)
         attempt.stop("the time limit is over")
-        return self._fail(attempt, task, attempt.limit_exceeded())
+        return self._fail(attempt, registry.resolve(attempt.claim.task), attempt.limit_exceeded())
 
     def expire_overdue(self) -> None:
         """Expire what runs past its limit; for a heartbeat's rounds where the pool cannot kill (threads)."""
@@ -226,7 +225,7 @@ class Runner:
         if failure is None:
             return self._finish(attempt, "succeeded", text, None), None
         if isinstance(failure, OrderChanged):
-            return self._set_aside(attempt, failure), failure
+            return self._park(attempt, failure), failure
         return self._fail(attempt, task, failure), failure
 
     def _finish(
@@ -259,19 +258,18 @@ class Runner:
     def refuse(self, claiming: Statement[Claim | None], error: UnknownTask) -> Outcome:
         """Claim an execution whose task this process does not know, only to have it sent elsewhere, or later."""
         attempt, ended = self._open(claiming)
-        return ended or (REFUSED if attempt is None else self._send_elsewhere(attempt, error))
+        return ended or (self._send_elsewhere(attempt, error) if attempt else REFUSED)
 
     def _send_elsewhere(self, attempt: Attempt, error: UnknownTask) -> Outcome:
         logger.error("%s", error)
         ledger.execute(statements.send_elsewhere(attempt.lease, seconds=_UNKNOWN_TASK_SECONDS, why=str(error)))
         return Outcome(kind="refused", claim=attempt.claim, error=str(error))
 
-    def _set_aside(self, attempt: Attempt, failure: BaseException) -> Outcome:
-        """Changed code waits for a person."""
-        if ledger.execute(statements.park(attempt.lease, error=Error.of(failure))):
-            logger.error("%s", failure)
-            return Outcome(kind="parked", claim=attempt.claim, error=str(failure))
-        return Outcome(kind="over", claim=attempt.claim, error="the lease went to a newer attempt")
+    def _park(self, attempt: Attempt, failure: OrderChanged) -> Outcome:
+        if not ledger.execute(statements.park(attempt.lease, error=Error.of(failure))):
+            return Outcome(kind="over", claim=attempt.claim, error=LOST)
+        logger.error("%s", failure)
+        return Outcome(kind="parked", claim=attempt.claim, error=str(failure))
 
 
 def _call(task: Task, context: Context | AsyncContext, claim: Claim) -> Any:
