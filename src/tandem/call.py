@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, overload
 from uuid import UUID
 
-from django.utils import timezone
-
 from tandem.engines.base import Engine
 from tandem.ledger.rows import NewExecution
+from tandem.ledger.times import as_django, in_utc
 from tandem.routing import Decision
 from tandem.task import STATUS_OF_PHASE, Task, TaskResult
 from tandem.telemetry import current_trace
@@ -21,8 +20,8 @@ type Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 def row_of_call(arguments: str, *, task: Task, decision: Decision, id_: UUID, engine: Engine) -> NewExecution:
     """The row that keeps a call whose encoded arguments are given; `engine` is the one that `decision` names."""
-    due_at = task.run_after
-    deferred = due_at is not None and due_at > timezone.now()
+    due_at = None if task.run_after is None else in_utc(task.run_after)
+    deferred = due_at is not None and due_at > datetime.now(UTC)
     phase = "held" if decision.held else "deferred" if deferred else "queued"
     return NewExecution(
         id=id_,
@@ -50,10 +49,10 @@ def result_of_call(
     It is what the row says, and so what a reader gets: the arguments as JSON has them, and no time that is over.
     """
     return TaskResult(
-        task=task.called(idempotency_key=None, run_after=row.due_at),
+        task=task.called(idempotency_key=None, run_after=None if row.due_at is None else as_django(row.due_at)),
         id=str(id_),
         status=STATUS_OF_PHASE[row.phase],
-        enqueued_at=created,
+        enqueued_at=as_django(created),
         started_at=None,
         finished_at=None,
         last_attempted_at=None,

@@ -7,6 +7,7 @@ from django.tasks.base import TaskError
 
 from tandem.ledger.models import Execution, Phase, Progress
 from tandem.ledger.rows import Claim
+from tandem.ledger.times import as_django
 from tandem.task import STATUS_OF_PHASE, ProgressValue, Task, TaskResult
 
 __all__ = ["result_of_claim", "result_of_row"]
@@ -22,10 +23,10 @@ def result_of_claim(task: Task, claim: Claim) -> TaskResult:
         task=task.called(queue_name=claim.queue, priority=claim.priority, owner=claim.owner),
         id=str(claim.id),
         status=STATUS_OF_PHASE["running"],
-        enqueued_at=claim.created_at,
-        started_at=claim.started_at,
+        enqueued_at=as_django(claim.created_at),
+        started_at=as_django(claim.started_at),
         finished_at=None,
-        last_attempted_at=claim.last_attempted_at,
+        last_attempted_at=as_django(claim.last_attempted_at),
         args=claim.arguments["args"],
         kwargs=claim.arguments["kwargs"],
         backend=task.backend,

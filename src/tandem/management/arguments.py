@@ -18,6 +18,7 @@ from tandem.checks import refusals
 from tandem.configuration import ledger_configuration
 from tandem.exceptions import nearest
 from tandem.health import Health
+from tandem.ledger.times import in_utc
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -131,7 +132,7 @@ def duration(text: str) -> timedelta:
 
 def when(time: datetime | None) -> str:
     """Show a time of the ledger, in UTC to the second."""
-    return "-" if time is None else f"{time:%Y-%m-%d %H:%M:%S}Z"
+    return "-" if time is None else f"{in_utc(time):%Y-%m-%d %H:%M:%S}Z"
 
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
