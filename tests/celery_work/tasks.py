@@ -102,6 +102,17 @@ def pause(mark: str, seconds: float) -> str:
     return "paused"
 
 
+@task
+async def pause_async(mark: str, seconds: float) -> str:
+    """As `pause`, on a loop."""
+    import asyncio  # noqa: PLC0415  # only async bodies wait so
+
+    record(mark, "started")
+    await asyncio.sleep(seconds)
+    record(mark, "ended")
+    return "paused"
+
+
 @shared_task(name="plain.task")  # type: ignore[untyped-decorator]  # Celery ships no types
 def plain(mark: str) -> str:
     """A Celery task as a project already has them."""

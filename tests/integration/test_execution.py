@@ -214,6 +214,14 @@ def test_a_time_limit_fails_the_attempt(engine: str, mark: str) -> None:
     assert "TimeLimit" in result.errors[0].exception_class_path
 
 
+def test_a_step_that_comes_back_after_its_time_limit_ends_no_later_attempt(mark: str) -> None:
+    """Its thread cannot be stopped, and runs beside the next attempt, in one process."""
+    result = finished(tasks.late_in_a_step.using(engine="restate").enqueue(mark))
+    assert (result.phase, result.return_value) == ("succeeded", "second")
+    assert names(mark) == ["started", "started"]
+    assert [error.exception_class_path.rpartition(".")[2] for error in result.errors] == ["TimeLimitExceeded"]
+
+
 def test_a_retry_may_go_to_the_other_engine(engine: str, mark: str) -> None:
     other = {"celery": "restate", "restate": "celery"}[engine]
     result = finished(tasks.fail_always.using(engine=engine).enqueue(mark))

@@ -199,6 +199,15 @@ def too_long(mark: str) -> None:
     record(mark, "ended")
 
 
+@task(takes_context=True, time_limit=3, retries=1, backoff=0.1)
+def late_in_a_step(context: Context, mark: str) -> str:
+    """Is past its limit within a step of its first attempt, which comes back while the second runs."""
+    record(mark, "started")
+    first = context.attempt == 1
+    context.step("wait", time.sleep, 5.5 if first else 2.5)
+    return "second"
+
+
 @task(takes_context=True, external=True)
 def greet(context: Context, name: str, polite: bool = False) -> str:  # noqa: FBT001, FBT002  # JSON keyword arguments
     return context.step("greet", "Good day, {}".format if polite else "Hello {}".format, name)

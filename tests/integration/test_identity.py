@@ -1,0 +1,100 @@
+"""One death is one lost lease, and what a pool raises to end its child is none: on real prefork workers."""
+
+import os
+import random
+import signal
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from tandem.ledger.models import Event, Execution
+from tests.celery_work import tasks as hard
+from tests.celery_work.stage import Stage, Worker, until
+
+KILLS = 10
+MOST_OF_ONE = 2
+
+
+def nothing_on_its_way() -> bool:
+    """Whether PostgreSQL is done with every statement that it was sent."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'"
+            " AND pid <> pg_backend_pid()"
+        )
+        return bool(cursor.fetchone()[0] == 0)
+
+
+def kill_one(choose: random.Random, kills: set[tuple[Any, int]]) -> bool:
+    """Kill a child that holds an execution, for certain: frozen first, so that it cannot end its body meanwhile.
+
+    Answers whether enough were killed.
+    """
+    hit = Counter(id_ for id_, _ in kills)
+    running = [
+        row
+        for row in Execution.objects.filter(phase="running")
+        if (row.pk, row.fence) not in kills and hit[row.pk] < MOST_OF_ONE
+    ]
+    if not running:
+        return len(kills) >= KILLS
+    victim = choose.choice(running)
+    pid = int(str(victim.worker).rpartition("/")[2].partition("-")[0])
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+        until(nothing_on_its_way, what="no statement is on its way")
+        row = Execution.objects.get(pk=victim.pk)
+        if (row.phase, row.fence, row.worker) == ("running", victim.fence, victim.worker):
+            kills.add((row.pk, row.fence))
+            os.kill(pid, signal.SIGKILL)
+        else:
+            os.kill(pid, signal.SIGCONT)
+    return len(kills) >= KILLS
+
+
+def test_each_killed_child_costs_its_execution_one_lease_and_no_other(celery: Stage, mark: str) -> None:
+    """Celery tells of one death late, and twice: what is told must not take the lease of the living successor."""
+    choose, kills = random.Random(13), set[tuple[Any, int]]()
+    celery.worker(concurrency=3)
+    results = [hard.pause.enqueue(mark, 0.3) for _ in range(12)]
+    with celery.relay():
+        until(lambda: kill_one(choose, kills), seconds=90, what="enough were killed")
+        for result in results:
+            celery.reaches(result.id, "succeeded", seconds=60)
+    rows = {row.pk: row for row in Execution.objects.all()}
+    assert {id_: row.lost for id_, row in rows.items() if row.lost} == Counter(id_ for id_, _ in kills)
+    assert all((row.attempts, row.fence) == (row.lost, row.lost + 1) for row in rows.values())
+    assert Event.objects.filter(kind="lease lost").count() == len(kills)
+
+
+def _group(worker: Worker) -> None:
+    """As systemd ends a service by default."""
+    for pid in (*worker.children(), worker.process.pid):
+        os.kill(pid, signal.SIGTERM)
+
+
+def _quit(worker: Worker) -> None:
+    worker.process.send_signal(signal.SIGQUIT)
+
+
+def _twice(worker: Worker) -> None:
+    """A first Ctrl+C lets bodies end; once that is so, a second does not."""
+    worker.process.send_signal(signal.SIGINT)
+    until(lambda: "Hitting Ctrl+C again" in worker.text, what="the first was heard")
+    worker.process.send_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("end", [_group, _quit, _twice], ids=["group", "quit", "twice"])
+def test_what_a_pool_raises_to_end_its_child_is_no_failure(celery: Stage, mark: str, end: Any) -> None:
+    worker = celery.worker("--grace", "3")
+    results = [hard.pause.enqueue(mark, 60.0), hard.pause_async.enqueue(mark, 60.0)]
+    until(lambda: len(celery.effects(mark)) == 2, what="both bodies started")
+    end(worker)
+    worker.process.wait(timeout=60)
+    for result in results:
+        row = celery.row(result.id)
+        assert (row.phase, row.attempts, row.lost, row.errors) == ("queued", 0, 0, []), worker.text
+        assert [event.kind for event in Event.objects.filter(execution_id=row.pk)] == ["handed back"]
