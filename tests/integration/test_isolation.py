@@ -98,8 +98,8 @@ def test_async_bodies_do_not_wait_for_each_others_threads(mark: str) -> None:
 
 
 @pytest.mark.parametrize("task", [isolation.heard_slowly, isolation.heard_slowly_async], ids=["sync", "async"])
-def test_the_clock_of_a_body_starts_with_it(task: Any) -> None:
-    result = finished(task.using(engine="restate").enqueue())
+def test_the_clock_of_a_body_starts_with_it(engine: str, task: Any) -> None:
+    result = finished(task.using(engine=engine).enqueue())
     assert (result.phase, result.attempts) == ("succeeded", 1), result.errors
     assert result.return_value == "ran"
 

@@ -4,13 +4,16 @@ The children cannot do it themselves: a body that holds the GIL silences every t
 """
 
 import logging
+import os
 import signal
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from tandem.attempt import Attempt
+from tandem.engines.celery.process import SOFT_LIMIT
 from tandem.engines.celery.seats import Held, Seats
 from tandem.ledger import agenda, endings
 from tandem.ledger import celery as statements
@@ -39,6 +42,7 @@ class Parent:
     seats: Seats
     ending: bool = False
     _doomed: dict[Lease, tuple[float, bool]] = field(default_factory=dict)
+    _signalled: set[Lease] = field(default_factory=set)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
@@ -84,6 +88,7 @@ class Parent:
             except Exception as error:  # noqa: BLE001  # nothing may end this thread
                 logger.warning("What a lost child left of %s could not be settled (%s).", held.lease.id, error)
         try:
+            self._signal_overdue()
             self._kill_overdue()
         except Exception as error:  # noqa: BLE001  # as above
             logger.warning("A child that will not stop could not be killed (%s).", error)
@@ -106,6 +111,15 @@ class Parent:
             most = self.runner.max_lost_leases
             taken = ledger.execute(agenda.take_from_dead(id=dead.id, worker=dead.worker, most=most))
             endings.settle(taken, lost="its child", logger=logger)
+
+    def _signal_overdue(self) -> None:
+        """Tell a child, once, that its body's time limit is over: Celery's own signal came before that."""
+        now, dead = time.monotonic(), {held.lease for held in self.seats.left()}
+        over = {held.lease: held.pid for held in self.seats.held() if held.deadline <= now and held.lease not in dead}
+        for lease in over.keys() - self._signalled:
+            with suppress(ProcessLookupError):
+                os.kill(over[lease], SOFT_LIMIT)
+        self._signalled = set(over)
 
     def _kill_overdue(self) -> None:
         running = {held.lease: held.pid for held in self.seats.held()}

@@ -23,11 +23,11 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.runner import Outcome, Runner
 
-__all__ = ["Process", "ends_process"]
+__all__ = ["SOFT_LIMIT", "Process", "ends_process"]
 
 logger = logging.getLogger("tandem.celery")
 
-_SOFT_LIMIT: Final = signal.SIGUSR1
+SOFT_LIMIT: Final = signal.SIGUSR1
 
 
 def ends_process(error: BaseException) -> bool:
@@ -54,6 +54,7 @@ class Process:
     _loop: _Loop = field(default_factory=_Loop)
     _executing: bool = False
     _asynchronous: bool = False
+    _overdue: Attempt | None = None
     _on_terminate: Any = None
 
     def execute(self, id_: UUID, *, asynchronous: bool) -> Outcome:
@@ -111,14 +112,20 @@ class Process:
 
     def take_soft_limits(self) -> None:
         """Handle the prefork pool's signal for a soft time limit; billiard sets its own after Celery's signals."""
-        if self._pid == os.getpid() and signal.getsignal(_SOFT_LIMIT) != self._on_soft_limit:
-            signal.signal(_SOFT_LIMIT, self._on_soft_limit)
+        if self._pid == os.getpid() and signal.getsignal(SOFT_LIMIT) != self._on_soft_limit:
+            signal.signal(SOFT_LIMIT, self._on_soft_limit)
 
     def _on_soft_limit(self, _number: int, _frame: FrameType | None) -> None:
-        """End the body by an exception; never the claim before it or the record after it."""
+        """End the body by an exception; never the claim before it or the record after it.
+
+        Celery's clock starts before the body's: where that is not over, the parent signals again when it is.
+        """
         if not self._executing:
             raise SoftTimeLimitExceeded
-        for attempt in self.runner.running.attempts():
+        for attempt in self.runner.overdue():
+            if attempt is self._overdue:
+                continue
+            self._overdue = attempt
             if self._on_terminate is None:
                 # What ends a body that outlives its limit: billiard would raise SystemExit in it, as its last words.
                 self._on_terminate = signal.signal(signal.SIGTERM, signal.SIG_DFL)
