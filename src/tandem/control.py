@@ -25,6 +25,11 @@ def cancel(result_id: str, *, by: str | None) -> Literal["cancelled", "requested
         raise TaskResultDoesNotExist(result_id)
     if done.parent is not None:
         _say_after_commit(waking.wake_parent(done.parent))
+    if done.stopped:
+        after_commit(
+            lambda: endings.announce(done.stopped, execute=ledger.execute_in_transaction),
+            what="nobody was told of its end",
+        )
     if done.phase in {"succeeded", "failed", "dead", "cancelled"}:
         return "finished"
     return "requested" if done.phase == "running" else "cancelled"

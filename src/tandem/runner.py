@@ -4,13 +4,13 @@ An engine brings the claiming statement and a journal, and acts on the `Outcome`
 claim and finish.
 """
 
-import json
 import logging
 import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from django.tasks.signals import task_finished, task_started
@@ -25,11 +25,11 @@ from tandem.journal import AsyncJournal, Journal
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings
-from tandem.ledger.results import result_of_claim
+from tandem.ledger.results import end, result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statements import Statement
 from tandem.policy import after_failure
-from tandem.task import STATUS_OF_PHASE, Task, TaskResult
+from tandem.task import Task, TaskResult
 
 __all__ = ["Outcome", "Runner"]
 
@@ -45,7 +45,7 @@ class Outcome:
     """How an attempt ended.
 
     `refused`: there was nothing to claim. `over`: it suspended or lost its lease, and recorded nothing more.
-    `retrying` has the `delay` in seconds. `result` is JSON text, `error` what went wrong in a line.
+    `retrying` has the `delay` in seconds. `result` is JSON text, `error` what went wrong in a line; both are recorded.
     """
 
     kind: Kind
@@ -53,6 +53,8 @@ class Outcome:
     result: str | None = None
     error: str = ""
     delay: float = 0.0
+    finished_at: datetime | None = None
+    failure: Error | None = None
 
 
 REFUSED: Final = Outcome(kind="refused")
@@ -170,7 +172,7 @@ class Runner:
         until then: Python cannot stop a thread; only a prefork child can be killed.
         """
         attempt.stop("the time limit is over")
-        return self._fail(attempt, registry.resolve(attempt.claim.task), attempt.limit_exceeded())
+        return self._fail(attempt, registry.resolve(attempt.claim.task), attempt.limit_exceeded(), unseen=True)
 
     def expire_overdue(self) -> None:
         """Expire what runs past its limit; for a heartbeat's rounds where the pool cannot kill (threads)."""
@@ -192,13 +194,13 @@ class Runner:
             return None, None
         attempt = Attempt(claim=claim, lease_seconds=self.lease_seconds, max_result_bytes=self.max_result_bytes)
         if claim.cancel_requested:
-            return attempt, self._finish(attempt, "cancelled", None, None)
+            return attempt, self._finish(attempt, "cancelled", None, None, unseen=True)
         if claim.lost > self.max_lost_leases:
             poison = RuntimeError(
                 f"{claim.lost} leases were lost: the body kills or freezes its worker every time. Retry it by hand"
                 " once the cause is gone."
             )
-            return attempt, self._finish(attempt, "dead", None, Error.of(poison))
+            return attempt, self._finish(attempt, "dead", None, Error.of(poison), unseen=True)
         if claim.fence > 1:
             attempt.load(ledger.execute(statements.recorded_steps(claim.id)))
         return attempt, None
@@ -229,26 +231,25 @@ class Runner:
         return self._fail(attempt, task, failure), failure
 
     def _finish(
-        self,
-        attempt: Attempt,
-        kind: Literal["succeeded", "failed", "dead", "cancelled"],
-        text: str | None,
-        error: Error | None,
+        self, attempt: Attempt, kind: Kind, text: str | None, error: Error | None, *, unseen: bool = False
     ) -> Outcome:
         finished = ledger.execute(statements.finish(attempt.lease, outcome=kind, result=text, error=error))
         if finished is None:
             attempt.end(LOST)
             return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
         endings.tell_parent(attempt.claim.parent)
-        return Outcome(kind=kind, claim=attempt.claim, result=text, error="" if error is None else error.line)
+        if unseen:
+            endings.announce_elsewhere([attempt.claim.id])
+        line = "" if error is None else error.line
+        return Outcome(kind=kind, claim=attempt.claim, result=text, error=line, finished_at=finished, failure=error)
 
-    def _fail(self, attempt: Attempt, task: Task, failure: BaseException) -> Outcome:
+    def _fail(self, attempt: Attempt, task: Task, failure: BaseException, *, unseen: bool = False) -> Outcome:
         verdict = after_failure(
             failure, task=task, attempts=attempt.claim.attempts, age=attempt.age, random=self.random
         )
         error = Error.of(failure)
         if verdict.outcome is not None:
-            return self._finish(attempt, verdict.outcome, None, error)
+            return self._finish(attempt, verdict.outcome, None, error, unseen=unseen)
         later = statements.retry_later(attempt.lease, seconds=verdict.delay, counted=True, error=error)
         if ledger.execute(later) is None:
             attempt.end(LOST)
@@ -281,12 +282,9 @@ def _call(task: Task, context: Context | AsyncContext, claim: Claim) -> Any:
 
 def _is_told(result: TaskResult, outcome: Outcome) -> bool:
     """Whether `task_finished` tells of an outcome; then the result has it."""
-    if outcome.kind not in {"succeeded", "failed", "dead", "cancelled"}:
+    if outcome.finished_at is None:
         return False
-    object.__setattr__(result, "status", STATUS_OF_PHASE[outcome.kind])
-    object.__setattr__(result, "phase", outcome.kind)
-    if outcome.result is not None:
-        object.__setattr__(result, "_return_value", json.loads(outcome.result))
+    end(result, phase=outcome.kind, at=outcome.finished_at, value=outcome.result, error=outcome.failure)
     return True
 
 

@@ -40,7 +40,7 @@ WITH RECURSIVE family AS (
 ), noted_too AS ({note("asked", kind="cancel asked for", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while running'")}
 )
 SELECT (SELECT phase FROM seen WHERE id = %(id)s), (SELECT parent FROM stopped WHERE id = %(id)s),
-       (SELECT count(*) FROM asked), (SELECT count(*) FROM untold)
+       (SELECT count(*) FROM asked), ARRAY(SELECT id FROM stopped), (SELECT count(*) FROM untold)
 """
 
 GIVE_UP: Final = """
@@ -65,11 +65,13 @@ class Cancelled:
 
     `phase` is what it was before, None where there is no such execution; `parent` is set where it ended now. `asked`
     is how many of the family run and were not asked before: each may have borne children that this did not see.
+    `stopped` are those of the family that ended now.
     """
 
     phase: str | None
     parent: UUID | None
     asked: int
+    stopped: tuple[UUID, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,7 @@ def cancel(*, id: UUID, by: str | None) -> Statement[Cancelled]:  # noqa: A002  
         "cancel",
         CANCEL,
         {"id": id, "by": by},
-        lambda rows: Cancelled(phase=rows[0][0], parent=rows[0][1], asked=rows[0][2]),
+        lambda rows: Cancelled(phase=rows[0][0], parent=rows[0][1], asked=rows[0][2], stopped=tuple(rows[0][3])),
     )
 
 

@@ -103,7 +103,7 @@ WITH killed AS (
     WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running' AND cancel_requested_at IS NOT NULL
     RETURNING id, parent
 ), noted AS ({note("killed", kind="cancelled", detail="'its body did not stop in time: its process was killed'")})
-SELECT parent FROM killed
+SELECT id, parent FROM killed
 """
 
 CONSUMED_QUEUES: Final = """
@@ -193,10 +193,10 @@ def hand_back(leases: Sequence[Lease]) -> Statement[int]:
     return Statement("hand_back", HAND_BACK, {"ids": list(newest), "fences": list(newest.values())}, len)
 
 
-def cancel_killed(lease: Lease) -> Statement[UUID | None]:
-    """End an execution whose body was told to stop, did not, and was killed; reads its parent, if it ended now."""
+def cancel_killed(lease: Lease) -> Statement[list[tuple[UUID, UUID | None]]]:
+    """End an execution whose body was told to stop, did not, and was killed; reads `(id, parent)`, if it ended now."""
     parameters = {"id": lease.id, "fence": lease.fence}
-    return Statement("cancel_killed", CANCEL_KILLED, parameters, lambda rows: rows[0][0] if rows else None)
+    return Statement("cancel_killed", CANCEL_KILLED, parameters, lambda rows: [(row[0], row[1]) for row in rows])
 
 
 def consumed_queues(*, seconds: float) -> Statement[list[str] | None]:

@@ -1,16 +1,18 @@
 """Rows of the ledger as the results that callers see."""
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from django.tasks.base import TaskError
 
 from tandem.ledger.models import Execution, Phase, Progress
-from tandem.ledger.rows import Claim
+from tandem.ledger.rows import Claim, Error
 from tandem.ledger.times import as_django
 from tandem.task import STATUS_OF_PHASE, ProgressValue, Task, TaskResult
 
-__all__ = ["result_of_claim", "result_of_row"]
+__all__ = ["end", "result_of_claim", "result_of_row"]
 
 
 def _errors(errors: Sequence[dict[str, str]]) -> list[TaskError]:
@@ -37,6 +39,17 @@ def result_of_claim(task: Task, claim: Claim) -> TaskResult:
         reason=claim.reason,
         owner=claim.owner,
     )
+
+
+def end(result: TaskResult, *, phase: str, at: datetime, value: str | None, error: Error | None) -> None:
+    """Write an end into the result that a body had, as its row has it; `value` is JSON."""
+    ended: dict[str, Any] = {"phase": phase, "status": STATUS_OF_PHASE[phase], "finished_at": as_django(at)}
+    if value is not None:
+        ended["_return_value"] = json.loads(value)
+    if error is not None:
+        ended["errors"] = [*result.errors, TaskError(**error.as_json())]
+    for name, what in ended.items():
+        object.__setattr__(result, name, what)
 
 
 def result_of_row(task: Task, row: Execution, progress: Progress | None) -> TaskResult:

@@ -136,7 +136,9 @@ class Parent:
         reason = "was cancelled" if cancelled else "lost its lease"
         logger.warning("%s %s and did not stop in %.1f s; its child %d is killed.", lease.id, reason, self.grace, pid)
         if cancelled:
-            endings.tell_parent(ledger.execute(statements.cancel_killed(lease)))
+            for id_, parent in ledger.execute(statements.cancel_killed(lease)):
+                endings.tell_parent(parent)
+                endings.announce_elsewhere([id_])
         self.pool.terminate_job(pid, signal.SIGKILL)
 
     def hand_back_all(self) -> None:

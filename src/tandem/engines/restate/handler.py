@@ -206,7 +206,9 @@ class _Handling:
             await ledger.in_thread(self._cancel)
 
     def _cancel(self) -> None:
-        endings.tell_parent(endings.cancel(self.id, by="restate", execute=ledger.execute).parent)
+        done = endings.cancel(self.id, by="restate", execute=ledger.execute)
+        endings.tell_parent(done.parent)
+        endings.announce_elsewhere(done.stopped)
 
 
 async def _quietly(call: Coroutine[Any, Any, None]) -> BaseException | None:
