@@ -71,6 +71,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         },
     )
     with stack:
-        site = Site(stack)
+        site = Site(stack).visitor()
         install(site)
         yield site

@@ -95,5 +95,5 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def _analysis(request: HttpRequest, pk: UUID) -> Analysis:
-    mine = Analysis.objects.filter(upload__owner=cast("User", request.user)).select_related("upload")
-    return get_object_or_404(mine, pk=pk)
+    seen = executions.visible(request, Analysis.objects.select_related("upload"), "upload__owner")
+    return get_object_or_404(seen, pk=pk)

@@ -13,7 +13,7 @@ import django
 __all__ = ["main"]
 
 INTERRUPTED = 130
-WITH_VISITOR = ("files", "analysis")
+WITH_VISITOR = ("files", "analysis", "pages")
 
 
 PARTS = ("emails", "files", "analysis", "crash", "rollout", "pages")

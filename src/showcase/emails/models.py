@@ -14,6 +14,7 @@ class Batch(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
     subject = models.CharField(max_length=200)
     engine = models.CharField(max_length=20, blank=True)
+    owner = models.CharField(max_length=255, null=True)  # noqa: DJ001  # null: nobody, as an execution's
     total = models.PositiveIntegerField()
     rejected = models.JSONField(default=list)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -16,9 +16,18 @@ __all__ = ["send_bulk", "send_one"]
 ROWS_PER_INSERT = 1000
 
 
-def send_one(*, recipient: str, subject: str, body: str, engine: str = "", token: str | None = None) -> TaskResult:
-    """Enqueue one email, on `engine` or where the routes say; a second call with one `token` answers the first's."""
-    call = send_email.using(engine=engine or None, idempotency_key=token)
+def send_one(
+    *,
+    recipient: str,
+    subject: str,
+    body: str,
+    engine: str = "",
+    token: str | None = None,
+    owner: str | None = None,
+) -> TaskResult:
+    """Enqueue one email, on `engine` or where the routes say; an owner's second call with one `token` answers the first's."""
+    key = None if token is None else f"{owner}:{token}"
+    call = send_email.using(engine=engine or None, idempotency_key=key, owner=owner)
     return call.enqueue(recipient, subject, body)
 
 
@@ -30,6 +39,7 @@ def send_bulk(  # one keyword for each field of the form
     body: str,
     engine: str = "",
     batch_id: UUID,
+    owner: str | None = None,
 ) -> Batch:
     """Enqueue one email for each person, in one transaction with the batch.
 
@@ -41,12 +51,13 @@ def send_bulk(  # one keyword for each field of the form
             defaults={
                 "subject": subject,
                 "engine": engine,
+                "owner": owner,
                 "total": len(persons),
                 "rejected": [asdict(rejection) for rejection in rejections],
             },
         )
         if created and persons:
-            results = send_email.using(engine=engine or None).enqueue_many(
+            results = send_email.using(engine=engine or None, owner=owner).enqueue_many(
                 [((person.email, subject, body), {"name": person.name}) for person in persons]
             )
             Recipient.objects.bulk_create(

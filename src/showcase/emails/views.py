@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.tasks.exceptions import InvalidTask
@@ -11,13 +12,14 @@ from showcase.emails import reading, sending
 from showcase.emails.forms import BulkForm, MessageForm
 from showcase.emails.models import Batch
 from showcase.emails.tasks import newsletter
-from showcase.executions.reading import OVER
+from showcase.executions.reading import OVER, owner_of, visible
 from showcase.forms import EngineForm
 from tandem.exceptions import TandemError
 
 __all__ = ["batch", "bulk", "send", "start_newsletter"]
 
 
+@login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def send(request: HttpRequest) -> HttpResponse:
     """Send one email; shows the form for many beside it."""
@@ -31,6 +33,7 @@ def send(request: HttpRequest) -> HttpResponse:
                 body=fields["body"],
                 engine=fields["engine"],
                 token=str(fields["token"]),
+                owner=owner_of(request),
             )
         except (TandemError, InvalidTask) as error:
             form.add_error(None, str(error))
@@ -39,6 +42,7 @@ def send(request: HttpRequest) -> HttpResponse:
     return _forms(request, form=form, bulk_form=BulkForm(prefix="many"))
 
 
+@login_required
 @require_POST
 def bulk(request: HttpRequest) -> HttpResponse:
     """Send one email for each row of a CSV."""
@@ -53,6 +57,7 @@ def bulk(request: HttpRequest) -> HttpResponse:
                 body=fields["body"],
                 engine=fields["engine"],
                 batch_id=fields["token"],
+                owner=owner_of(request),
             )
         except (TandemError, InvalidTask) as error:
             form.add_error(None, str(error))
@@ -68,20 +73,23 @@ def _forms(request: HttpRequest, *, form: MessageForm, bulk_form: BulkForm) -> H
     return render(request, "emails/send.html", context, status=status)
 
 
+@login_required
 @require_POST
 def start_newsletter(request: HttpRequest) -> HttpResponse:
     """Start the stepped task, whose worker one may kill."""
     form = EngineForm(request.POST, prefix="news")
     if not form.is_valid():
         return HttpResponseBadRequest("No such engine: choose celery or restate, or leave it empty.")
-    result = newsletter.using(engine=form.cleaned_data["engine"] or None).enqueue("From the page")
+    call = newsletter.using(engine=form.cleaned_data["engine"] or None, owner=owner_of(request))
+    result = call.enqueue("From the page")
     return redirect("executions:execution", pk=result.id)
 
 
+@login_required
 @require_GET
 def batch(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Watch a bulk sending."""
-    found = get_object_or_404(Batch, pk=pk)
+    found = get_object_or_404(visible(request, Batch.objects.all()), pk=pk)
     phases = reading.batch_phases(found)
     over = {phase.label for phase in OVER}
     context = {

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, cast
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 from django.tasks import default_task_backend
@@ -29,6 +29,7 @@ __all__ = [
     "recent",
     "result_of",
     "title_of",
+    "visible",
     "watched",
 ]
 
@@ -69,14 +70,14 @@ def owner_of(request: HttpRequest) -> str | None:
 
 
 def result_of(request: HttpRequest, pk: UUID) -> TaskResult:
-    """Find an execution that this visitor may see: nobody's or their own. Raises `Http404` for any other."""
+    """Find an execution that this visitor may see: their own, or any for staff. Raises `Http404` for any other."""
     try:
         result = cast("TaskResult", default_task_backend.get_result(str(pk)))
     except TaskResultDoesNotExist:
         raise _absent(pk) from None
     except UnknownTask as error:
         raise Http404(str(error)) from None
-    if result.owner not in {None, owner_of(request)}:
+    if not visible(request, Execution.objects.filter(pk=result.id)).exists():
         raise _absent(pk)
     return result
 
@@ -137,7 +138,7 @@ def title_of(execution: Execution) -> str:
 
 def recent(request: HttpRequest, before: tuple[datetime, UUID] | None = None) -> list[Line]:
     """The newest executions that this visitor may see, or the next older ones than the key of the last one shown."""
-    executions = _visible(request).defer("result", "errors").order_by("-created_at", "-id")
+    executions = visible(request, Execution.objects.all()).defer("result", "errors").order_by("-created_at", "-id")
     if before is not None:
         created_at, pk = before
         # Written so that PostgreSQL starts in the index at created_at; an OR of both cases would not.
@@ -145,8 +146,11 @@ def recent(request: HttpRequest, before: tuple[datetime, UUID] | None = None) ->
     return [Line(execution=execution, title=title_of(execution)) for execution in executions[:LISTED]]
 
 
-def _visible(request: HttpRequest) -> QuerySet[Execution]:
-    return Execution.objects.filter(Q(owner=None) | Q(owner=owner_of(request) or ""))
+def visible[M: Model](request: HttpRequest, rows: QuerySet[M], owner: str = "owner") -> QuerySet[M]:
+    """Of `rows`, those that this visitor may see: their own, by the field `owner`; all for staff, none for anybody else."""
+    if not request.user.is_authenticated:
+        return rows.none()
+    return rows if request.user.is_staff else rows.filter(**{owner: request.user.pk})
 
 
 def plain_errors(tracebacks: Iterable[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
+from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
 from django.utils.dateparse import parse_datetime
@@ -14,6 +15,7 @@ from showcase.forms import EngineForm
 __all__ = ["cancel", "execution", "recent", "retry"]
 
 
+@login_required
 @require_GET
 def execution(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Watch one execution; `?part=1` answers what changes, for the page to reload."""
@@ -21,6 +23,7 @@ def execution(request: HttpRequest, pk: UUID) -> HttpResponse:
     return render(request, template, reading.watched(reading.result_of(request, pk)))
 
 
+@login_required
 @require_POST
 def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Cancel an execution; one that is over stays as it is."""
@@ -28,6 +31,7 @@ def cancel(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("executions:execution", pk=pk)
 
 
+@login_required
 @require_POST
 def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     """Run a failed execution again from its last finished step, on another engine if one is named."""
@@ -41,6 +45,7 @@ def retry(request: HttpRequest, pk: UUID) -> HttpResponse:
     return redirect("executions:execution", pk=pk)
 
 
+@login_required
 @require_GET
 def recent(request: HttpRequest) -> HttpResponse:
     """List the newest executions, a page at a time."""

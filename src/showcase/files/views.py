@@ -105,5 +105,5 @@ def delete(request: HttpRequest, pk: UUID) -> HttpResponse:
 
 
 def _job(request: HttpRequest, pk: UUID) -> Job:
-    mine = Job.objects.filter(upload__owner=cast("User", request.user)).select_related("upload")
-    return get_object_or_404(mine, pk=pk)
+    seen = executions.visible(request, Job.objects.select_related("upload"), "upload__owner")
+    return get_object_or_404(seen, pk=pk)
