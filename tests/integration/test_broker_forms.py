@@ -268,7 +268,7 @@ def test_a_worker_says_nothing_of_a_password(celery: Stage, server: Callable[...
     engine.submit([Reference(id=celery.row(result.id).id, task=result.task.module_path, queue="default", priority=0)])
     celery.reaches(result.id, "succeeded")
     broker.stop()
-    until(lambda: "onnect" in worker.text, what="the worker misses its broker")
+    until(lambda: "annot connect to" in worker.text, what="the worker misses its broker")
     worker.stop()
     assert f"127.0.0.1:{broker.port}" in worker.text
     assert not {part for part in ("s3cr3t", quote(PASSWORD, safe="")[6:]) if part in worker.text}
