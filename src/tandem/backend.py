@@ -32,6 +32,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.rows import Claim, NewExecution
+from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child
 from tandem.router import Router, requirements
 from tandem.routing import Decision
@@ -97,6 +98,8 @@ class TandemBackend(BaseTaskBackend):
             return memory.accept(self._result(task, new, id_, arguments, timezone.now()), key=task.idempotency_key)
         warn_of_other_transactions()
         created = ledger.execute_in_transaction(statements.insert_one(new))
+        if created is None and ledger.execute_in_transaction(self._free_key(task)):
+            created = ledger.execute_in_transaction(statements.insert_one(new))
         if created is None:
             return self._existing(task)
         if new.phase == "queued":
@@ -261,6 +264,10 @@ class TandemBackend(BaseTaskBackend):
 
     def _row(self, task: Task, decision: Decision, id_: UUID, arguments: str) -> NewExecution:
         return row_of_call(arguments, task=task, decision=decision, id_=id_, engine=self.engines[decision.engine])
+
+    def _free_key(self, task: Task) -> Statement[bool]:
+        key, days = cast("str", task.idempotency_key), self.configuration.idempotency_days
+        return manual.free_key(task=task.module_path, key=key, days=days)
 
     def _existing(self, task: Task) -> TaskResult:
         key = cast("str", task.idempotency_key)

@@ -13,7 +13,7 @@ from typing import Final
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine
 from tandem.lane import BATCH, Lane
-from tandem.ledger import agenda, endings, manual, statements
+from tandem.ledger import agenda, endings, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
 from tandem.loops import Loop, Watch
@@ -22,7 +22,6 @@ __all__ = ["Relay"]
 
 logger = logging.getLogger("tandem.relay")
 
-_PRUNE_SECONDS: Final = 60.0
 _SLOW: Final = 1 / 3
 
 
@@ -43,7 +42,6 @@ class Relay:
     _lanes: Sequence[Lane] = field(init=False)
     _patient_until: float = 0.0
     _seen_at: float = float("-inf")
-    _pruned_at: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
         self._lanes = [
@@ -103,9 +101,6 @@ class Relay:
             for engine, queue in ledger.execute(agenda.queues()):
                 if engine == "celery":
                     self._take_over(engine, queue)
-        if started - self._pruned_at >= _PRUNE_SECONDS:
-            ledger.execute(manual.expire_keys(days=self.configuration.idempotency_days, limit=BATCH))
-            self._pruned_at = started
 
     def _wait_a_lease(self) -> None:
         self._patient_until = time.monotonic() + self.configuration.lease_seconds

@@ -15,6 +15,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Event, Execution, Step
 from tandem.ledger.rows import Claim, Error, Lease, NewExecution
+from tests.work.tasks import noop
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -302,6 +303,20 @@ def test_two_relays_never_take_the_same_row() -> None:
         thread.join()
     assert len(taken) == 400
     assert set(taken) == set(ids)
+
+
+def test_an_idempotency_key_is_free_again_long_after_its_execution_finished() -> None:
+    call = noop.using(idempotency_key=str(new_id()), engine="celery", run_after=timezone.now() + timedelta(days=1))
+    first = call.enqueue()
+    assert call.enqueue().id == first.id
+    long_ago = timezone.now() - timedelta(days=8)
+    Execution.objects.filter(pk=first.id).update(created_at=long_ago)
+    assert call.enqueue().id == first.id
+    Execution.objects.filter(pk=first.id).update(phase="succeeded", outcome="succeeded", finished_at=long_ago)
+    second = call.enqueue()
+    assert second.id != first.id
+    assert call.enqueue().id == second.id
+    assert Execution.objects.get(pk=first.id).idempotency_key is None
 
 
 def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:

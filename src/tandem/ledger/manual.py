@@ -13,7 +13,7 @@ __all__ = [
     "Retried",
     "Unfinished",
     "by_idempotency_key",
-    "expire_keys",
+    "free_key",
     "phase_of",
     "prune",
     "retry",
@@ -86,14 +86,10 @@ DELETE FROM tandem_execution USING old WHERE tandem_execution.id = old.id
 RETURNING tandem_execution.id
 """
 
-EXPIRE_KEYS: Final = """
+# A key is freed by who next asks for it: nothing has to look for those that are old enough.
+FREE_KEY: Final = """
 UPDATE tandem_execution SET idempotency_key = NULL
-WHERE id IN (
-    SELECT id FROM tandem_execution
-    WHERE idempotency_key IS NOT NULL AND outcome IS NOT NULL
-      AND finished_at < now() - %(days)s * interval '1 day'
-    LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-)
+WHERE task = %(task)s AND idempotency_key = %(key)s AND finished_at < now() - %(days)s * interval '1 day'
 RETURNING id
 """
 
@@ -162,6 +158,6 @@ def prune(*, days: float, limit: int) -> Statement[int]:
     return Statement("prune", PRUNE, {"days": days, "limit": limit}, _count)
 
 
-def expire_keys(*, days: float, limit: int) -> Statement[int]:
-    """Free a batch of idempotency keys of executions that finished more than `days` ago; answers how many."""
-    return Statement("expire_keys", EXPIRE_KEYS, {"days": days, "limit": limit}, _count)
+def free_key(*, task: str, key: str, days: float) -> Statement[bool]:
+    """Free an idempotency key whose execution finished more than `days` ago; False where it is held, or no one's."""
+    return Statement("free_key", FREE_KEY, {"task": task, "key": key, "days": days}, bool)
