@@ -7,8 +7,9 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.tasks.signals import task_finished
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tandem.engines.celery.journal import CeleryJournal
@@ -108,3 +109,18 @@ def test_task_finished_tells_of_what_was_taken_from_the_dead(engine: str, heard:
     endings.settle(taken, lost="its lease", logger=logging.getLogger(__name__))
     until(lambda: len(heard) == 1, "a signal for the end")
     assert (heard[0].id, heard[0].phase, len(heard[0].errors)) == (str(claim.id), "dead", 1)
+
+
+def test_what_enqueue_asks_the_database_is_seen_as_djangos_queries(engine: str) -> None:
+    with transaction.atomic():
+        tasks.noop.using(engine=engine).enqueue()
+        with CaptureQueriesContext(connection) as seen:
+            one = tasks.noop.using(engine=engine, owner="anna", idempotency_key="seen").enqueue({"a": [1]})
+            tasks.noop.using(engine=engine).enqueue_many([((number,), {}) for number in range(3)])
+            one.cancel()
+        inserts = [query["sql"] for query in seen.captured_queries if "INSERT INTO tandem_execution" in query["sql"]]
+        assert len(inserts) == 2
+        assert any("FOR NO KEY UPDATE" in query["sql"] for query in seen.captured_queries)
+        one.refresh()
+        assert (one.args, one.phase) == ([{"a": [1]}], "cancelled")
+        transaction.set_rollback(True)

@@ -152,6 +152,11 @@ def execute_in_transaction[T](statement: Statement[T]) -> T:
         raise OperationalError(f"DATABASES[{LEDGER_DATABASE!r}] has no open connection.")
     connection.validate_no_broken_transaction()
     try:
+        if connection.queries_logged or connection.execute_wrappers:
+            # Somebody looks at Django's queries: assertNumQueries, a debug toolbar, a tracer.
+            with connection.cursor() as seen:
+                seen.execute(statement.sql, statement.parameters)
+                return statement.read(seen.fetchall())
         with connection.wrap_database_errors, psycopg.Cursor(raw) as cursor:
             # A pooler in transaction mode cannot keep prepared statements: prepare_threshold None says so.
             prepare = None if raw.prepare_threshold is None else True
