@@ -3,44 +3,58 @@
 Nothing here waits: an attempt makes the statements of its writes, and its context executes them.
 """
 
-import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from django.utils.json import normalize_json
-
+from tandem import values
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded
 from tandem.ledger import attempt as statements
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Checkpoint, Claim, Lease, RecordedStep
 from tandem.ledger.statements import Statement
 
-__all__ = ["Attempt", "Place", "as_json"]
+__all__ = ["Attempt", "Place", "as_json", "duration_of"]
+
+logger = logging.getLogger("tandem.context")
 
 _PROGRESS_SECONDS = 0.3
 
 
 def as_json(value: Any, *, what: str, limit: int) -> str:
-    """Encode `value` as the ledger keeps it.
+    """Encode what a body answered as the ledger keeps it; `limit` is MAX_RESULT_BYTES.
 
     Raises `Permanent` naming `what` where that cannot be done: from the `TypeError` of Django's own rule for what is
-    not JSON, or for what is too large or cannot be stored.
+    not JSON, or for what is too large, too deep or cannot be stored.
     """
     try:
-        text = json.dumps(normalize_json(value), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Permanent(f"{what} is not JSON ({error}); return strings, numbers, lists and dictionaries.") from error
-    if len(text) > limit:
+        return values.encode(value, what=what, limit=limit)
+    except values.InvalidValue as error:
         raise Permanent(
-            f"{what} is {len(text):,} bytes of JSON, above the limit of {limit:,} (MAX_RESULT_BYTES). Store it"
-            " elsewhere and return where it is."
-        )
-    if "\\u0000" in text:
-        raise Permanent(f"{what} holds a NUL character, which PostgreSQL's JSON cannot keep; remove or encode it.")
-    return text
+            f"{error} Return strings, numbers, lists and dictionaries; store what is large (MAX_RESULT_BYTES) elsewhere,"
+            " and return where it is."
+        ) from error.__cause__ or error
+
+
+def duration_of(duration: float | timedelta, *, what: str) -> float:
+    """Read what a body waits at most, in seconds or as a timedelta; raises `Permanent` naming `what`."""
+    try:
+        return values.seconds(duration, what=what)
+    except values.InvalidValue as error:
+        raise Permanent(str(error)) from error
+
+
+def step_name(name: str) -> str:
+    """Check a step's name, or a signal's that is waited for; raises `Permanent`."""
+    if not isinstance(name, str):
+        raise Permanent(f"A step's name must be a string of 1 to 200 characters, not {type(name).__name__}.")
+    try:
+        return values.name(name, what="A step's name", most=200)
+    except values.InvalidValue as error:
+        raise Permanent(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +96,7 @@ class Attempt:
     _position: int = 0
     _progress: tuple[float, float | None, str] | None = None
     _progress_written: float = float("-inf")
+    _progress_dropped: bool = False
 
     def load(self, steps: tuple[RecordedStep, ...]) -> None:
         """Take what earlier attempts recorded."""
@@ -133,8 +148,7 @@ class Attempt:
 
     def place(self, name: str) -> Place:
         """Where the next call named `name` stands; raises `OrderChanged` where another was recorded there."""
-        if not 0 < len(str(name)) <= 200:  # noqa: PLR2004  # the column's length
-            raise Permanent(f"A step's name must be a string of 1 to 200 characters, not {name!r}.")
+        name = step_name(name)
         self.guard()
         occurrence = self._occurrences.get(name, 0)
         position = self._position
@@ -156,9 +170,7 @@ class Attempt:
 
     def remaining(self, place: Place, duration: float | timedelta) -> float:
         """Seconds a sleep still has: from its first start, whichever attempt made it."""
-        seconds = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-        if not 0 <= seconds <= 366 * 86_400:
-            raise Permanent(f"sleep({duration!r}) must be from 0 seconds to 366 days.")
+        seconds = duration_of(duration, what="sleep()'s duration")
         recorded = self.recorded.get((place.name, place.occurrence))
         if recorded is None or recorded.due_in is None:
             return seconds
@@ -191,10 +203,23 @@ class Attempt:
         if not answer.held:
             raise self.end("the lease went to a newer attempt, or the execution is over")
 
-    def progress_due(self, current: float, total: float | None, message: str, *, force: bool) -> bool:
-        """Keep the latest progress, and say whether to write it now: a few times a second, and always the first."""
-        self._progress = (current, total, message)
-        return force or time.monotonic() - self._progress_written >= _PROGRESS_SECONDS
+    def progress_due(self, current: float, total: float | None, message: str) -> bool:
+        """Keep the latest progress, and say whether to write it now: a few times a second, and always the first.
+
+        What cannot be written is dropped, with a line in the log: a report is no reason to fail.
+        """
+        try:
+            self._progress = (
+                values.number(current, what="current"),
+                None if total is None else values.number(total, what="total"),
+                values.plain(str(message))[:255],
+            )
+        except Exception as error:  # noqa: BLE001  # its parts may be of any type, and raise anything
+            if not self._progress_dropped:
+                self._progress_dropped = True
+                logger.warning("Progress of %s %s is dropped: %s", self.claim.task, self.claim.id, values.said(error))
+            return False
+        return time.monotonic() - self._progress_written >= _PROGRESS_SECONDS
 
     def progress_statement(self) -> Statement[Checkpoint] | None:
         """The statement for progress not yet written, taken once."""
@@ -206,4 +231,4 @@ class Attempt:
 
     def idempotency_key(self, step: str) -> str:
         """A key for outside systems: the same on every attempt and engine."""
-        return str(derived_id("key", str(self.claim.id), step))
+        return str(derived_id("key", str(self.claim.id), step_name(step)))

@@ -30,7 +30,7 @@ from tandem.engines.factory import engines_of
 from tandem.engines.memory import MemoryEngine
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
-from tandem.ledger.identity import new_id, new_ids
+from tandem.ledger.identity import new_id, new_ids, read_id
 from tandem.ledger.rows import Claim, NewExecution
 from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child
@@ -97,14 +97,16 @@ class TandemBackend(BaseTaskBackend):
         if isinstance(memory, MemoryEngine):
             return memory.accept(self._result(task, new, id_, arguments, timezone.now()), key=task.idempotency_key)
         warn_of_other_transactions()
+        # Made before the row is written: what cannot be made is then refused, and not sent.
+        result = self._result(task, new, id_, arguments, timezone.now())
         created = ledger.execute_in_transaction(statements.insert_one(new))
         if created is None and ledger.execute_in_transaction(self._free_key(task)):
             created = ledger.execute_in_transaction(statements.insert_one(new))
         if created is None:
             return self._existing(task)
+        object.__setattr__(result, "enqueued_at", created)
         if new.phase == "queued":
             send_after_commit(self.engines, new.engine, [_reference(new, id_)])
-        result = self._result(task, new, id_, arguments, created)
         if _heard(task_enqueued):
             # What hears of it cannot undo it: the row is written, and sent.
             task_enqueued.send_robust(type(self), task_result=result)
@@ -160,7 +162,7 @@ class TandemBackend(BaseTaskBackend):
         """As `enqueue_many`, awaited."""
         return await sync_to_async(self.enqueue_many, thread_sensitive=True)(task, list(calls))
 
-    def get_result(self, result_id: str) -> TaskResult:
+    def get_result(self, result_id: str | UUID) -> TaskResult:
         """Read an execution from any process; raises `TaskResultDoesNotExist`."""
         from tandem import registry  # noqa: PLC0415  # the registry imports tasks, which need the apps loaded
         from tandem.ledger.models import Execution  # noqa: PLC0415  # models need the apps loaded
@@ -168,7 +170,7 @@ class TandemBackend(BaseTaskBackend):
 
         if (kept := self._kept(result_id)) is not None:
             return kept[1]
-        id_ = _uuid(result_id)
+        id_ = read_id(result_id)
         if id_ is None or not ledger.is_postgresql():
             raise TaskResultDoesNotExist(result_id)
         try:
@@ -177,18 +179,21 @@ class TandemBackend(BaseTaskBackend):
             raise TaskResultDoesNotExist(result_id) from None
         return result_of_row(registry.resolve(row.task), row, getattr(row, "progress_row", None))
 
-    def cancel(self, result_id: str, *, by: str | None = None) -> Literal["cancelled", "requested", "finished"]:
+    def cancel(
+        self, result_id: str | UUID, *, by: str | int | UUID | None = None
+    ) -> Literal["cancelled", "requested", "finished"]:
         """Stop an execution: at once where no worker holds it, else its body sees `Cancelled` at its next call.
 
         Answers which; `finished` where it was over. Raises `TaskResultDoesNotExist`.
         """
         from tandem import control  # noqa: PLC0415  # as in get_result
 
+        by = control.checked_by(by)
         if (kept := self._kept(result_id)) is not None:
             return kept[0].cancel_result(kept[1], by=by)
         return control.cancel(result_id, by=by)
 
-    def retry(self, result_id: str, *, engine: str | None = None) -> None:
+    def retry(self, result_id: str | UUID, *, engine: str | None = None) -> None:
         """Run a failed, dead, cancelled, parked or held execution again, from its last finished step.
 
         It stays on its engine unless `engine` names another. Raises `RouteError` where that one cannot serve it,
@@ -198,12 +203,14 @@ class TandemBackend(BaseTaskBackend):
 
         if (kept := self._kept(result_id)) is not None:
             if engine is not None:
-                self._decide(kept[1].task.called(engine=engine), UUID(result_id))
+                self._decide(kept[1].task.called(engine=engine), UUID(kept[1].id))
             kept[0].retry_result(kept[1], engine=engine)
             return
         control.retry(result_id, engine=engine, router=self.router, engines=self.engines)
 
-    def signal(self, result_id: str, name: str, payload: Any = None, *, by: str | None = None) -> None:
+    def signal(
+        self, result_id: str | UUID, name: str, payload: Any = None, *, by: str | int | UUID | None = None
+    ) -> None:
         """Send a signal to an execution, which keeps it until its body asks for one of that name with `wait`.
 
         Inside a transaction it is sent with it. Raises `ValueError` where the execution is over, `InvalidTask` for a
@@ -211,7 +218,8 @@ class TandemBackend(BaseTaskBackend):
         """
         from tandem import control  # noqa: PLC0415  # as in get_result
 
-        value = control.checked_payload(name, payload, limit=self.configuration.max_arguments_bytes)
+        by = control.checked_by(by)
+        name, value = control.checked_signal(name, payload, limit=self.configuration.max_arguments_bytes)
         if (kept := self._kept(result_id)) is not None:
             kept[0].signal_result(kept[1], name, value, by=by)
             return
@@ -240,10 +248,10 @@ class TandemBackend(BaseTaskBackend):
 
         return check_backend(self)
 
-    def _kept(self, result_id: str) -> tuple[MemoryEngine, TaskResult] | None:
+    def _kept(self, result_id: str | UUID) -> tuple[MemoryEngine, TaskResult] | None:
         """A result that is kept in memory, and by whom; raises `TaskResultDoesNotExist` where there is no ledger to ask."""
         for engine in self.engines.values():
-            if isinstance(engine, MemoryEngine) and (found := engine.result(result_id)) is not None:
+            if isinstance(engine, MemoryEngine) and (found := engine.result(str(result_id))) is not None:
                 return engine, found
         if self.configuration.in_memory:
             raise TaskResultDoesNotExist(result_id)
@@ -287,10 +295,3 @@ def _heard(signal: Signal) -> bool:
 
 def _reference(row: NewExecution, id_: UUID) -> Reference:
     return Reference(id=id_, task=row.task, queue=row.queue, priority=row.priority, epoch=row.epoch)
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None

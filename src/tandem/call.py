@@ -36,7 +36,7 @@ def row_of_call(arguments: str, *, task: Task, decision: Decision, id_: UUID, en
         owner=task.owner,
         trace=current_trace(),
         idempotency_key=task.idempotency_key,
-        due_at=due_at if deferred else None,
+        due_at=due_at.astimezone(UTC) if due_at is not None and deferred else None,
         epoch=engine.epoch() if phase == "queued" else None,
     )
 

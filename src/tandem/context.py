@@ -16,13 +16,13 @@ from asgiref.sync import sync_to_async
 from django.tasks import TaskContext
 
 from tandem.asking import aask, ask
-from tandem.attempt import Attempt, Place
+from tandem.attempt import Attempt, Place, duration_of
 from tandem.exceptions import Permanent
 from tandem.journal import AsyncJournal, Journal
 from tandem.ledger.statements import Statement
 from tandem.steps import perform_atomic, record
 from tandem.task import BoundCall, Task
-from tandem.waiting import Hold, Steps, gather, timeout_seconds, wait
+from tandem.waiting import Hold, Steps, gather, wait
 
 if TYPE_CHECKING:
     # Generic in the stubs alone.
@@ -63,10 +63,6 @@ class _BaseContext(_ContextBase):  # type: ignore[misc]  # frozen in Django, not
     def idempotency_key(self, step: str) -> str:
         """Return a key for outside systems, the same on every attempt and engine (side effects are at least once)."""
         return self._attempt.idempotency_key(step)
-
-
-def _progress_arguments(current: float, total: float | None, message: str) -> tuple[float, float | None, str]:
-    return float(current), None if total is None else float(total), str(message).replace("\0", "")[:255]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +106,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         """Say how far the body is. Written a few times a second at most, at once the first time and at the end."""
         attempt = self._attempt
         attempt.guard()
-        if attempt.progress_due(*_progress_arguments(current, total, message), force=False):
+        if attempt.progress_due(current, total, message):
             self._flush()
 
     def _flush(self) -> None:
@@ -139,7 +135,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         Signals that came before are kept, in order. Raises `SignalTimeout` after `timeout` (seconds or a timedelta).
         """
         self._refuse_in_transaction("wait")
-        seconds = timeout_seconds(timeout)
+        seconds = None if timeout is None else duration_of(timeout, what="wait()'s timeout")
         place = self._attempt.place(signal)
         self._flush()
         return self._drive(wait(self._attempt, place, signal=signal, seconds=seconds))
@@ -236,7 +232,7 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         """As `Context.progress`."""
         attempt = self._attempt
         attempt.guard()
-        if attempt.progress_due(*_progress_arguments(current, total, message), force=False):
+        if attempt.progress_due(current, total, message):
             await self._flush()
 
     async def _flush(self) -> None:
@@ -256,7 +252,7 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
 
     async def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:  # noqa: ASYNC109  # durable
         """As `Context.wait`."""
-        seconds = timeout_seconds(timeout)
+        seconds = None if timeout is None else duration_of(timeout, what="wait()'s timeout")
         place = self._attempt.place(signal)
         await self._flush()
         return await self._drive(wait(self._attempt, place, signal=signal, seconds=seconds))

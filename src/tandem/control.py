@@ -1,26 +1,28 @@
 """What a person asks of an execution: cancel it, retry it, send it a signal."""
 
+import json
 from collections.abc import Mapping
 from typing import Any, Literal
 from uuid import UUID
 
 from django.tasks.exceptions import TaskResultDoesNotExist
 
-from tandem import registry
-from tandem.arguments import encodable
+from tandem import registry, values
+from tandem.arguments import InvalidArguments
 from tandem.engines.base import Engine, Reference
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, manual, waking
+from tandem.ledger.identity import read_id
 from tandem.ledger.statements import Statement
 from tandem.router import Router, requirements
 from tandem.transactions import after_commit, send_after_commit
 
-__all__ = ["cancel", "checked_payload", "retry", "signal"]
+__all__ = ["cancel", "checked_by", "checked_signal", "retry", "signal"]
 
 
-def cancel(result_id: str, *, by: str | None) -> Literal["cancelled", "requested", "finished"]:
+def cancel(result_id: str | UUID, *, by: str | None) -> Literal["cancelled", "requested", "finished"]:
     """Stop an execution and its unfinished children; see `TandemBackend.cancel`."""
-    done = endings.cancel(_uuid(result_id), by=by, execute=ledger.execute_in_transaction)
+    done = endings.cancel(_id(result_id), by=by, execute=ledger.execute_in_transaction)
     if done.phase is None:
         raise TaskResultDoesNotExist(result_id)
     if done.parent is not None:
@@ -35,15 +37,15 @@ def cancel(result_id: str, *, by: str | None) -> Literal["cancelled", "requested
     return "requested" if done.phase == "running" else "cancelled"
 
 
-def retry(result_id: str, *, engine: str | None, router: Router, engines: Mapping[str, Engine]) -> None:
+def retry(result_id: str | UUID, *, engine: str | None, router: Router, engines: Mapping[str, Engine]) -> None:
     """Run an execution again from its last finished step; see `TandemBackend.retry`."""
-    id_ = _uuid(result_id)
+    id_ = _id(result_id)
     found = ledger.execute_in_transaction(manual.phase_of(id_))
     if found is None:
         raise TaskResultDoesNotExist(result_id)
     task = registry.resolve(found.task)
     if engine is not None:
-        router.decide(router.facts(task=found.task, key=result_id, requires=requirements(task), pinned=engine))
+        router.decide(router.facts(task=found.task, key=str(id_), requires=requirements(task), pinned=engine))
     row = ledger.execute_in_transaction(manual.retry(id=id_, engine=engine))
     if row is None:
         raise ValueError(
@@ -54,16 +56,23 @@ def retry(result_id: str, *, engine: str | None, router: Router, engines: Mappin
     send_after_commit(engines, row.engine, [reference])
 
 
-def checked_payload(name: str, payload: Any, *, limit: int) -> Any:
-    """A signal's payload as JSON has it; raises `ValueError` for its name, `InvalidTask` for its payload."""
-    if not 0 < len(name) <= 200:  # noqa: PLR2004  # the column's length
-        raise ValueError(f"A signal's name must have 1 to 200 characters, not {len(name)}.")
-    return encodable(payload, what=f"The payload of signal {name!r}", limit=limit)
+def checked_by(by: object) -> str | None:
+    """Who asks, by name or primary key; raises `InvalidValue`."""
+    return None if by is None else values.name(by, what="by", least=0, most=255)
 
 
-def signal(result_id: str, name: str, value: Any, *, by: str | None) -> None:
-    """Send a signal with a checked payload to an execution; see `TandemBackend.signal`."""
-    id_ = _uuid(result_id)
+def checked_signal(name: str, payload: Any, *, limit: int) -> tuple[str, Any]:
+    """A signal's name, and its payload as JSON has it; raises `InvalidValue` for the name, `InvalidTask` for the payload."""
+    name = values.name(name, what="A signal's name", most=200)
+    try:
+        return name, json.loads(values.encode(payload, what=f"The payload of signal {name!r}", limit=limit))
+    except values.InvalidValue as error:
+        raise InvalidArguments(str(error)) from error
+
+
+def signal(result_id: str | UUID, name: str, value: Any, *, by: str | None) -> None:
+    """Send a checked signal to an execution; see `TandemBackend.signal`."""
+    id_ = _id(result_id)
     if not ledger.execute_in_transaction(waking.send_signal(id=id_, name=name, payload=value, by=by)):
         found = ledger.execute_in_transaction(manual.phase_of(id_))
         if found is None:
@@ -81,8 +90,8 @@ def _say_after_commit(statement: Statement[bool]) -> None:
     after_commit(say, what="nobody was woken for it")
 
 
-def _uuid(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise TaskResultDoesNotExist(text) from None
+def _id(result_id: object) -> UUID:
+    id_ = read_id(result_id)
+    if id_ is None:
+        raise TaskResultDoesNotExist(result_id)
+    return id_

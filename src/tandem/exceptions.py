@@ -1,10 +1,13 @@
 """What Tandem raises, and what a task body may raise to steer its own retries."""
 
 from collections.abc import Iterable
+from datetime import timedelta
 from difflib import get_close_matches
 from typing import final
 
 import psycopg
+
+from tandem.values import LONGEST, seconds, shown
 
 __all__ = [
     "AttemptOver",
@@ -71,12 +74,18 @@ class Permanent(TandemError):
 class Retryable(TandemError):
     """Raised by a body: retried while retries are left.
 
-    `after` is the delay in seconds; without it the task's backoff decides.
+    `after` is the delay, in seconds or as a timedelta of at most 366 days (0 where it is past); without it the task's
+    backoff decides. For an `after` that is no such delay, `InvalidValue` is raised in its place, with the message: a
+    failure like any other.
     """
 
-    def __init__(self, message: str = "", *, after: float | None = None) -> None:
+    after: float | None = None
+
+    def __init__(self, message: str = "", *, after: float | timedelta | None = None) -> None:
         super().__init__(message)
-        self.after = after
+        if after is not None:
+            what = f"The delay of Retryable({shown(message)}, after=)"
+            self.after = max(0.0, seconds(after, what=what, least=-LONGEST))
 
 
 class OrderChanged(TandemError):

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Collection
 from typing import Any, Final
 
-from tandem.exceptions import nearest
+from tandem import values
+from tandem.exceptions import ConfigurationError, nearest
 
-__all__ = ["unknown_option"]
+__all__ = ["read_call_options", "unknown_option"]
 
 _LEDGER: Final = "leave it out: the ledger keeps every execution and its result"
 _AGAIN: Final = "leave it out: what a dead worker ran is always run again"
@@ -46,3 +47,24 @@ def unknown_option(name: str, function: Callable[..., Any] | None, known: Collec
     where = f"@task on {function.__module__}.{function.__qualname__}" if function else "@task"
     way_out = f": {_INSTEAD[name]}." if name in _INSTEAD else nearest(name, known)
     return TypeError(f"{where} got {name!r}, which Tandem does not take{way_out} It takes {', '.join(known)}.")
+
+
+_TEXTS: Final = (("queue_name", 1, 100), ("engine", 1, 100), ("idempotency_key", 1, 255), ("owner", 0, 255))
+
+
+def read_call_options(task: Any) -> dict[str, Any]:
+    """Each option of a call that is there, as its column takes it; raises `ConfigurationError` naming the option."""
+    try:
+        read: dict[str, Any] = {
+            option: values.name(getattr(task, option), what=option, least=least, most=most)
+            for option, least, most in _TEXTS
+            if getattr(task, option) is not None
+        }
+        # Django takes 5.0 too, and refuses what is no whole number or out of range.
+        priority = values.number(task.priority, what="priority")
+        read["priority"] = int(priority) if priority.is_integer() else priority
+        if task.run_after is not None:
+            values.moment(task.run_after, what="run_after")
+    except values.InvalidValue as error:
+        raise ConfigurationError(f"{task.func.__module__}.{task.func.__qualname__}: {error}") from error
+    return read

@@ -1,11 +1,13 @@
 """What follows a failure: another attempt after a delay, or the end. Pure."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
 from tandem.exceptions import Permanent, Retryable
 from tandem.task import Task
+from tandem.values import LONGEST, seconds
 
 __all__ = ["Verdict", "after_failure"]
 
@@ -31,11 +33,19 @@ def after_failure(
         return Verdict(outcome="failed")
     if attempts >= task.retries:
         return Verdict(outcome="dead" if task.retries else "failed")
-    if isinstance(error, Retryable) and error.after is not None:
-        delay = max(0.0, float(error.after))
-    else:
+    delay = _asked_for(error)
+    if delay is None:
         delay = min(task.max_backoff, task.backoff * 2.0 ** min(attempts, 60))
         delay = delay * (1 - random() / 2) if task.jitter else delay
     if task.max_age is not None and age + delay > task.max_age:
         return Verdict(outcome="dead")
     return Verdict(outcome=None, delay=delay)
+
+
+def _asked_for(error: BaseException) -> float | None:
+    """The delay that an error asks for. What a body made of its own of `after` may be no delay: then the backoff is."""
+    if not isinstance(error, Retryable):
+        return None
+    with suppress(Exception):
+        return max(0.0, seconds(error.after, what="after", least=-LONGEST))
+    return None

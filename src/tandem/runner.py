@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final
 
 from django.tasks.signals import task_finished, task_started
 
 from tandem import registry
+from tandem.asking import write_end
 from tandem.attempt import Attempt, as_json
 from tandem.context import AsyncContext, Context
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, UnknownTask
@@ -28,6 +29,7 @@ from tandem.ledger import endings
 from tandem.ledger.results import end, result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statements import Statement
+from tandem.outcome import REFUSED, Kind, Outcome
 from tandem.policy import after_failure
 from tandem.task import Task, TaskResult
 
@@ -35,29 +37,7 @@ __all__ = ["Outcome", "Runner"]
 
 logger = logging.getLogger("tandem.runner")
 
-type Kind = Literal["succeeded", "failed", "dead", "cancelled", "retrying", "parked", "over", "refused"]
-
 _UNKNOWN_TASK_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How an attempt ended.
-
-    `refused`: there was nothing to claim. `over`: it suspended or lost its lease, and recorded nothing more.
-    `retrying` has the `delay` in seconds. `result` is JSON text, `error` what went wrong in a line; both are recorded.
-    """
-
-    kind: Kind
-    claim: Claim | None = None
-    result: str | None = None
-    error: str = ""
-    delay: float = 0.0
-    finished_at: datetime | None = None
-    failure: Error | None = None
-
-
-REFUSED: Final = Outcome(kind="refused")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +213,14 @@ class Runner:
     def _finish(
         self, attempt: Attempt, kind: Kind, text: str | None, error: Error | None, *, unseen: bool = False
     ) -> Outcome:
-        finished = ledger.execute(statements.finish(attempt.lease, outcome=kind, result=text, error=error))
+        finish = partial(statements.finish, attempt.lease)
+        worse: Final = "failed" if kind == "succeeded" else kind
+        finished, plain = write_end(
+            finish(outcome=kind, result=text, error=error),
+            lambda plain: finish(outcome=worse, result=None, error=plain),
+        )
+        if plain is not None:
+            kind, text, error = worse, None, plain
         if finished is None:
             attempt.end(LOST)
             return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
@@ -244,17 +231,16 @@ class Runner:
         return Outcome(kind=kind, claim=attempt.claim, result=text, error=line, finished_at=finished, failure=error)
 
     def _fail(self, attempt: Attempt, task: Task, failure: BaseException, *, unseen: bool = False) -> Outcome:
-        verdict = after_failure(
-            failure, task=task, attempts=attempt.claim.attempts, age=attempt.age, random=self.random
-        )
-        error = Error.of(failure)
+        claim, error = attempt.claim, Error.of(failure)
+        verdict = after_failure(failure, task=task, attempts=claim.attempts, age=attempt.age, random=self.random)
         if verdict.outcome is not None:
             return self._finish(attempt, verdict.outcome, None, error, unseen=unseen)
-        later = statements.retry_later(attempt.lease, seconds=verdict.delay, counted=True, error=error)
-        if ledger.execute(later) is None:
+        later = partial(statements.retry_later, attempt.lease, seconds=verdict.delay, counted=True)
+        due, plain = write_end(later(error=error), lambda plain: later(error=plain))
+        if due is None:
             attempt.end(LOST)
-            return Outcome(kind="over", claim=attempt.claim, error=LOST)
-        return Outcome(kind="retrying", claim=attempt.claim, error=repr(failure), delay=verdict.delay)
+            return Outcome(kind="over", claim=claim, error=LOST)
+        return Outcome(kind="retrying", claim=claim, error=(plain or error).line, delay=verdict.delay)
 
     def refuse(self, claiming: Statement[Claim | None], error: UnknownTask) -> Outcome:
         """Claim an execution whose task this process does not know, only to have it sent elsewhere, or later."""

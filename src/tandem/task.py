@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Self, cast
+from uuid import UUID
 
 from django.tasks import Task as DjangoTask
 from django.tasks import TaskResult as DjangoTaskResult
@@ -14,7 +15,8 @@ from django.tasks import TaskResultStatus
 from django.utils import timezone
 
 from tandem.exceptions import ConfigurationError, nearest
-from tandem.options import unknown_option
+from tandem.options import read_call_options, unknown_option
+from tandem.values import LONGEST, seconds, shown
 
 if TYPE_CHECKING:
     from tandem.backend import TandemBackend
@@ -84,20 +86,21 @@ class Task(_TaskBase):
         return object.__new__(cls)
 
     def __post_init__(self) -> None:
+        for name, value in read_call_options(self).items():
+            object.__setattr__(self, name, value)
         super(Task, self).__post_init__()
         where = f"@task on {self.func.__module__}.{self.func.__qualname__}"
         retries: object = self.retries  # What a caller wrote, whatever the annotation says.
         if isinstance(retries, bool) or not isinstance(retries, int) or retries < 0:
             raise ConfigurationError(f"{where}: retries is {self.retries!r}, but must be a whole number from 0.")
         for name in ("backoff", "max_backoff"):
-            if not isinstance(getattr(self, name), int | float) or getattr(self, name) < 0:
-                raise ConfigurationError(f"{where}: {name} is {getattr(self, name)!r}, but must be seconds from 0.")
+            wait: object = getattr(self, name)
+            if not isinstance(wait, int | float) or not 0 <= wait <= LONGEST:
+                raise ConfigurationError(f"{where}: {name} is {shown(wait)}, but must be seconds from 0 to 366 days.")
         for name in ("time_limit", "max_age"):
             limit: object = getattr(self, name)
-            if limit is not None and (not isinstance(limit, int | float) or limit <= 0):
-                raise ConfigurationError(f"{where}: {name} is {limit!r}, but must be seconds above 0.")
-        if self.idempotency_key is not None and not 0 < len(self.idempotency_key) <= 255:  # noqa: PLR2004  # the column
-            raise ConfigurationError(f"{where}: idempotency_key must have 1 to 255 characters.")
+            if limit is not None and (not isinstance(limit, int | float) or not 0 < limit <= LONGEST):
+                raise ConfigurationError(f"{where}: {name} is {shown(limit)}, but must be above 0 s, to 366 days.")
         # The decorated task comes first; copies made by using() have its name.
         Task.known.setdefault(self.module_path, self)
 
@@ -131,7 +134,11 @@ class Task(_TaskBase):
         return call
 
     def using(self, **changes: Any) -> Self:
-        """Return a copy for one call: priority, queue_name, run_after, backend, engine, idempotency_key, owner."""
+        """Return a copy for one call: priority, queue_name, run_after, backend, engine, idempotency_key, owner.
+
+        `idempotency_key` and `owner` may be what a primary key is: text, a whole number or a UUID. Raises
+        `ConfigurationError` or Django's `InvalidTask` for what none of them can be.
+        """
         for name in changes:
             if name not in _CALL_OPTIONS:
                 raise TypeError(
@@ -152,13 +159,13 @@ class Task(_TaskBase):
         """As `enqueue`, awaited."""
         return cast("TaskResult", await self.get_backend().aenqueue(self, list(args), kwargs))
 
-    def get_result(self, result_id: str) -> "TaskResult":
+    def get_result(self, result_id: str | UUID) -> "TaskResult":
         """Read an execution of this task; raises `TaskResultDoesNotExist`, or `TaskResultMismatch` for another's."""
-        return cast("TaskResult", super(Task, self).get_result(result_id))
+        return cast("TaskResult", super(Task, self).get_result(str(result_id)))
 
-    async def aget_result(self, result_id: str) -> "TaskResult":
+    async def aget_result(self, result_id: str | UUID) -> "TaskResult":
         """As `get_result`, awaited."""
-        return cast("TaskResult", await super(Task, self).aget_result(result_id))
+        return cast("TaskResult", await super(Task, self).aget_result(str(result_id)))
 
     def enqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Sequence["TaskResult"]:
         """Enqueue many calls, each `(args, kwargs)`: one INSERT and one push for each 1,000, in one transaction."""
@@ -197,7 +204,10 @@ class Task(_TaskBase):
             )
         if countdown is not None and eta is not None:
             raise TypeError("apply_async() takes countdown or eta, not both.")
-        run_after = eta if countdown is None else timezone.now() + timedelta(seconds=countdown)
+        run_after = eta
+        if countdown is not None:
+            wait = seconds(countdown, what="apply_async(countdown=)", least=-LONGEST)
+            run_after = timezone.now() + timedelta(seconds=wait)
         call = self.using(run_after=run_after, queue_name=queue, priority=priority)
         return call.enqueue(*args, **(kwargs or {}))
 
@@ -273,11 +283,11 @@ class TaskResult(_TaskResultBase):  # type: ignore[misc]  # frozen in Django, no
         for name in _REFRESHED:
             object.__setattr__(self, name, getattr(fresh, name))
 
-    def cancel(self, *, by: str | None = None) -> str:
+    def cancel(self, *, by: str | int | UUID | None = None) -> str:
         """Stop it. Answers what happened: `cancelled` (none held it), `requested` (it is told) or `finished`."""
         return self.task.get_backend().cancel(self.id, by=by)
 
-    def signal(self, name: str, payload: Any = None, *, by: str | None = None) -> None:
+    def signal(self, name: str, payload: Any = None, *, by: str | int | UUID | None = None) -> None:
         """Send a signal for its body's `context.wait(name)`; see `TandemBackend.signal`."""
         self.task.get_backend().signal(self.id, name, payload, by=by)
 

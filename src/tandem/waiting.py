@@ -8,12 +8,11 @@ a `Hold` that did not suspend.
 import json
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from tandem.attempt import Attempt, Place, as_json
-from tandem.exceptions import Cancelled, ChildFailed, Permanent, SignalTimeout
+from tandem.exceptions import Cancelled, ChildFailed, SignalTimeout
 from tandem.ledger import attempt as attempts
 from tandem.ledger import waiting as statements
 from tandem.ledger.identity import derived_id
@@ -22,9 +21,7 @@ from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child, ChildEnd
 from tandem.task import BoundCall
 
-__all__ = ["Hold", "Steps", "gather", "timeout_seconds", "wait"]
-
-_LONGEST: Final = 366 * 86_400.0
+__all__ = ["Hold", "Steps", "gather", "wait"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,16 +50,6 @@ class Hold:
 
 
 type Steps[T] = Generator[Statement[Any] | Hold | Callable[[], Any], Any, T]
-
-
-def timeout_seconds(timeout: float | timedelta | None) -> float | None:
-    """Check a timeout: seconds or a timedelta, from 0 to 366 days; None is without end."""
-    if timeout is None:
-        return None
-    seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else float(timeout)
-    if not 0 <= seconds <= _LONGEST:
-        raise Permanent(f"wait(timeout={timeout!r}) must be from 0 seconds to 366 days, or None.")
-    return seconds
 
 
 def wait(attempt: Attempt, place: Place, *, signal: str, seconds: float | None) -> Steps[Any]:

@@ -178,7 +178,7 @@ def test_a_body_may_catch_what_a_step_raises(engine: str, mark: str) -> None:
 def test_a_step_that_is_not_json_fails_at_once(engine: str, mark: str) -> None:
     result = finished(tasks.step_not_json.using(engine=engine).enqueue(mark))
     assert result.phase == "failed"
-    assert "The result of step 'set' is not JSON" in result.errors[0].traceback
+    assert "The result of step 'set' cannot be kept as JSON" in result.errors[0].traceback
     assert len(recorded(mark)) == 1
 
 

@@ -105,12 +105,15 @@ def test_a_caller_with_a_key_of_its_own_gets_the_same_answer(ingress: httpx.Clie
     ("content", "says"),
     [
         (b"[1]", "must be a JSON object with name, polite, not list"),
-        (b"{", "are not JSON"),
+        (b"{", "cannot be kept as JSON"),
         (b"{}", "missing a required argument: 'name'"),
         (b'{"name": "x", "color": "red"}', "unexpected keyword argument 'color'"),
-        (b'{"name": "\\u0000"}', "hold a NUL character"),
+        (b'{"name": "\\u0000"}', "a NUL character"),
         (b'{"name": NaN}', "NaN is no JSON"),
-        (b'{"name": "\\ud800"}', "PostgreSQL cannot store the arguments"),
+        (b'{"name": 1e400}', "not JSON compliant"),
+        (b'{"name": ' + b"9" * 5_000 + b"}", "4300 digits"),
+        (b'{"name": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "nested more than 200 levels deep"),
+        (b'{"name": "\\ud800"}', "half of a character"),
     ],
 )
 def test_arguments_that_do_not_fit(ingress: httpx.Client, content: bytes, says: str) -> None:

@@ -142,7 +142,8 @@ def test_immediate_cannot_defer(immediate: MemoryEngine) -> None:
         ({1, 2}, "Unsupported type"),
         ("x" * 1_048_576, "above the limit of 1,048,576"),
         ("a\0b", "NUL"),
-        (float("nan"), "must be JSON"),
+        (float("nan"), "not JSON compliant"),
+        ("\ud800", "half of a character"),
     ],
 )
 def test_arguments_that_cannot_be_kept_are_refused(stub: MemoryEngine, argument: Any, message: str) -> None:

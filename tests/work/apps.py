@@ -12,5 +12,5 @@ class WorkConfig(AppConfig):
 
     def ready(self) -> None:
         # A task may live in any module, once that is imported.
-        for module in ("isolation", "replay", "writing"):
+        for module in ("isolation", "replay", "values", "writing"):
             import_module(f"tests.work.{module}")

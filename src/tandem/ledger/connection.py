@@ -106,7 +106,7 @@ def is_direct(connection: psycopg.Connection[Any]) -> bool:
 
 # What a statement's values can do. Everything else that a server answers to the ledger's own constant statements is
 # the server's: down, ending, full, read-only after a failover, without our rights or our tables.
-_OF_THE_VALUES: Final = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+_OF_THE_VALUES: Final = (psycopg.DataError, psycopg.IntegrityError)
 
 
 def unavailability(error: BaseException) -> LedgerUnavailable | None:
@@ -119,11 +119,16 @@ def unavailability(error: BaseException) -> LedgerUnavailable | None:
             f"The ledger in DATABASES[{LEDGER_DATABASE!r}] lacks what this version needs ({cause.diag.message_primary})."
             " Run `manage.py migrate`."
         )
-    own = not isinstance(cause, psycopg.Error) or isinstance(cause, _OF_THE_VALUES)
+    own = not isinstance(cause, psycopg.Error) or isinstance(cause, _OF_THE_VALUES) or _is_too_much(cause)
     # Without a code it is psycopg's own: a value that it cannot send.
     if own or (isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None):
         return None
     return LedgerUnavailable(str(cause).strip() or type(cause).__name__)
+
+
+def _is_too_much(error: psycopg.Error) -> bool:
+    """Whether it is of the class of limits: nested too deep for the server's stack, or too large."""
+    return (error.sqlstate or "").startswith("54")
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import time
 import uuid
 from typing import Final
 
-__all__ = ["derived_id", "new_id", "new_ids", "process_name"]
+__all__ = ["derived_id", "new_id", "new_ids", "process_name", "read_id"]
 
 _NAMESPACE: Final = uuid.UUID("6f0d1f6e-4d0e-5a0c-9c55-7d2a1f0b7a11")
 
@@ -34,3 +34,13 @@ def process_name(kind: str = "") -> str:
 def derived_id(*parts: str) -> uuid.UUID:
     """Derive a UUIDv5 from `parts`: the same parts, the same id (children and external calls)."""
     return uuid.uuid5(_NAMESPACE, "\x1f".join(parts))
+
+
+def read_id(value: object) -> uuid.UUID | None:
+    """Read an execution's id from what a caller has of it: a UUID, or its text; None for anything else."""
+    if isinstance(value, uuid.UUID):
+        return value
+    try:
+        return uuid.UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None

@@ -7,6 +7,8 @@ from traceback import format_exception
 from typing import Any, Self
 from uuid import UUID
 
+from tandem.values import plain, said
+
 __all__ = ["Checkpoint", "Claim", "Error", "Lease", "NewExecution", "RecordedStep"]
 
 
@@ -110,11 +112,18 @@ class Error:
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
-        """Keep `error` with its traceback, at most 20,000 characters of it (the end says what happened)."""
+        """Keep `error` with its traceback, at most 20,000 characters of it (the end says what happened).
+
+        Always of a form that PostgreSQL can keep: where the traceback cannot be made, it is what the error says.
+        """
         kind = type(error)
-        # PostgreSQL's JSON holds no NUL.
-        text = "".join(format_exception(error))[-20_000:].replace("\0", "\\0")
-        return cls(exception_class_path=f"{kind.__module__}.{kind.__qualname__}", traceback=text)
+        try:
+            text = "".join(format_exception(error))
+        except Exception:  # noqa: BLE001  # groups within groups past Python's recursion, and notes of any type
+            text = said(error)
+        return cls(
+            exception_class_path=plain(f"{kind.__module__}.{kind.__qualname__}"), traceback=plain(text[-20_000:])
+        )
 
     @property
     def line(self) -> str:

@@ -3,7 +3,7 @@
 import json
 from datetime import timedelta
 from inspect import signature
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 from uuid import UUID
 
 import psycopg
@@ -16,6 +16,7 @@ from tandem.ledger import statements
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import NewExecution
 from tandem.task import Task
+from tandem.values import InvalidValue, decode, said
 
 __all__ = ["accept"]
 
@@ -52,29 +53,23 @@ async def accept(task: Task, context: restate.Context, body: bytes, *, limit: in
     async def insert() -> str:
         try:
             await ledger.aexecute(statements.insert_one(new))
-        except psycopg.DataError as error:
-            raise TerminalError(f"PostgreSQL cannot store the arguments of {name}: {error}.", 400) from None
         except LedgerUnavailable as error:
             raise RetryableError(str(error), retry_after=timedelta(seconds=_LEDGER_SECONDS)) from error
+        except (psycopg.Error, ValueError) as error:
+            raise TerminalError(f"PostgreSQL cannot store the arguments of {name}: {said(error)}.", 400) from None
         return str(id_)
 
     await context.run_typed("accept", insert)
     return id_
 
 
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
-
-
 def _keyword_arguments(task: Task, body: bytes, *, limit: int) -> dict[str, Any]:
     """Read and check a caller's arguments; raises `TerminalError` that says what they must be."""
     name = task.module_path
-    if len(body) > limit:
-        raise TerminalError(f"The arguments of {name} are {len(body):,} bytes, above the limit of {limit:,}.", 400)
     try:
-        arguments = json.loads(body, parse_constant=_refuse_constant) if body.strip() else {}
-    except ValueError as error:
-        raise TerminalError(f"The arguments of {name} are not JSON: {error}.", 400) from None
+        arguments = decode(body.strip() or b"{}", what=f"The arguments of {name}", limit=limit)
+    except InvalidValue as error:
+        raise TerminalError(str(error), 400) from None
     expected = signature(task.func)
     shown = ", ".join(list(expected.parameters)[1 if task.takes_context else 0 :])
     if not isinstance(arguments, dict):
@@ -89,6 +84,4 @@ def _keyword_arguments(task: Task, body: bytes, *, limit: int) -> dict[str, Any]
         raise TerminalError(
             f"The arguments of {name} do not fit: {error}. It takes: {shown or 'nothing'}.", 400
         ) from None
-    if "\\u0000" in json.dumps(arguments):
-        raise TerminalError(f"The arguments of {name} hold a NUL character, which PostgreSQL cannot store.", 400)
     return arguments

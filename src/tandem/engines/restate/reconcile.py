@@ -12,6 +12,7 @@ from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
+from tandem.ledger.identity import read_id
 
 __all__ = ["Reconciler"]
 
@@ -88,7 +89,7 @@ class Reconciler:
         paused: dict[UUID, tuple[int, str]] = {}
         for row in self.ask(self.requests.paused(limit=_ASKED)):
             id_, _, dispatch = str(row.get("idempotency_key") or row.get("target_service_key")).rpartition(".")
-            if dispatch.isdecimal() and (found := _uuid(id_)) is not None:
+            if dispatch.isdecimal() and (found := read_id(id_)) is not None:
                 paused[found] = (int(dispatch), str(row["id"]))
         resumed: list[UUID] = []
         for found, current in ledger.execute(rows.unfinished(list(paused))).items() if paused else ():
@@ -102,13 +103,6 @@ class Reconciler:
                 logger.warning("The invocation of %s is paused, and was not resumed: %s", found, error)
         if resumed:
             ledger.execute(rows.reconciled(resumed, reason="its invocation was paused: resumed"))
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _fate(state: State) -> tuple[bool, str]:
