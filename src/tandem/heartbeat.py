@@ -9,12 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-import psycopg
-
 from tandem.attempt import Attempt
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.rows import Lease
+from tandem.loops import Loop, Watch
 
 __all__ = ["LOST", "Heartbeat", "Running"]
 
@@ -92,8 +91,8 @@ class Heartbeat:
     `leases` names what runs here (in the prefork parent that is its children's). `on_lease_lost` hears of each lease
     that is no longer held, `on_cancel_requested` of each whose execution is to be cancelled: an answer is for the
     lease that was asked about, however late it comes, and for no attempt after it. `overdue` is called every second
-    to end what is past its time limit, `on_tick` to say that the thread goes on. A database that is down is logged and
-    tried again at the next beat: the leases run out meanwhile, and the fence keeps what is late from counting.
+    to end what is past its time limit. No error ends it: what failed is said to `watch` and tried again within a
+    second. The leases run out meanwhile, and the fence keeps what is late from counting.
     """
 
     worker: str
@@ -107,29 +106,31 @@ class Heartbeat:
     on_cancel_requested: Callable[[Lease], object]
     stuck: Callable[[], int] = lambda: 0
     overdue: Callable[[], object] = lambda: None
-    on_tick: Callable[[], object] = lambda: None
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    watch: Watch = field(default_factory=Watch)
+    _loop: Loop = field(init=False)
+    _next_beat: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._loop = Loop(
+            name=f"The heartbeat of {self.worker}",
+            round=self._round,
+            pause=min(1.0, self.lease_seconds / 3),
+            patience=self.lease_seconds,
+            watch=self.watch,
+            last=ledger.close,
+        )
 
     def start(self) -> None:
         """Beat once, so that the worker is known before it takes work, then go on in the background.
 
-        A database that is down now is logged, like at any later beat.
+        A ledger that is away now is logged, like at any later beat.
         """
-        try:
-            self.beat()
-        except psycopg.Error:
-            logger.warning(
-                "The first heartbeat of %s failed; the next follows in %.1f s.", self.worker, self.lease_seconds / 3
-            )
-        self._thread = threading.Thread(target=self._loop, name="tandem-heartbeat", daemon=True)
-        self._thread.start()
+        self._loop.turn()
+        self._loop.start()
 
     def stop(self) -> None:
         """End the thread; what is still held keeps its lease until that runs out."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=self.lease_seconds)
+        self._loop.stop(within=self.lease_seconds)
 
     def beat(self) -> None:
         """Send one heartbeat and hand on what it answered."""
@@ -147,28 +148,21 @@ class Heartbeat:
             )
         )
         for lease in leases:
-            if lease not in held:
-                self.on_lease_lost(lease)
-            elif held[lease]:
-                self.on_cancel_requested(lease)
+            with self._loop.guarded(f"What the heartbeat said of {lease.id}"):
+                if lease not in held:
+                    self.on_lease_lost(lease)
+                elif held[lease]:
+                    self.on_cancel_requested(lease)
 
-    def _loop(self) -> None:
-        interval = self.lease_seconds / 3
-        next_beat = time.monotonic() + interval
-        while not self._stop.wait(max(0.0, min(1.0, next_beat - time.monotonic()))):
-            started = time.monotonic()
-            self.on_tick()
-            try:
-                self.overdue()
-                if started < next_beat:
-                    continue
-                next_beat = started + interval
-                self.beat()
-            except psycopg.Error:
-                logger.warning("A heartbeat of %s failed; the next follows in %.1f s.", self.worker, interval)
-            took = time.monotonic() - started
-            if took > interval:
-                logger.warning(
-                    "A heartbeat of %s took %.1f s of a lease of %.1f s.", self.worker, took, self.lease_seconds
-                )
-        ledger.close()
+    def _round(self) -> float:
+        started = time.monotonic()
+        with self._loop.guarded(f"{self._loop.name}: ending what is past its time limit"):
+            self.overdue()
+        if time.monotonic() >= self._next_beat:
+            self.beat()
+            # A beat that failed is due again with the next round.
+            self._next_beat = started + self.lease_seconds / 3
+        took = time.monotonic() - started
+        if took > self.lease_seconds / 3:
+            logger.warning("A heartbeat of %s took %.1f s of a lease of %.1f s.", self.worker, took, self.lease_seconds)
+        return max(0.0, min(1.0, self._next_beat - time.monotonic()))

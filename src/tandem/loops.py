@@ -57,7 +57,7 @@ class Watch:
         self._turning: dict[str, _Turning] = {}
         self._troubles: dict[str, _Trouble] = {}
 
-    def beat(self, loop: str = "The process", *, patience: float = PATIENCE_SECONDS) -> None:
+    def beat(self, loop: str, *, patience: float = PATIENCE_SECONDS) -> None:
         """Say that a loop turns."""
         self._turning[loop] = _Turning(at=self.clock(), patience=patience)
 
@@ -126,7 +126,7 @@ class Loop:
         """Go on in this thread until `stop`."""
         self.beat()
         while not self._stop.is_set():
-            self._rest(self._once())
+            self._rest(self.turn())
         self.watch.left(self.name)
         with self.guarded(f"{self.name}: the end"):
             self.last()
@@ -136,7 +136,7 @@ class Loop:
         self.beat()
         try:
             while True:
-                seconds = self._once()
+                seconds = self.turn()
                 await asyncio.sleep(seconds)
         finally:
             self.watch.left(self.name)
@@ -163,12 +163,13 @@ class Loop:
             yield
         except but:
             raise
-        except BaseException as error:  # noqa: BLE001  # as in _once()
+        except BaseException as error:  # noqa: BLE001  # as in turn()
             self.failed(work, error)
         else:
             self._worked(work)
 
-    def _once(self) -> float:
+    def turn(self) -> float:
+        """Go round once, whatever comes of it, and answer the seconds until the next round."""
         try:
             seconds = self.round()
         except BaseException as error:  # noqa: BLE001  # raised again where it is to end the process
@@ -183,7 +184,7 @@ class Loop:
     def _rest(self, seconds: float) -> None:
         try:
             rested = self.wait(seconds)
-        except BaseException as error:  # noqa: BLE001  # as in _once()
+        except BaseException as error:  # noqa: BLE001  # as in turn()
             self.failed(f"{self.name}: the wait", error)
             rested = False
         if not rested:

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -246,3 +247,41 @@ def test_the_exporter_refuses_what_it_cannot_count(start: Start, address: str, d
         answer = exporter.get(f"http://{address}{path}")
         assert answer is not None
         assert (answer.status_code, words in answer.text) == (400, True), answer.text
+
+
+def test_a_table_that_is_away_for_a_while_ends_no_loop(
+    start: Start, workers: Stack, mark: str, addresses: Mapping[str, str]
+) -> None:
+    """As a restore renames it: each process says so, its heartbeat goes on, and long bodies run once again."""
+    ports = [Ports.free().web for _ in range(3)]
+    found = dict(zip(("worker", "service", "relay"), (f"127.0.0.1:{port}" for port in ports), strict=True))
+    processes = {
+        name: start(
+            *(part.format(address=address, port=Ports.free().service) for part in COMMANDS[name]),
+            TANDEM_TEST_LEASE="2",
+        )
+        for name, address in found.items()
+    }
+
+    def why(name: str) -> str:
+        answer = processes[name].get(f"http://{found[name]}/-/ready")
+        return "no answer" if answer is None else answer.text
+
+    def says(text: str) -> None:
+        for name in found:
+            until(partial(lambda name: text in why(name), name), f"{name} does not say {text}", patience=180, every=0.2)
+
+    says("ready\n")
+    with psycopg.connect(addresses["DATABASE_URL"], autocommit=True) as operator:
+        operator.execute("ALTER TABLE tandem_worker RENAME TO tandem_worker_elsewhere")
+        try:
+            says("Run `manage.py migrate`")
+            assert [processes[name].status(f"http://{address}/-/alive") for name, address in found.items()] == [200] * 3
+        finally:
+            operator.execute("ALTER TABLE tandem_worker_elsewhere RENAME TO tandem_worker")
+    says("ready\n")
+    # Longer than a lease, in processes that were there all the time.
+    results = [tasks.works.using(engine=name).enqueue(f"{mark}-{name}", 4.0) for name in ("celery", "restate")]
+    assert [finished(result).phase for result in results] == ["succeeded", "succeeded"]
+    for result in results:
+        assert [facts[2] for facts in recorded(f"{mark}-{result.engine}")] == ["start", "end"]

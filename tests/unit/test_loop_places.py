@@ -17,10 +17,6 @@ PLACES: Final = {
     "src/tandem/loops.py Loop.start": "the one place",
     "src/tandem/loops.py Loop.run": "the one place",
     "src/tandem/loops.py Loop.arun": "the one place",
-    "src/tandem/heartbeat.py Heartbeat.start": OWN,
-    "src/tandem/heartbeat.py Heartbeat._loop": OWN,
-    "src/tandem/engines/celery/parent.py Parent.start": OWN,
-    "src/tandem/engines/celery/parent.py _accepted": ENDS,
     "src/tandem/lane.py Lane._send_due": ENDS,
     # One program each, of `tandem up`: test_embedded_supervisor.
     "src/tandem/embedded/processes.py Process.__init__": OWN,
@@ -40,7 +36,6 @@ PLACES: Final = {
     "src/tandem/engines/restate/server.py _serve": AWAITED,
     "src/tandem/engines/restate/server.py _until": ENDS,
     # A body on its loop, and a worker's end.
-    "src/tandem/engines/celery/process.py Process._run": AWAITED,
     "src/tandem/engines/celery/worker.py _Worker.on_shutting_down": ENDS,
     "src/showcase/demo/observe.py until": ENDS,
     "src/showcase/tabular/encoding.py _first_bad_byte": ENDS,

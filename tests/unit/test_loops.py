@@ -4,13 +4,20 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from tandem import LedgerUnavailable
+from tandem.configuration import RestateOptions
+from tandem.engines.celery.parent import Parent
+from tandem.engines.restate.tracker import Mirror
 from tandem.exceptions import AttemptOver
+from tandem.exporter import Reading
 from tandem.health import ALIVE, READY, Health
+from tandem.heartbeat import Heartbeat
 from tandem.loops import HANGS_SECONDS, Loop, Watch
+from tandem.runner import Runner
 from tests.integration.waiting import until
 
 
@@ -195,3 +202,70 @@ def test_a_start_that_hangs_is_restarted(clock: Clock) -> None:
     assert says(health, READY) == (503, "Not ready: It starts, or it ends.")
     clock.now += HANGS_SECONDS + 1
     assert says(health, ALIVE) == (503, "Not alive: The start has not turned for 301 s.")
+
+
+class Thrown:
+    """What a loop of the code base calls: it fails, and counts how often."""
+
+    def __init__(self) -> None:
+        self.times = threading.Semaphore(0)
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        self.times.release()
+        raise KeyError("a bug")
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+
+def heartbeat(thrown: Any, watch: Watch) -> tuple[Callable[[], None], Callable[[], None]]:
+    made = Heartbeat(
+        worker="w",
+        kind="worker",
+        engine="celery",
+        queues=(),
+        concurrency=1,
+        lease_seconds=0.003,
+        leases=thrown,
+        on_lease_lost=thrown,
+        on_cancel_requested=thrown,
+        overdue=thrown,
+        watch=watch,
+    )
+    return made.start, made.stop
+
+
+def parent(thrown: Any, watch: Watch) -> tuple[Callable[[], None], Callable[[], None]]:
+    runner = Runner(lease_seconds=1, max_result_bytes=1, max_lost_leases=1)
+    made = Parent(runner=runner, pool=thrown, grace=1, seats=thrown, watch=watch)
+    return made.start, made.stop
+
+
+def reading(thrown: Any, watch: Watch) -> tuple[Callable[[], None], Callable[[], None]]:
+    made = Reading(name="celery", read=thrown, interval=0.001, watch=watch)
+    return made.loop.start, made.loop.stop
+
+
+@pytest.mark.parametrize("make", [heartbeat, parent, reading], ids=lambda make: str(make.__name__))
+def test_each_loop_of_a_process_goes_on_and_says_what_failed(make: Callable[..., Any]) -> None:
+    thrown, watch = Thrown(), Watch()
+    start, stop = make(thrown, watch)
+    start()
+    try:
+        for _ in range(3):
+            assert thrown.times.acquire(timeout=30), "it ended"
+        until(lambda: watch._troubles, "it does not say so")
+        assert any("KeyError: 'a bug'" in trouble.reason for trouble in watch._troubles.values())
+    finally:
+        stop()
+
+
+def test_progress_that_cannot_be_mirrored_ends_no_mirroring() -> None:
+    thrown: Any = Thrown()
+    mirror = Mirror(options=RestateOptions(), _client=thrown)
+    try:
+        for number in range(2):
+            mirror.put(f"id-{number}", {})
+            assert thrown.times.acquire(timeout=30), "it ended"
+    finally:
+        mirror.stop()

@@ -6,7 +6,6 @@ The children cannot do it themselves: a body that holds the GIL silences every t
 import logging
 import os
 import signal
-import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -15,10 +14,12 @@ from typing import Any, Final
 from tandem.attempt import Attempt
 from tandem.engines.celery.process import SOFT_LIMIT
 from tandem.engines.celery.seats import Held, Seats
+from tandem.exceptions import LedgerUnavailable
 from tandem.ledger import agenda, endings
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.rows import Lease
+from tandem.loops import Loop, Watch
 from tandem.runner import Runner
 
 __all__ = ["Parent"]
@@ -26,6 +27,7 @@ __all__ = ["Parent"]
 logger = logging.getLogger("tandem.celery")
 
 _LOOK_SECONDS: Final = 0.2
+_STOP_SECONDS: Final = 10.0
 
 
 @dataclass(kw_only=True)
@@ -40,22 +42,28 @@ class Parent:
     pool: Any
     grace: float
     seats: Seats
+    watch: Watch = field(default_factory=Watch)
     ending: bool = False
     _doomed: dict[Lease, tuple[float, bool]] = field(default_factory=dict)
     _signalled: set[Lease] = field(default_factory=set)
-    _stop: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _loop: Loop = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._loop = Loop(
+            name="Looking after the children",
+            round=self._look,
+            patience=self.runner.lease_seconds,
+            watch=self.watch,
+            last=self._end,
+        )
 
     def start(self) -> None:
         """Start the thread that looks after the children."""
-        self._thread = threading.Thread(target=self._loop, name="tandem-settle", daemon=True)
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Settle what dead children left, and end."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=10)
+        self._loop.stop(within=_STOP_SECONDS)
 
     # --- for the heartbeat ---------------------------------------------------------------------------------------
 
@@ -73,25 +81,23 @@ class Parent:
 
     # --- its own thread ------------------------------------------------------------------------------------------
 
-    def _loop(self) -> None:
-        while not self._stop.wait(_LOOK_SECONDS):
+    def _end(self) -> None:
+        try:
             self._look()
-        self._look()
-        ledger.close()
+        finally:
+            ledger.close()
 
-    def _look(self) -> None:
-        """Settle for the children that died, and kill those whose grace is over. What failed is tried again."""
+    def _look(self) -> float:
+        """Kill the children whose grace is over, and settle for those that died. What failed is tried again."""
+        with self._loop.guarded("Signalling a child that is past its time limit"):
+            self._signal_overdue()
+        with self._loop.guarded("Killing a child that does not stop"):
+            self._kill_overdue()
         for held in self.seats.left():
-            try:
+            with self._loop.guarded(f"Settling what a dead child left of {held.lease.id}", but=(LedgerUnavailable,)):
                 self._settle(held)
                 self.seats.settled(held)
-            except Exception as error:  # noqa: BLE001  # nothing may end this thread
-                logger.warning("What a lost child left of %s could not be settled (%s).", held.lease.id, error)
-        try:
-            self._signal_overdue()
-            self._kill_overdue()
-        except Exception as error:  # noqa: BLE001  # as above
-            logger.warning("A child that will not stop could not be killed (%s).", error)
+        return _LOOK_SECONDS
 
     def _settle(self, held: Held) -> None:
         """Take what a dead child ran: its name is its own, and the ledger's row has it while nobody else took it."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakKeyDictionary
 
-import psycopg
 from celery import signals
 from celery.bootsteps import StartStopStep
 from celery.concurrency.prefork import TaskPool as Prefork
@@ -84,12 +83,14 @@ class _Worker:
             "queues": sorted(self.app.amqp.queues.consume_from),
             "concurrency": pool.limit or 1,
             "lease_seconds": self.configuration.lease_seconds,
-            "on_tick": self.health.beat,
+            "watch": self.health,
         }
         keeper: Parent | Running
         if isinstance(pool, Prefork) and self.seats is not None:
             grace = options_of(self.configuration).grace_seconds
-            keeper = self.parent = Parent(runner=self.make_runner(), pool=pool, grace=grace, seats=self.seats)
+            keeper = self.parent = Parent(
+                runner=self.make_runner(), pool=pool, grace=grace, seats=self.seats, watch=self.health
+            )
             self.parent.start()
         else:
             process = self.process = self.process or self.make_process()
@@ -120,7 +121,7 @@ class _Worker:
                 # Python cannot end a thread: the process goes with what is left of its bodies.
                 logging.shutdown()
                 os._exit(0)
-        except psycopg.Error as error:
+        except Exception as error:  # noqa: BLE001  # nobody is there to catch it, and the worker is to end all the same
             logger.warning("Executions could not be handed back (%s); their leases run out.", error)
         finally:
             ledger.close()

@@ -21,6 +21,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
+from tandem.loops import Watch
 from tandem.runner import Outcome, Runner
 
 if TYPE_CHECKING:
@@ -86,7 +87,10 @@ class ServiceProcess:
     begun before and got an answer without a body.
     """
 
-    def __init__(self, configuration: Configuration, *, concurrency: int | None = None) -> None:
+    def __init__(
+        self, configuration: Configuration, *, concurrency: int | None = None, watch: Watch | None = None
+    ) -> None:
+        watch = watch or Watch()
         self.configuration = configuration
         self.options = configuration.restate or RestateOptions()
         self.concurrency = concurrency or self.options.concurrency
@@ -96,7 +100,7 @@ class ServiceProcess:
             max_result_bytes=configuration.max_result_bytes,
             max_lost_leases=configuration.max_lost_leases,
         )
-        self.mirror = Mirror(options=self.options)
+        self.mirror = Mirror(options=self.options, watch=watch)
         self.loop = asyncio.get_running_loop()
         self.stuck = 0
         self.draining = asyncio.Event()
@@ -119,10 +123,11 @@ class ServiceProcess:
             on_cancel_requested=self.runner.running.cancel,
             stuck=lambda: self.stuck,
             overdue=self._expire_overdue,
+            watch=watch,
         )
 
     async def start(self) -> None:
-        """Become known in the ledger; raises psycopg's errors, or `LedgerNotMigrated`."""
+        """Become known in the ledger, as soon as that is there."""
         await ledger.in_thread(self._heartbeat.start)
 
     def run_in_thread(self, claiming: Statement[Claim | None], journal: ThreadJournal) -> "Body":

@@ -25,7 +25,7 @@ from tandem.engines.restate.identity import read_identity_keys
 from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
-from tandem.exceptions import BrokerUnavailable, ConfigurationError, LedgerUnavailable
+from tandem.exceptions import BrokerUnavailable, ConfigurationError
 from tandem.health import Health
 from tandem.listening import address_of
 from tandem.loops import Loop
@@ -35,7 +35,6 @@ __all__ = ["run_service"]
 logger = logging.getLogger("tandem.restate")
 
 _REGISTER_SECONDS: Final = 60.0
-_LEDGER_SECONDS: Final = 60.0
 _AGAIN_SECONDS: Final = 0.25
 _BEAT_SECONDS: Final = 5.0
 _THREAD_SECONDS: Final = 0.5
@@ -103,11 +102,11 @@ async def _serve(
 ) -> int:
     loop = asyncio.get_running_loop()
     listening = _listen(bind)
-    process = ServiceProcess(configuration, concurrency=concurrency)
+    process = ServiceProcess(configuration, concurrency=concurrency, watch=health)
     services = build_services(process)
     identity_keys = read_identity_keys(process.options.identity_keys)
     application = _with_lifespan(restate.app(services, identity_keys=identity_keys or None))
-    await _until(process.start, seconds=_LEDGER_SECONDS, retry=LedgerUnavailable, what="the ledger")
+    await process.start()
     stop = asyncio.Event()
     _on_signals(loop, process.draining.set)
     beating = asyncio.create_task(_beating(health, configuration.lease_seconds).arun())

@@ -67,23 +67,27 @@ class Mirror:
     _latest: dict[str, dict[str, Any] | None] = field(default_factory=dict)
     _mirrored: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    loop: Loop = field(init=False)
     _client: RestateClient | None = None
-    _loop: Loop | None = None
+    _started: bool = False
+
+    def __post_init__(self) -> None:
+        self.loop = Loop(
+            name="Mirroring progress",
+            round=self._send,
+            patience=_PATIENCE_SECONDS,
+            watch=self.watch,
+            last=self._close,
+        )
 
     def put(self, id_: str, value: dict[str, Any]) -> None:
         """Take progress to be sent within a second; the last value counts. Never blocks."""
         with self._lock:
             self._latest[id_] = value
             self._mirrored.add(id_)
-            if self._loop is None:
-                self._loop = Loop(
-                    name="Mirroring progress",
-                    round=self._send,
-                    patience=_PATIENCE_SECONDS,
-                    watch=self.watch,
-                    last=self._close,
-                )
-                self._loop.start()
+            if not self._started:
+                self._started = True
+                self.loop.start()
 
     def clear(self, id_: str) -> None:
         """Forget an execution that ended, where something was mirrored."""
@@ -95,8 +99,7 @@ class Mirror:
 
     def stop(self) -> None:
         """Send what is left, and end the thread."""
-        if self._loop is not None:
-            self._loop.stop(within=self.options.request_timeout)
+        self.loop.stop(within=self.options.request_timeout)
 
     def _send(self) -> float:
         requests = Requests(options=self.options)
