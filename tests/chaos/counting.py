@@ -18,6 +18,10 @@ a wait or a call was answered is recorded too, and counts as stale where an olde
 **Atomic**: atomic steps whose effect is not there exactly once where the step is recorded, or is there at all where
 it is not; None where no atomic step was in the load.
 
+**Extra**: attempts that no fault explains: failures, of which no body here has any, and lost leases beyond those of
+bodies that were cut, of claims whose body never began, and of what lasted for a whole lease. On Restate a body that
+was driven anew while it ran explains one too: its connection broke.
+
 **Cut**: bodies that never came to their end (their process died), which shows that the fault was real. *Resumed* is
 the longest time from such a death to the next claim of the execution.
 
@@ -33,6 +37,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from tests.chaos.log import Line
@@ -57,6 +62,8 @@ class Row:
     fence: int
     created_at: float
     finished_at: float | None
+    attempts: int = 0
+    lost: int = 0
     error: str = ""
     parent: str | None = None
 
@@ -122,6 +129,7 @@ class Counts:
     stale: int
     again: int
     atomic: int | None
+    extra: int
     cut: int
     resumed: float | None
     first: float | None
@@ -132,11 +140,11 @@ class Counts:
     @property
     def is_sound(self) -> bool:
         """Whether every count that must be 0 is 0."""
-        return not (self.lost or self.stale or self.again or self.atomic)
+        return not (self.lost or self.stale or self.again or self.atomic or self.extra)
 
 
-def count(evidence: Evidence, engine: str, *, ended: float) -> Counts:
-    """Count for one engine; `ended` is when the fault was over."""
+def count(evidence: Evidence, engine: str, *, ended: float, lease: float) -> Counts:
+    """Count for one engine; `ended` is when the fault was over, `lease` in seconds."""
     rows = [row for row in evidence.rows if row.engine == engine]
     ids = {row.id for row in rows}
     acknowledged = {id_ for id_, of in evidence.acknowledged.items() if of == engine}
@@ -150,6 +158,7 @@ def count(evidence: Evidence, engine: str, *, ended: float) -> Counts:
         stale=_stale(evidence, rows),
         again=sum(1 for _ in _begun_again(evidence, ids)),
         atomic=_atomic(evidence, rows),
+        extra=sum(_extra(evidence, rows, ran, lease).values()),
         cut=sum(body.was_cut for body in ran),
         resumed=_resumed(ran, evidence.claims),
         first=min((at - ended for at in finished if at >= ended), default=None),
@@ -159,7 +168,7 @@ def count(evidence: Evidence, engine: str, *, ended: float) -> Counts:
     )
 
 
-def details(evidence: Evidence, engine: str) -> Iterator[str]:
+def details(evidence: Evidence, engine: str, *, lease: float) -> Iterator[str]:
     """Name what was lost or ran again, for whoever looks for the cause."""
     rows = {row.id: row for row in evidence.rows if row.engine == engine}
     for id_, of in evidence.acknowledged.items():
@@ -167,6 +176,9 @@ def details(evidence: Evidence, engine: str) -> Iterator[str]:
             yield f"{id_} was answered and has no row"
     for row, why in _wrong(evidence, list(rows.values())):
         yield f"{row.id} {row.task} {why}"
+    ran = [body for body in bodies(evidence.lines, evidence.deaths) if body.execution in rows]
+    for id_, times in _extra(evidence, list(rows.values()), ran, lease).items():
+        yield f"{id_} {rows[id_].task} has {times} attempt(s) that nothing explains"
     for line in _begun_again(evidence, set(rows)):
         yield f"{line.execution} ran step {line.name!r} again, with fence {line.fence} in process {line.pid}"
 
@@ -237,6 +249,23 @@ def _stale(evidence: Evidence, rows: Sequence[Row]) -> int:
     progress = sum(times for id_, times in evidence.stale_progress.items() if id_ in ids)
     finishes = sum(1 for row in rows if row.result is not None and row.result["fence"] != row.fence)
     return checkpoints + progress + finishes
+
+
+def _extra(evidence: Evidence, rows: Sequence[Row], ran: Sequence[Body], lease: float) -> dict[str, int]:
+    """How many attempts of each execution nothing explains, where there are any."""
+    of_fence = {(body.execution, body.fence): body for body in ran}
+    claims: defaultdict[str, list[Claim]] = defaultdict(list)
+    for claim in sorted(evidence.claims, key=lambda claim: claim.fence):
+        claims[claim.execution].append(claim)
+    found = {}
+    for row in rows:
+        explained = 0
+        for older, newer in pairwise(claims[row.id]):
+            body = of_fence.get((row.id, older.fence))
+            beside = body is not None and row.engine == "restate" and body.end > newer.at
+            explained += body is None or body.was_cut or beside or newer.at - older.at >= lease
+        found[row.id] = row.attempts - row.lost + max(0, row.lost - explained)
+    return {id_: times for id_, times in found.items() if times}
 
 
 def _atomic(evidence: Evidence, rows: Sequence[Row]) -> int | None:

@@ -14,6 +14,7 @@ _COLUMNS = (
     ("stale", 6),
     ("again", 6),
     ("atomic", 7),
+    ("extra", 6),
     ("cut", 5),
     ("resumed", 9),
     ("first", 8),
@@ -40,7 +41,8 @@ class Result:
 
 def heading() -> Iterator[str]:
     """What the columns mean, and their names."""
-    yield "Must be 0: lost, stale (accepted from a stale attempt), again (steps run after they were recorded), atomic."
+    yield "Must be 0: lost, stale (accepted from a stale attempt), again (steps run after they were recorded), atomic,"
+    yield "extra (attempts that no fault explains)."
     yield "WRONG too: a process that ended by itself, and an invocation that Restate still has when all is done."
     yield "cut: bodies whose process died; resumed: longest s until such an execution was claimed again."
     yield "first, all: s from the end of the fault until the first was done, and all enqueued before then."
@@ -59,6 +61,7 @@ def line(result: Result) -> str:
         str(counts.stale),
         str(counts.again),
         "-" if counts.atomic is None else str(counts.atomic),
+        str(counts.extra),
         str(counts.cut),
         _seconds(counts.resumed),
         _seconds(counts.first),

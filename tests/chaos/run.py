@@ -69,8 +69,13 @@ def _suffer(fault: Fault, scene: Scene) -> Iterator[report.Result]:
     found = evidence.gather(system, fault.name, load.acknowledged)
     connection.close()
     for engine in ENGINES:
-        yield report.Result(title=fault.title, engine=engine, counts=count(found, engine, ended=ended), problem=problem)
-        wrong = list(details(found, engine))
+        yield report.Result(
+            title=fault.title,
+            engine=engine,
+            counts=count(found, engine, ended=ended, lease=system.lease),
+            problem=problem,
+        )
+        wrong = list(details(found, engine, lease=system.lease))
         scene.notes.extend(wrong[:_SHOWN])
         if len(wrong) > _SHOWN:
             scene.notes.append(f"and {len(wrong) - _SHOWN} more on {engine}")

@@ -44,7 +44,7 @@ def counts(*rows: Row, engine: str = "celery", **evidence: Any) -> Counts:
         "stale_progress": {},
         "lines": [line for item in rows for line in ran(item)],
     }
-    return count(Evidence(**(given | evidence)), engine, ended=ENDED)
+    return count(Evidence(**(given | evidence)), engine, ended=ENDED, lease=3.0)
 
 
 def test_a_row_that_ended_as_it_must_is_not_lost() -> None:
@@ -136,6 +136,29 @@ def test_a_body_without_an_end_was_cut_when_its_process_died() -> None:
     [of_an_unknown_one] = bodies(lines, {})
     assert (of_a_known_death.end, of_an_unknown_one.end) == (103.0, 102.0)
     assert of_a_known_death.was_cut
+
+
+@pytest.mark.parametrize(
+    ("engine", "claimed", "cut", "counted", "extra"),
+    [
+        ("celery", 102.0, True, (1, 0), 0),
+        ("celery", 102.0, False, (1, 0), 1),
+        ("celery", 105.0, False, (1, 0), 0),
+        ("restate", 102.0, False, (1, 0), 0),
+        ("celery", 102.0, True, (2, 0), 1),
+        ("celery", 102.0, True, (1, 1), 1),
+    ],
+    ids=["killed", "told twice", "lease ran out", "driven anew beside it", "one of two", "a failure"],
+)
+def test_an_attempt_that_nothing_explains_is_extra(
+    engine: str, claimed: float, *, cut: bool, counted: tuple[int, int], extra: int
+) -> None:
+    lost, failed = counted
+    item = row(engine=engine, fence=2, result={"number": 1, "fence": 2}, attempts=lost + failed, lost=lost)
+    first = [log(101.0, "body-start"), log(104.0, "body-end")]
+    claims = [Claim(execution="a", fence=1, at=101.0), Claim(execution="a", fence=2, at=claimed)]
+    found = counts(item, engine=engine, claims=claims, lines=first[: 1 if cut else 2] + ran(item))
+    assert (found.extra, found.is_sound) == (extra, extra == 0)
 
 
 def test_resumed_is_from_the_death_to_the_next_claim() -> None:
