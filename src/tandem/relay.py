@@ -13,7 +13,7 @@ from typing import Final
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine
 from tandem.lane import BATCH, Lane
-from tandem.ledger import agenda, endings, statements
+from tandem.ledger import agenda, endings, manual, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
 from tandem.loops import Loop, Watch
@@ -96,6 +96,7 @@ class Relay:
     def _keep(self, started: float) -> None:
         if started - self._seen_at >= self.configuration.lease_seconds / 3:
             self._beat()
+            ledger.execute(manual.forget_workers())
             self._seen_at = started
         if started >= self._patient_until:
             for engine, queue in ledger.execute(agenda.queues()):

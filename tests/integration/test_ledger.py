@@ -13,7 +13,7 @@ from django.utils import timezone
 from tandem.ledger import agenda, attempt, cancel, manual, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id, new_ids
-from tandem.ledger.models import Event, Execution, Step
+from tandem.ledger.models import Event, Execution, Step, Worker
 from tandem.ledger.rows import Claim, Error, Lease, NewExecution
 from tests.work.tasks import noop
 
@@ -340,3 +340,21 @@ def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:
 def test_the_errors_of_a_database_that_refuses_are_psycopgs() -> None:
     with pytest.raises(psycopg.errors.UndefinedFunction):
         ledger.execute(statements.Statement("wrong", "SELECT no_such_function()", {}, list))
+
+
+def test_a_process_that_was_not_seen_for_a_day_is_forgotten() -> None:
+    beat: dict[str, Any] = {
+        "kind": "worker",
+        "engine": ENGINE,
+        "queues": ["q"],
+        "concurrency": 1,
+        "stuck": 0,
+        "leases": (),
+        "seconds": 30,
+    }
+    for name in ("gone", "there"):
+        ledger.execute(statements.heartbeat(worker=name, **beat))
+    Worker.objects.filter(id="gone").update(seen_at=timezone.now() - timedelta(days=2))
+    assert ledger.execute(manual.forget_workers()) == 1
+    assert not Worker.objects.filter(id="gone").exists()
+    assert Worker.objects.filter(id="there").exists()

@@ -13,6 +13,7 @@ __all__ = [
     "Retried",
     "Unfinished",
     "by_idempotency_key",
+    "forget_workers",
     "free_key",
     "phase_of",
     "prune",
@@ -94,6 +95,9 @@ RETURNING id
 """
 
 
+FORGET_WORKERS: Final = "DELETE FROM tandem_worker WHERE seen_at < now() - interval '1 day' RETURNING id"
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What an execution is, in three words."""
@@ -161,3 +165,8 @@ def prune(*, days: float, limit: int) -> Statement[int]:
 def free_key(*, task: str, key: str, days: float) -> Statement[bool]:
     """Free an idempotency key whose execution finished more than `days` ago; False where it is held, or no one's."""
     return Statement("free_key", FREE_KEY, {"task": task, "key": key, "days": days}, bool)
+
+
+def forget_workers() -> Statement[int]:
+    """Delete the rows of processes that were last seen a day ago: each has a name of its own, and none comes back."""
+    return Statement("forget_workers", FORGET_WORKERS, {}, _count)
