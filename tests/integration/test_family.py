@@ -211,6 +211,39 @@ def test_a_second_cancel_asks_nobody_twice() -> None:
     assert control.cancel(str(child), by="otto") == "finished"
 
 
+def test_a_cancel_reaches_the_children_of_a_child_that_is_over() -> None:
+    parent = insert()
+    over = insert(parent=parent)
+    grandchild, done = insert(parent=over), insert(parent=over)
+    finish(over)
+    finish(done)
+    assert control.cancel(str(parent), by="anna") == "cancelled"
+    assert [row(id_).outcome for id_ in (over, grandchild, done)] == ["succeeded", "cancelled", "succeeded"]
+    assert row(over).cancelled_by is None
+
+
+def test_a_heartbeat_waits_for_no_callers_transaction() -> None:
+    """Nor does it take what is locked for lost: one caller's long transaction would stop all leases of a process."""
+    free, locked = claimed(insert()).lease, claimed(insert()).lease
+    beat = statements.heartbeat(
+        worker="w1",
+        kind="worker",
+        engine=ENGINE,
+        queues=(),
+        concurrency=2,
+        stuck=0,
+        leases=[locked, free],
+        seconds=600.0,
+    )
+    until_then = row(locked.id).lease_expires_at
+    cancelling = cancel.cancel(id=locked.id, by=None)
+    assert while_open(cancelling, lambda: ledger.execute(beat)) == {free: False, locked: False}
+    assert row(locked.id).lease_expires_at == until_then
+    assert row(free.id).lease_expires_at != until_then
+    assert ledger.execute(beat) == {free: False, locked: True}
+    assert row(locked.id).lease_expires_at == row(free.id).lease_expires_at
+
+
 def test_a_parent_waits_for_the_children_of_its_open_step_only() -> None:
     parent = insert()
     holder = claimed(parent)

@@ -337,9 +337,9 @@ def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:
     assert row(unfinished).phase == "queued"
 
 
-def test_the_errors_of_a_database_that_refuses_are_psycopgs() -> None:
-    with pytest.raises(psycopg.errors.UndefinedFunction):
-        ledger.execute(statements.Statement("wrong", "SELECT no_such_function()", {}, list))
+def test_the_errors_of_a_database_that_refuses_values_are_psycopgs() -> None:
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        ledger.execute(statements.Statement("wrong", "SELECT 1 / 0", {}, list))
 
 
 def test_a_process_that_was_not_seen_for_a_day_is_forgotten() -> None:

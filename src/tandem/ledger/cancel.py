@@ -10,17 +10,19 @@ from tandem.ledger.statements import Statement
 
 __all__ = ["Cancelled", "Untold", "cancel", "give_up", "told", "untold"]
 
-# What nobody holds ends at once; what runs is asked to. Each row is locked before its phase is read, so that one that is
-# claimed or suspended meanwhile is still one of the two. Restate keeps an invocation for what waits there.
+# What nobody holds ends at once; what runs is asked to; what is over may have left children that are not. Each row is
+# locked before its phase is read, so that one that is claimed or suspended meanwhile is still one of the two. Restate
+# keeps an invocation for what waits there.
 CANCEL: Final = f"""
 WITH RECURSIVE family AS (
     SELECT id FROM tandem_execution WHERE id = %(id)s
     UNION ALL
     SELECT child.id FROM tandem_execution AS child JOIN family ON child.parent = family.id
-    WHERE child.outcome IS NULL
 ), seen AS MATERIALIZED (
     SELECT execution.id, execution.phase, execution.cancel_requested_at IS NOT NULL AS asked_before
-    FROM tandem_execution AS execution JOIN family USING (id) ORDER BY execution.id FOR NO KEY UPDATE OF execution
+    FROM tandem_execution AS execution JOIN family USING (id)
+    WHERE execution.id = %(id)s OR execution.phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
+    ORDER BY execution.id FOR NO KEY UPDATE OF execution
 ), stopped AS (
     UPDATE tandem_execution AS execution
     SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL,

@@ -223,18 +223,25 @@ def read_claim(rows: Rows) -> Claim | None:
 
 # --- a process ---------------------------------------------------------------------------------------------------
 
-HEARTBEAT: Final = """
+_HELD: Final = """id = ANY(%(ids)s::uuid[]) AND fence = (%(fences)s::int[])[array_position(%(ids)s::uuid[], id)]
+      AND phase = 'running' AND lease_expires_at IS NOT NULL"""
+
+# It waits for no row: a caller's transaction around a cancel may be long, and is to stop one lease, not a process's.
+# A row that is locked is renewed at a later beat; what was committed of it says meanwhile whether its lease is held.
+HEARTBEAT: Final = f"""
 WITH seen AS (
     INSERT INTO tandem_worker (id, kind, engine, queues, concurrency, running, stuck, started_at, seen_at)
     VALUES (%(worker)s::text, %(kind)s, %(engine)s, %(queues)s, %(concurrency)s, cardinality(%(ids)s::uuid[]), %(stuck)s,
             now(), now())
     ON CONFLICT (id) DO UPDATE
     SET running = EXCLUDED.running, stuck = EXCLUDED.stuck, seen_at = now()
+), free AS MATERIALIZED (
+    SELECT id FROM tandem_execution WHERE {_HELD} FOR NO KEY UPDATE SKIP LOCKED
+), renewed AS (
+    UPDATE tandem_execution AS execution SET lease_expires_at = now() + %(lease)s * interval '1 second'
+    FROM free WHERE execution.id = free.id
 )
-UPDATE tandem_execution SET lease_expires_at = now() + %(lease)s * interval '1 second'
-WHERE id = ANY(%(ids)s::uuid[]) AND fence = (%(fences)s::int[])[array_position(%(ids)s::uuid[], id)]
-  AND phase = 'running' AND lease_expires_at IS NOT NULL
-RETURNING id, cancel_requested_at IS NOT NULL
+SELECT id, cancel_requested_at IS NOT NULL FROM tandem_execution WHERE {_HELD}
 """
 
 
