@@ -73,7 +73,9 @@ def server(tmp_path: Path) -> Iterator[Callable[..., Broker]]:
         broker.stop()
 
 
-def test_a_user_a_password_a_database_and_a_socket(server: Callable[..., Broker], tmp_path: Path) -> None:
+def test_a_user_a_password_a_database_and_a_socket(
+    server: Callable[..., Broker], tmp_path: Path, database: None
+) -> None:
     path = f"{tmp_path}/redis.sock"
     broker = server("--unixsocket", path)
     user = quote("us@er/#", safe="")
@@ -86,7 +88,7 @@ def test_a_user_a_password_a_database_and_a_socket(server: Callable[..., Broker]
         f"redis+socket://{user}:{quote(PASSWORD, safe='')}@{path}?virtual_host=4",
     ):
         meet(configuration(BROKER_URL=url))
-        (text,) = CeleryEngine(configuration(BROKER_URL=url.replace("s3cr3t", "wr0ng"))).check()
+        text, *_ = CeleryEngine(configuration(BROKER_URL=url.replace("s3cr3t", "wr0ng"))).check()
         assert "refuses this user or password" in text
         assert not {part for part in ("s3cr3t", "wr0ng", "%40%3A") if part in text}
     with redis.Redis(port=broker.port, username="us@er/#", password=PASSWORD) as client:
@@ -216,7 +218,7 @@ def _replicas(asked: "redis.Redis") -> int:
     return sum("s_down" not in each["flags"] and each["master-link-status"] == "ok" for each in found)
 
 
-def test_sentinel_names_the_primary_and_its_successor(sentinel: tuple[list[Broker], int]) -> None:
+def test_sentinel_names_the_primary_and_its_successor(sentinel: tuple[list[Broker], int], database: None) -> None:
     (primary, replica), port = sentinel
     url = f"sentinel://:{quote(ACL, safe='')}@127.0.0.1:1/2;sentinel://:{quote(ACL, safe='')}@127.0.0.1:{port}/2"
     transport = {"master_name": "shop", "sentinel_kwargs": {"password": "sent1nel"}}
@@ -241,7 +243,7 @@ def test_sentinel_names_the_primary_and_its_successor(sentinel: tuple[list[Broke
         assert client.role()[0] == b"master"
         assert any(str(moved[0].id).encode() in message for message in client.lrange("default:6", 0, -1))
     nowhere = configuration(BROKER_URL=url, BROKER_TRANSPORT_OPTIONS={**transport, "master_name": "other"})
-    (text,) = CeleryEngine(nowhere).check()
+    text, *_ = CeleryEngine(nowhere).check()
     assert "no Sentinel answers, or none knows one of that 'master_name'" in text
     assert not {secret for secret in (ACL, "sent1nel", "s3cr3t") if secret in f"{text} {said}"}
 

@@ -92,6 +92,8 @@ def test_a_message_is_what_celery_itself_puts_on_the_list(celery: Stage) -> None
         found: Any = client.lrange("default:3", 0, -1)
     ours, original = (json.loads(message) for message in found)
     own = {"id", "root_id", "origin", "argsrepr", "kwargsrepr", "ignore_result"}
+    # By which a worker knows ours, whose task's module it has not imported yet.
+    del ours["headers"]["tandem"]
     assert ours.keys() == original.keys()
     assert ours["headers"].keys() == original["headers"].keys()
     assert {key: value for key, value in ours["headers"].items() if key not in own} == {

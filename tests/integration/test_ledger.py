@@ -10,6 +10,7 @@ import psycopg
 import pytest
 from django.utils import timezone
 
+from tandem.exceptions import LedgerUnavailable
 from tandem.ledger import agenda, attempt, cancel, manual, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id, new_ids
@@ -340,6 +341,12 @@ def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:
 def test_the_errors_of_a_database_that_refuses_values_are_psycopgs() -> None:
     with pytest.raises(psycopg.errors.DivisionByZero):
         ledger.execute(statements.Statement("wrong", "SELECT 1 / 0", {}, list))
+
+
+def test_a_server_that_refuses_a_statement_of_ours_cannot_serve() -> None:
+    with pytest.raises(LedgerUnavailable, match="no_such_function") as raised:
+        ledger.execute(statements.Statement("wrong", "SELECT no_such_function()", {}, list))
+    assert isinstance(raised.value.__cause__, psycopg.errors.UndefinedFunction)
 
 
 def test_a_process_that_was_not_seen_for_a_day_is_forgotten() -> None:

@@ -181,6 +181,9 @@ def execute_in_transaction[T](statement: Statement[T]) -> T:
 class _Own:
     """A thread's connection. It is closed when the thread ends."""
 
+    # What could not be opened is nobody's to close.
+    _pid = 0
+
     def __init__(self) -> None:
         self.connection = connect()
         self._pid = os.getpid()
