@@ -12,12 +12,12 @@ from django.conf import settings
 from django.utils import timezone
 
 from tandem.configuration import Configuration
-from tandem.decorators import task
 from tandem.embedded.ports import Ports
+from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference
 from tandem.engines.restate.engine import RestateEngine
 from tandem.exceptions import BrokerUnavailable
-from tandem.ledger.models import Execution
+from tandem.ledger.models import Event, Execution
 from tandem.task import Task, TaskResult
 from tests.integration.test_restate_service import insert
 from tests.integration.waiting import all_finished, finished, in_phase, until
@@ -89,30 +89,40 @@ def test_a_process_without_the_admin_url_blames_the_ingress_alone(configuration:
     engine.close()
 
 
-def unheard_of_task() -> None:
-    """A task of no service that is registered."""
+@pytest.fixture(scope="module")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A Restate that knows no service."""
+    with Stack(data=tmp_path_factory.mktemp("empty"), ports=Ports.free(), only=("restate",)) as stack:
+        yield stack
 
 
 @pytest.fixture
-def unheard_of(workers: object) -> Iterator[Task]:
-    made = task(unheard_of_task)
+def unregistered(configuration: Configuration, empty: Stack) -> Iterator[RestateEngine]:
+    assert configuration.restate is not None
+    options = replace(
+        configuration.restate,
+        ingress_url=empty.addresses["TANDEM_RESTATE_INGRESS_URL"],
+        admin_url=empty.addresses["TANDEM_RESTATE_ADMIN_URL"],
+    )
+    made = RestateEngine(replace(configuration, restate=options))
     yield made
-    del Task.known[made.module_path]
+    made.close()
 
 
-def test_an_unregistered_service_delays_its_own_rows_only(
-    engine: RestateEngine, unheard_of: Task, mark: str, caplog: pytest.LogCaptureFixture
+def test_what_is_not_registered_is_sent_later_and_says_why(
+    unregistered: RestateEngine, caplog: pytest.LogCaptureFixture
 ) -> None:
-    good, bad = insert(tasks.refuse, mark), insert(unheard_of)
+    row = insert(tasks.noop, "unregistered")
     with caplog.at_level(logging.ERROR, "tandem.restate"):
-        engine.submit([of(unheard_of, bad), of(tasks.refuse, good)])
-    assert "does not know tests/unheard_of_task: start `manage.py tandem service --register`" in caplog.text
-    assert finished(tasks.refuse.get_result(str(good.id))).phase == "failed"
-    bad.refresh_from_db()
-    assert (bad.phase, bad.sent_at) == ("queued", None)
-    assert bad.due_at is not None
-    assert bad.due_at > timezone.now()
-    bad.delete()
+        unregistered.submit([of(tasks.noop, row)])
+    why = "does not know TandemTasks/execute: start `manage.py tandem service --register`"
+    assert why in caplog.text
+    row.refresh_from_db()
+    assert (row.phase, row.sent_at) == ("queued", None)
+    assert row.due_at is not None
+    assert row.due_at > timezone.now()
+    assert why in Event.objects.get(execution_id=row.id, kind="not sent").detail
+    row.delete()
 
 
 def test_what_became_of_references(engine: RestateEngine, mark: str) -> None:
@@ -159,9 +169,10 @@ def test_check_of_a_sound_installation_says_nothing(engine: RestateEngine) -> No
     assert engine.check() == []
 
 
-def test_check_names_what_is_not_registered(engine: RestateEngine, unheard_of: Task) -> None:
-    (missing,) = engine.check()
-    assert "does not know tests/unheard_of_task. Start `manage.py tandem service --register`" in missing
+def test_check_names_what_is_not_registered(unregistered: RestateEngine) -> None:
+    (missing,) = unregistered.check()
+    assert "TandemTasks/execute" in missing
+    assert "Start `manage.py tandem service --register`" in missing
 
 
 def test_check_names_what_is_not_there(configuration: Configuration) -> None:
