@@ -126,6 +126,11 @@ class Attempt:
         before = (self.claim.last_attempted_at - self.claim.created_at).total_seconds()
         return before + time.monotonic() - self._started
 
+    @property
+    def stopped(self) -> bool:
+        """Whether it is over, or was stopped at its time limit: its body may have left its thread busy."""
+        return self.over is not None or self.overran
+
     def guard(self) -> None:
         """Raise `AttemptOver` or, once, `Cancelled`, where the body must stop."""
         if self.over is not None:

@@ -10,6 +10,7 @@ from django.utils.module_loading import autodiscover_modules, import_string
 from tandem.configuration import configurations
 from tandem.exceptions import UnknownTask, nearest
 from tandem.task import Task
+from tandem.values import said
 
 __all__ = ["queues_of", "registered_tasks", "resolve"]
 
@@ -42,11 +43,11 @@ def _find(name: str) -> Task:
         return task
     try:
         found = import_string(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         # A module may fail to import in any way, and a relay that asks for one task must live to send the others.
         hint = nearest(name, list(Task.known))
         raise UnknownTask(
-            f"No task {name!r} in this process ({type(error).__name__}: {error}){hint} Deploy the code that has it, or"
+            f"No task {name!r} in this process ({said(error)}){hint} Deploy the code that has it, or"
             " cancel the execution."
         ) from error
     if not isinstance(found, DjangoTask):

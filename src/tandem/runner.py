@@ -4,6 +4,7 @@ An engine brings the claiming statement and a journal, and acts on the `Outcome`
 claim and finish.
 """
 
+import asyncio
 import logging
 import random
 import time
@@ -57,14 +58,10 @@ class Runner:
         Raises psycopg's errors where the ledger cannot be reached: the reference is then still to be delivered, or
         the lease runs out and the relay takes over. Raises what `interrupts` too: the execution is the caller's to hand back.
         """
-        attempt, ended = self._open(claiming)
-        if attempt is None or ended is not None:
-            return ended or REFUSED
-        try:
-            task = registry.resolve(attempt.claim.task)
-        except UnknownTask as error:
-            return self._send_elsewhere(attempt, error)
-        result = result_of_claim(task, attempt.claim)
+        opened = self._open(claiming)
+        if isinstance(opened, Outcome):
+            return opened
+        attempt, task, result = opened
         context = Context(task_result=result, _attempt=attempt, _journal=journal)
         return run_apart(self._run_body, attempt, task, result, context)
 
@@ -75,19 +72,21 @@ class Runner:
         context._journal.begin(attempt)  # noqa: SLF001  # the runner and the context are two halves of one thing
         self.running.add(attempt)
         try:
-            attempt.guard()
-            task_started.send_robust(type(task.get_backend()), task_result=result)
-            attempt.limit(task.time_limit)
-            context._journal.begin(attempt)  # noqa: SLF001  # as above
-            value = _call(task, context, attempt.claim)
-            context._flush()  # noqa: SLF001  # the runner and the context are two halves of one thing
+            try:
+                attempt.guard()
+                task_started.send_robust(type(task.get_backend()), task_result=result)
+                attempt.limit(task.time_limit)
+                context._journal.begin(attempt)  # noqa: SLF001  # as above
+                value = _call(task, context, attempt.claim)
+                context._flush()  # noqa: SLF001  # the runner and the context are two halves of one thing
+            finally:
+                # Until here a time limit's signal may raise; what it or a connection raises here is an end like others.
+                self.running.remove(attempt)
+                tidy_connections()
         except BaseException as error:  # sys.exit() in a body is a failure like any other
             if self.interrupts(error):
                 raise
             failure = error
-        finally:
-            self.running.remove(attempt)
-            tidy_connections()
         outcome, failure = self._record(attempt, task, failure, value)
         if _is_told(result, outcome):
             with _suppressed(failure):
@@ -99,14 +98,10 @@ class Runner:
 
     async def arun(self, claiming: Statement[Claim | None], journal: AsyncJournal) -> Outcome:
         """As `run`, for an async body, on the running loop."""
-        attempt, ended = await ledger.in_thread(self._open, claiming)
-        if attempt is None or ended is not None:
-            return ended or REFUSED
-        try:
-            task = registry.resolve(attempt.claim.task)
-        except UnknownTask as error:
-            return await ledger.in_thread(self._send_elsewhere, attempt, error)
-        result = result_of_claim(task, attempt.claim)
+        opened = await ledger.in_thread(self._open, claiming)
+        if isinstance(opened, Outcome):
+            return opened
+        attempt, task, result = opened
         context = AsyncContext(task_result=result, _attempt=attempt, _journal=journal)
         async with apart() as threads:
             return await self._arun_body(attempt, task, result, context, threads)
@@ -121,21 +116,25 @@ class Runner:
         context._journal.begin(attempt)  # noqa: SLF001  # as in _run_body()
         self.running.add(attempt)
         try:
-            attempt.guard()
-            await task_started.asend_robust(type(task.get_backend()), task_result=result)
-            attempt.limit(task.time_limit)
-            context._journal.begin(attempt)  # noqa: SLF001  # as above
-            value = await _call(task, context, attempt.claim)
-            await context._flush()  # noqa: SLF001  # as in _run_body()
-        except BaseException as error:  # as in _run_body()
-            if self.interrupts(error):
+            try:
+                attempt.guard()
+                await task_started.asend_robust(type(task.get_backend()), task_result=result)
+                attempt.limit(task.time_limit)
+                context._journal.begin(attempt)  # noqa: SLF001  # as above
+                value = await _call(task, context, attempt.claim)
+                await context._flush()  # noqa: SLF001  # as in _run_body()
+            except BaseException as error:  # as in _run_body()
+                if self.interrupts(error):
+                    raise
+                failure = error
+            if not attempt.stopped:
+                # What the body gave its thread is the body's: the lease is kept, and the time limit holds.
+                await threads.tidy()
+        except asyncio.CancelledError:
+            if not attempt.stopped:
                 raise
-            failure = error
         finally:
             self.running.remove(attempt)
-        if attempt.over is None and not attempt.overran:
-            # One that is over may have left its thread busy.
-            await threads.tidy()
         outcome, failure = await ledger.in_thread(self._record, attempt, task, failure, value)
         if _is_told(result, outcome):
             with _suppressed(failure):
@@ -168,22 +167,35 @@ class Runner:
             if attempt.over is None and attempt.deadline is not None and attempt.deadline <= now
         ]
 
-    def _open(self, claiming: Statement[Claim | None]) -> tuple[Attempt | None, Outcome | None]:
+    def _open(self, claiming: Statement[Claim | None]) -> tuple[Attempt, Task, TaskResult] | Outcome:
+        attempt = self._claim(claiming)
+        if isinstance(attempt, Outcome):
+            return attempt
+        try:
+            task = registry.resolve(attempt.claim.task)
+        except UnknownTask as error:
+            return self._send_elsewhere(attempt, error)
+        try:
+            return attempt, task, result_of_claim(task, attempt.claim)
+        except Exception as error:  # noqa: BLE001  # a row of an older version may be nested past Python's recursion
+            return self._finish(attempt, "failed", None, Error.of(error), unseen=True)
+
+    def _claim(self, claiming: Statement[Claim | None]) -> Attempt | Outcome:
         claim = ledger.execute(claiming)
         if claim is None:
-            return None, None
+            return REFUSED
         attempt = Attempt(claim=claim, lease_seconds=self.lease_seconds, max_result_bytes=self.max_result_bytes)
         if claim.cancel_requested:
-            return attempt, self._finish(attempt, "cancelled", None, None, unseen=True)
+            return self._finish(attempt, "cancelled", None, None, unseen=True)
         if claim.lost > self.max_lost_leases:
             poison = RuntimeError(
                 f"{claim.lost} leases were lost: the body kills or freezes its worker every time. Retry it by hand"
                 " once the cause is gone."
             )
-            return attempt, self._finish(attempt, "dead", None, Error.of(poison), unseen=True)
+            return self._finish(attempt, "dead", None, Error.of(poison), unseen=True)
         if claim.fence > 1:
             attempt.load(ledger.execute(statements.recorded_steps(claim.id)))
-        return attempt, None
+        return attempt
 
     def _record(
         self, attempt: Attempt, task: Task, failure: BaseException | None, value: Any = None
@@ -202,6 +214,10 @@ class Runner:
                 # Django's backends report the TypeError itself; to run the body again would not change it.
                 failure = error.__cause__ if isinstance(error.__cause__, TypeError) else error
                 return self._finish(attempt, "failed", None, Error.of(failure)), failure
+            except BaseException as error:  # a value's own methods may call sys.exit()
+                if self.interrupts(error):
+                    raise
+                failure = error
         if attempt.cancel_raised and (failure is None or isinstance(failure, Cancelled)):
             return self._finish(attempt, "cancelled", None, None), failure
         if failure is None:
@@ -244,8 +260,8 @@ class Runner:
 
     def refuse(self, claiming: Statement[Claim | None], error: UnknownTask) -> Outcome:
         """Claim an execution whose task this process does not know, only to have it sent elsewhere, or later."""
-        attempt, ended = self._open(claiming)
-        return ended or (self._send_elsewhere(attempt, error) if attempt else REFUSED)
+        attempt = self._claim(claiming)
+        return attempt if isinstance(attempt, Outcome) else self._send_elsewhere(attempt, error)
 
     def _send_elsewhere(self, attempt: Attempt, error: UnknownTask) -> Outcome:
         logger.error("%s", error)
