@@ -13,7 +13,7 @@ from django.utils import timezone
 from tandem import control
 from tandem.decorators import task
 from tandem.exceptions import RouteError
-from tandem.ledger import attempt, cancel, manual, statements, waiting, waking
+from tandem.ledger import attempt, cancel, celery, manual, restate, statements, waiting, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution, Step
@@ -242,6 +242,33 @@ def test_a_heartbeat_waits_for_no_callers_transaction() -> None:
     assert row(free.id).lease_expires_at != until_then
     assert ledger.execute(beat) == {free: False, locked: True}
     assert row(locked.id).lease_expires_at == row(free.id).lease_expires_at
+
+
+@pytest.mark.parametrize("name", ["sent", "unsent", "look again", "mark lost", "seen alive", "not sent", "send again"])
+def test_a_relay_waits_for_no_callers_transaction(name: str) -> None:
+    free, locked = insert(), insert()
+    ids = [locked, free]
+    rows = {"engine": "restate", "phase": "waiting" if name == "look again" else "queued"}
+    Execution.objects.filter(pk__in=ids).update(**rows)
+    suspects = [restate.Suspect(id=id_, task="t", queue="q", priority=0, dispatch=1, fence=0) for id_ in ids]
+    said: dict[str, Statement[int]] = {
+        "sent": statements.sent(ids, "e"),
+        "unsent": statements.unsent(ids),
+        "look again": waking.look_again(ids, seconds=1.0),
+        "mark lost": celery.mark_lost(ids),
+        "seen alive": restate.seen_alive(ids),
+        "not sent": restate.not_sent(ids, seconds=1.0, why="no"),
+        "send again": restate.send_again(dict.fromkeys(suspects, (True, "gone"))),
+    }
+    waited: list[bool] = []
+
+    def say() -> int:
+        changed = ledger.execute(said[name])
+        waited.append(row(locked).outcome is not None)
+        return changed
+
+    assert while_open(cancel.cancel(id=locked, by=None), say) == 1
+    assert waited == [False]
 
 
 def test_a_parent_waits_for_the_children_of_its_open_step_only() -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from tandem.ledger.events import note
 from tandem.ledger.rows import Claim, Lease
-from tandem.ledger.statements import CLAIM_COLUMNS, Rows, Statement, read_claim
+from tandem.ledger.statements import CLAIM_COLUMNS, FREE, Rows, Statement, read_claim
 
 __all__ = [
     "Passed",
@@ -67,9 +67,9 @@ SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch), ARRAY
 )
 """
 
-MARK_LOST: Final = """
+MARK_LOST: Final = f"""
 UPDATE tandem_execution SET due_at = now()
-WHERE id = ANY(%(ids)s::uuid[]) AND phase = 'queued' AND due_at IS NULL
+WHERE {FREE} AND phase = 'queued' AND due_at IS NULL
 RETURNING id
 """
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.statements import Statement
+from tandem.ledger.statements import FREE, Statement
 
 __all__ = ["Ended", "Suspect", "ended", "not_sent", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
 
@@ -36,14 +36,15 @@ WITH again AS (
          AS seen(id, fence, dispatch, ended, reason)
     WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch = seen.dispatch
       AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
+      AND execution.{FREE}
     RETURNING execution.id, seen.reason
 ), noted AS ({note("again", kind="reconciled", detail="reason || ': sent again'")})
 SELECT id FROM again
 """
 
-SEEN_ALIVE: Final = """
+SEEN_ALIVE: Final = f"""
 UPDATE tandem_execution SET sent_at = now()
-WHERE id = ANY(%(ids)s) AND engine = 'restate'
+WHERE {FREE} AND engine = 'restate'
   AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
 RETURNING id
 """
@@ -51,7 +52,7 @@ RETURNING id
 NOT_SENT: Final = f"""
 WITH refused AS (
     UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
-    WHERE id = ANY(%(ids)s) AND phase = 'queued'
+    WHERE {FREE} AND phase = 'queued'
     RETURNING id
 ), noted AS ({note("refused", kind="not sent", detail="%(why)s", once=True)})
 SELECT id FROM refused

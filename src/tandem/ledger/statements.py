@@ -18,6 +18,7 @@ from tandem.ledger.rows import Claim, Lease, NewExecution
 
 __all__ = [
     "CLAIM_COLUMNS",
+    "FREE",
     "Rows",
     "Statement",
     "claim",
@@ -69,15 +70,19 @@ FROM ROWS FROM (unnest(%(ids)s::uuid[]), jsonb_array_elements(%(arguments)s::jso
 RETURNING created_at
 """
 
-UNSENT: Final = """
+# Of many rows, for what is found again where it was left out: a caller's transaction around a cancel may be long, and
+# who waits for rows in any order may wait for one that waits for him.
+FREE: Final = "id IN (SELECT id FROM tandem_execution WHERE id = ANY(%(ids)s::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)"
+
+UNSENT: Final = f"""
 UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
-WHERE id = ANY(%(ids)s) AND phase = 'queued'
+WHERE {FREE} AND phase = 'queued'
 RETURNING id
 """
 
-SENT: Final = """
+SENT: Final = f"""
 UPDATE tandem_execution SET sent_at = now(), epoch = %(epoch)s
-WHERE id = ANY(%(ids)s) AND phase = 'queued'
+WHERE {FREE} AND phase = 'queued'
 RETURNING id
 """
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from tandem.ledger.statements import Statement
+from tandem.ledger.statements import FREE, Statement
 from tandem.ledger.waiting import RECHECK_SECONDS
 
 __all__ = ["CHANNEL", "Waiter", "look_again", "recheck", "send_signal", "wake", "wake_parent"]
@@ -79,9 +79,9 @@ RETURNING execution.id, execution.task, execution.queue, execution.priority, exe
           open.awakeable, open.ready IS TRUE
 """
 
-LOOK_AGAIN: Final = """
+LOOK_AGAIN: Final = f"""
 UPDATE tandem_execution SET due_at = LEAST(due_at, now() + %(seconds)s * interval '1 second')
-WHERE id = ANY(%(ids)s::uuid[]) AND phase = 'waiting'
+WHERE {FREE} AND phase = 'waiting'
 RETURNING id
 """
 
