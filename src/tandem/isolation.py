@@ -7,6 +7,7 @@ connections are sound. What belongs to the whole process is not kept apart: its 
 import asyncio
 import contextvars
 import decimal
+import logging
 import os
 import threading
 from collections import deque
@@ -26,6 +27,8 @@ from psycopg.pq import TransactionStatus
 from tandem.ledger import connection as ledger
 
 __all__ = ["Threads", "apart", "run_apart", "tidy_connections"]
+
+logger = logging.getLogger("tandem.runner")
 
 # What Django makes for each context. A sync body's thread keeps them: they hold connections.
 _HANDLERS: Final = (caches, task_backends)
@@ -75,8 +78,14 @@ def _own_decimals() -> None:
 
 
 def _end() -> list[tuple[Any, str, Any]]:
-    """Close caches as Django does after a request, and answer what was made for this context."""
-    close_caches()
+    """Close caches as Django does after a request, and answer what was made for this context.
+
+    A cache that cannot be closed is no fault of the body, and keeps nothing else of it from being tidied.
+    """
+    try:
+        close_caches()
+    except Exception:
+        logger.exception("A cache could not be closed.")
     return [
         (handler, alias, made)
         for handler in _HANDLERS
