@@ -20,7 +20,8 @@ it is not; None where no atomic step was in the load.
 
 **Extra**: attempts that no fault explains: failures, of which no body here has any, and lost leases beyond those of
 bodies that were cut, of claims whose body never began, and of what lasted for a whole lease. On Restate a body that
-was driven anew while it ran explains one too: its connection broke.
+was driven anew while it ran explains one too: its connection broke. So does one that ended while the ledger was away,
+where nobody could write that it did.
 
 **Cut**: bodies that never came to their end (their process died), which shows that the fault was real. *Resumed* is
 the longest time from such a death to the next claim of the execution.
@@ -97,7 +98,13 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evidence:
-    """All that is known of one fault's load. `acknowledged` are the ids that callers got, with their engine."""
+    (
+        """All that is known of one fault's load. `acknowledged` are the ids that callers got, with their engine.
+
+    `away` is from when to when the fault kept the ledger from answering.
+    """
+        ""
+    )
 
     acknowledged: Mapping[str, str]
     rows: Sequence[Row]
@@ -107,6 +114,7 @@ class Evidence:
     lines: Sequence[Line]
     effects: Mapping[tuple[str, str], int] = field(default_factory=dict)
     deaths: Mapping[int, float] = field(default_factory=dict)
+    away: tuple[float, float] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,7 +271,8 @@ def _extra(evidence: Evidence, rows: Sequence[Row], ran: Sequence[Body], lease: 
         for older, newer in pairwise(claims[row.id]):
             body = of_fence.get((row.id, older.fence))
             beside = body is not None and row.engine == "restate" and body.end > newer.at
-            explained += body is None or body.was_cut or beside or newer.at - older.at >= lease
+            unwritten = body is not None and evidence.away[0] <= body.end <= evidence.away[1]
+            explained += body is None or body.was_cut or beside or unwritten or newer.at - older.at >= lease
         found[row.id] = row.attempts - row.lost + max(0, row.lost - explained)
     return {id_: times for id_, times in found.items() if times}
 

@@ -1,7 +1,8 @@
 """One run: each fault under a load of its own, on one system that lives through them all."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Final
 
@@ -58,6 +59,7 @@ def _suffer(fault: Fault, scene: Scene) -> Iterator[report.Result]:
     with Approver(owner=fault.name):
         load.start()
         load.reach(_BEFORE)
+        began = time.time()
         ended = fault.inject(scene)
         load.finish()
         try:
@@ -67,6 +69,8 @@ def _suffer(fault: Fault, scene: Scene) -> Iterator[report.Result]:
         except Overdue as error:
             problem = str(error)
     found = evidence.gather(system, fault.name, load.acknowledged)
+    if fault.of_the_ledger:
+        found = replace(found, away=(began, ended))
     connection.close()
     for engine in ENGINES:
         yield report.Result(

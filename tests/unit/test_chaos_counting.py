@@ -200,3 +200,12 @@ def test_the_table_names_what_is_wrong() -> None:
     assert line(stuck).endswith("WRONG worker-1 did not end")
     assert verdict([sound]) == "Every count that must be 0 is 0 in all 1 rows."
     assert verdict([sound, lost, stuck]) == "2 of 3 rows are WRONG: kill (restate), kill (celery)."
+
+
+def test_an_attempt_that_ended_while_the_ledger_was_away_is_the_faults() -> None:
+    item = row(fence=2, result={"number": 1, "fence": 2}, attempts=1, lost=1)
+    first = [log(101.0, "body-start"), log(101.5, "body-end")]
+    claims = [Claim(execution="a", fence=1, at=101.0), Claim(execution="a", fence=2, at=102.0)]
+    given: dict[str, Any] = {"claims": claims, "lines": first + ran(item)}
+    assert counts(item, **given).extra == 1
+    assert counts(item, **given, away=(101.2, 103.0)).extra == 0

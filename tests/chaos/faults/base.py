@@ -37,10 +37,11 @@ class Fault:
     """`inject` does it, puts things right as a supervisor or an operator would, and answers when the fault was over.
 
     For a process that is killed that is when it died: starting again is part of getting over it. For a server it is
-    when it answers again.
+    when it answers again. `of_the_ledger`: meanwhile PostgreSQL does not answer.
     """
 
     name: str
     title: str
     inject: Callable[[Scene], float]
     setting: Setting = as_it_is
+    of_the_ledger: bool = False

@@ -126,5 +126,6 @@ FAULTS: Final = (
         title="the network to PostgreSQL cut",
         inject=lambda scene: _cut(scene, "postgres"),
         setting=_through_proxies,
+        of_the_ledger=True,
     ),
 )

@@ -152,14 +152,24 @@ def _backlog(scene: Scene) -> Iterator[None]:
 FAULTS: Final = (
     Fault(name="restate", title="kill -9 Restate", inject=lambda scene: _kill(scene, "restate")),
     Fault(name="redis", title="kill -9 Redis", inject=lambda scene: _kill(scene, "redis")),
-    Fault(name="postgres", title="kill -9 PostgreSQL, all processes", inject=lambda scene: _kill(scene, "postgres")),
+    Fault(
+        name="postgres",
+        title="kill -9 PostgreSQL, all processes",
+        inject=lambda scene: _kill(scene, "postgres"),
+        of_the_ledger=True,
+    ),
     Fault(name="flush", title="FLUSHALL of a backlog", inject=_flush),
     Fault(name="empty-redis", title="Redis restarted empty, with a backlog", inject=_empty_redis),
     Fault(name="frozen-redis", title="Redis frozen", inject=lambda scene: _freeze(scene, "redis")),
-    Fault(name="frozen-postgres", title="PostgreSQL frozen", inject=lambda scene: _freeze(scene, "postgres")),
+    Fault(
+        name="frozen-postgres",
+        title="PostgreSQL frozen",
+        inject=lambda scene: _freeze(scene, "postgres"),
+        of_the_ledger=True,
+    ),
     Fault(name="frozen-restate", title="Restate frozen", inject=lambda scene: _freeze(scene, "restate")),
     Fault(name="full-redis", title="Redis at maxmemory, noeviction", inject=_fill_redis),
-    Fault(name="connections", title="PostgreSQL out of connections", inject=_use_up_connections),
+    Fault(name="connections", title="PostgreSQL out of connections", inject=_use_up_connections, of_the_ledger=True),
     Fault(name="lost-volume", title="Restate's volume lost", inject=_lose_volume),
-    Fault(name="restart-servers", title="SIGTERM of each server in turn", inject=_restart_each),
+    Fault(name="restart-servers", title="SIGTERM of each server in turn", inject=_restart_each, of_the_ledger=True),
 )
