@@ -5,12 +5,22 @@ import random
 import signal
 from collections import Counter
 from contextlib import suppress
+from multiprocessing import get_context
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
 
+from tandem.engines.celery import process
+from tandem.engines.celery.parent import Parent
+from tandem.engines.celery.process import Process
+from tandem.engines.celery.seats import Seats
+from tandem.ledger import connection as ledger
 from tandem.ledger.models import Event, Execution
+from tandem.ledger.rows import Claim
+from tandem.ledger.statements import Statement
+from tandem.runner import Runner
 from tests.celery_work import tasks as hard
 from tests.celery_work.stage import Stage, Worker, until
 
@@ -98,3 +108,49 @@ def test_what_a_pool_raises_to_end_its_child_is_no_failure(celery: Stage, mark: 
         row = celery.row(result.id)
         assert (row.phase, row.attempts, row.lost, row.errors) == ("queued", 0, 0, []), worker.text
         assert [event.kind for event in Event.objects.filter(execution_id=row.pk)] == ["handed back"]
+
+
+class Interrupted(Runner):
+    """Its process is told to end while the answer of its claim is on the way."""
+
+    def run(self, claiming: Statement[Claim | None], _journal: Any) -> Any:
+        ledger.execute(claiming)
+        ledger.close()
+        raise SystemExit
+
+
+def interrupted_claim(seats: Seats, id_: UUID) -> None:
+    """A child's whole life."""
+    seat = seats.take()
+    runner = Interrupted(lease_seconds=30, max_result_bytes=1000, max_lost_leases=3)
+    with pytest.raises(SystemExit):
+        Process(runner=runner, worker=seat.worker, seat=seat).execute(id_, asynchronous=False)
+
+
+def test_a_claim_is_handed_back_whose_answer_never_came(
+    celery: Stage, mark: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a whole process group is told to end, under load."""
+    monkeypatch.setattr(process, "ends_process", lambda _: True)
+    result = hard.pause.enqueue(mark, 0.0)
+    seats = Seats("parent")
+    child = get_context("fork").Process(target=interrupted_claim, args=(seats, UUID(result.id)))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
+    row = celery.row(result.id)
+    assert (row.phase, row.fence) == ("running", 1)
+    parent = Parent(
+        runner=Runner(lease_seconds=30, max_result_bytes=1000, max_lost_leases=3),
+        pool=None,
+        grace=1.0,
+        seats=seats,
+        ending=True,
+    )
+    parent.start()
+    parent.stop()
+    row = celery.row(result.id)
+    assert (row.phase, row.attempts, row.lost) == ("queued", 0, 0)
+    assert not seats.held()
+    # It warns where it is collected while open.
+    seats._file.close()

@@ -16,7 +16,7 @@ from tandem.engines.restate.messages import Requests
 from tandem.ledger.models import Event, Execution, Nudge, Step
 from tandem.task import TaskResult
 from tests.integration.waiting import all_finished, finished, in_phase, until
-from tests.work import tasks
+from tests.work import jobs, tasks
 from tests.work.effects import record, recorded
 
 pytestmark = pytest.mark.usefixtures("workers")
@@ -177,9 +177,10 @@ def test_what_ended_without_its_answer_is_not_tried_for_ever(mark: str, task: An
     assert "start-2" not in names(mark)
 
 
-def test_an_invocation_without_an_execution_is_not_tried_for_ever(mark: str, admin: httpx.Client) -> None:
+@pytest.mark.parametrize("task", [tasks.slow_steps, jobs.steady], ids=["its own handler", "the one for any task"])
+def test_an_invocation_without_an_execution_is_not_tried_for_ever(mark: str, task: Any, admin: httpx.Client) -> None:
     """As after a prune, or a database that went back to an earlier state."""
-    result = enqueue(tasks.slow_steps, mark, 3, 2.0)
+    result = enqueue(task, mark, 3, 2.0)
     started(mark, "start-1")
     found = invocation(result)
     Execution.objects.filter(pk=result.id).delete()

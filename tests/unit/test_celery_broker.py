@@ -1,5 +1,7 @@
 """What a broker's URL may say: each form that Celery documents is read as kombu reads it, or refused at start."""
 
+import signal
+import socket
 import ssl
 import traceback
 from typing import Any
@@ -13,10 +15,12 @@ from hypothesis import strategies as st
 from redis.sentinel import SentinelManagedConnection
 
 from tandem.configuration import CeleryOptions, Configuration
+from tandem.engines.breaker import Breaker
 from tandem.engines.celery.app import app_of, broker_of, options_of
 from tandem.engines.celery.broker import public_url
 from tandem.engines.celery.engine import CeleryEngine
-from tandem.exceptions import ConfigurationError
+from tandem.engines.celery.link import Link
+from tandem.exceptions import ConfigurationError, TimeLimitExceeded
 
 QUEUES = ("default",)
 SECRET = "s3cr3t"
@@ -210,3 +214,25 @@ def test_no_password_is_shown_whatever_is_in_it(password: str, form: str) -> Non
 )
 def test_of_a_url_the_place_is_shown(url: str, shown: str) -> None:
     assert public_url(url) == shown
+
+
+def test_a_time_limit_that_passes_during_a_send_is_not_the_brokers() -> None:
+    """The client takes it for its socket's timeout, and the body would go on."""
+    over = TimeLimitExceeded("over")
+
+    def end(_number: int, _frame: Any) -> None:
+        raise over
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        breaker = Breaker(seconds=60)
+        broker = broker_of(options(f"redis://127.0.0.1:{silent.getsockname()[1]}", SOCKET_TIMEOUT=30.0), QUEUES)
+        before = signal.signal(signal.SIGALRM, end)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        try:
+            with pytest.raises(TimeLimitExceeded) as caught:
+                Link(broker=broker, breaker=breaker).exchange(("PING",))
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, before)
+    assert caught.value is over
+    breaker.check()

@@ -2,8 +2,9 @@
 
 from tandem import AsyncContext, Context
 from tandem.decorators import task
+from tests.work import tasks
 
-__all__ = ["job", "job_async", "job_workflow"]
+__all__ = ["job", "job_async", "job_workflow", "steady"]
 
 
 @task(takes_context=True)
@@ -22,3 +23,10 @@ async def job_async(context: AsyncContext) -> str:
 def job_workflow(context: Context) -> str:
     """A workflow, whose service no process registered."""
     return context.step("step", str, "done")
+
+
+@task(takes_context=True)
+def steady(context: Context, mark: str, count: int, seconds: float) -> int:
+    """Many steps, as in a task that workers know."""
+    steps: int = tasks.slow_steps.func(context, mark, count, seconds)
+    return steps

@@ -87,11 +87,12 @@ RETURNING {CLAIM_COLUMNS}
 
 HAND_BACK: Final = f"""
 WITH handed AS (
-    UPDATE tandem_execution
+    UPDATE tandem_execution AS execution
     SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, lease_expires_at = NULL
-    WHERE id = ANY(%(ids)s::uuid[]) AND fence = (%(fences)s::int[])[array_position(%(ids)s::uuid[], id)]
-      AND phase = 'running'
-    RETURNING id, worker
+    FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(workers)s::text[]) AS mine(id, fence, worker)
+    WHERE execution.id = mine.id AND execution.worker = mine.worker AND mine.fence IN (0, execution.fence)
+      AND execution.phase = 'running'
+    RETURNING execution.id, execution.worker
 ), noted AS ({note("handed", kind="handed back", detail="'its worker was told to end: ' || worker")})
 SELECT id, pg_notify('tandem_relay', '') FROM handed
 """
@@ -187,10 +188,14 @@ def take_from_child(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noq
 def hand_back(leases: Sequence[Lease]) -> Statement[int]:
     """Queue again what a worker that ends did not finish; it counts neither as a failure nor as a lost lease.
 
-    Of two leases of one execution only the newer can be held.
+    A fence of 0 is that of a claim whose answer nobody heard: its worker's name stands for it, which no other has.
     """
-    newest = {lease.id: lease.fence for lease in sorted(leases, key=lambda lease: lease.fence)}
-    return Statement("hand_back", HAND_BACK, {"ids": list(newest), "fences": list(newest.values())}, len)
+    parameters = {
+        "ids": [lease.id for lease in leases],
+        "fences": [lease.fence for lease in leases],
+        "workers": [lease.worker for lease in leases],
+    }
+    return Statement("hand_back", HAND_BACK, parameters, len)
 
 
 def cancel_killed(lease: Lease) -> Statement[list[tuple[UUID, UUID | None]]]:

@@ -11,7 +11,7 @@ from redis.sentinel import MasterNotFoundError
 
 from tandem.engines.breaker import Breaker
 from tandem.engines.celery.broker import Broker
-from tandem.exceptions import BrokerUnavailable
+from tandem.exceptions import BrokerUnavailable, TimeLimitExceeded
 
 __all__ = ["Link"]
 
@@ -50,6 +50,8 @@ class Link:
         try:
             replies = self._send(commands)
         except (redis.RedisError, OSError) as error:
+            if (ended := _time_limit_in(error)) is not None:
+                raise ended from None
             raise self._unavailable(error) from error
         self._breaker.succeeded()
         return replies
@@ -103,6 +105,13 @@ def _sound(connection: AbstractConnection) -> bool:
         return not connection.can_read()
     except redis.RedisError:
         return False
+
+
+def _time_limit_in(error: BaseException | None) -> TimeLimitExceeded | None:
+    """The end of a body that a signal raised while it waited here: the client takes it for its socket's timeout."""
+    while error is not None and not isinstance(error, TimeLimitExceeded):
+        error = error.__context__
+    return error
 
 
 def _in_plain_words(error: Exception) -> str:

@@ -148,9 +148,9 @@ class Parent:
         self.pool.terminate_job(pid, signal.SIGKILL)
 
     def hand_back_all(self) -> None:
-        """Queue again what children still run, and kill them: the worker goes down."""
+        """Queue again what children still run or claim, and kill them: the worker goes down."""
         self.ending = True
-        running = [held for held in self.seats.held() if held.lease.fence]
+        running = self.seats.held()
         if not running:
             return
         handed = ledger.execute(statements.hand_back([held.lease for held in running]))

@@ -78,8 +78,9 @@ class Process:
             logger.error("The ledger did not answer for %s (%s); the relay sends it again.", id_, error)  # noqa: TRY400
             return Outcome(kind="refused", error=str(error))
         except BaseException as error:
-            if ends_process(error) and journal.attempt is not None:
-                kept = not self._hand_back(journal.attempt)
+            if ends_process(error):
+                # Whether a claim was made whose answer did not come, the parent finds out.
+                kept = journal.attempt is None or not self._hand_back(journal.attempt)
             raise
         finally:
             self._executing = False

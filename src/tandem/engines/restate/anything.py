@@ -6,7 +6,7 @@ import restate
 from restate.exceptions import TerminalError
 
 from tandem import registry
-from tandem.engines.restate.handler import Handler, parse, unavailable
+from tandem.engines.restate.handler import Handler, answer_without_a_body, parse, unavailable
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.targets import HEADER
 from tandem.exceptions import LedgerUnavailable, UnknownTask
@@ -14,8 +14,6 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
 
 __all__ = ["AnyHandler"]
-
-_NOTHING = b"null"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +24,15 @@ class AnyHandler:
 
     async def __call__(self, context: restate.Context, body: bytes) -> bytes:
         """Run the execution as its task's own handler would; one that cannot be imported is sent again later."""
-        reference = context.request().headers.get(HEADER)
+        request = context.request()
+        reference, invocation = request.headers.get(HEADER), request.id
         if reference is None:
             raise TerminalError("Only Tandem's own sends come here: enqueue the task, or call its own handler.", 403)
         id_, dispatch = parse(reference)
         try:
             found = await ledger.aexecute(manual.phase_of(id_))
             if found is None:
-                return _NOTHING
+                return await answer_without_a_body(self.process, id_, dispatch, invocation, own=True)
             try:
                 task = await ledger.in_thread(registry.resolve, found.task)
             except UnknownTask as error:
@@ -44,10 +43,10 @@ class AnyHandler:
                     worker=self.process.worker,
                     lease=self.process.configuration.lease_seconds,
                     dispatch=dispatch,
-                    invocation=context.request().id,
+                    invocation=invocation,
                 )
                 await ledger.in_thread(self.process.runner.refuse, claiming, error)
-                return _NOTHING
+                return await answer_without_a_body(self.process, id_, dispatch, invocation, own=True)
         except LedgerUnavailable as error:
             raise unavailable(error) from error
         return await Handler(task=task, process=self.process)(context, body)

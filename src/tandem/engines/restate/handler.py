@@ -30,7 +30,7 @@ from tandem.ledger.statements import Statement
 from tandem.runner import Outcome
 from tandem.task import Task
 
-__all__ = ["Handler", "parse", "unavailable"]
+__all__ = ["Handler", "answer_without_a_body", "parse", "unavailable"]
 
 logger = logging.getLogger("tandem.restate")
 
@@ -79,29 +79,12 @@ class Handler:
             if outcome.kind == "succeeded":
                 return _answer(outcome.result)
             if outcome.kind == "refused":
-                return await self._answer_without_a_body(id_, dispatch, request.id, own=reference is not None)
+                return await answer_without_a_body(self.process, id_, dispatch, request.id, own=reference is not None)
         except LedgerUnavailable as error:
             raise unavailable(error) from error
         finally:
             await durable.close()
         raise _error(outcome, durable)
-
-    async def _answer_without_a_body(self, id_: UUID, dispatch: int, invocation: str, *, own: bool) -> bytes:
-        """What an invocation gets that has nothing to do here: what is recorded of it, null where nothing is.
-
-        One that ended here, and whose answer did not reach the journal's end, comes again. Should the journal have
-        the answer, this is the same. Should it have steps, no body asks for them any more, and Restate would refuse
-        this answer for ever (570): one that comes to this process a second time is killed, by the relay.
-        """
-        ended = await ledger.aexecute(rows.ended(id_, invocation=invocation if own else None))
-        if restate_context_is_replaying.get():
-            answered = self.process.answered
-            if invocation in answered:
-                await ledger.aexecute(cancelling.give_up(id=id_, dispatch=dispatch, invocation=invocation))
-                answered.discard(invocation)
-            else:
-                answered.add(invocation)
-        return _as_recorded(ended)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -209,6 +192,25 @@ class _Handling:
         done = endings.cancel(self.id, by="restate", execute=ledger.execute)
         endings.tell_parent(done.parent)
         endings.announce_elsewhere(done.stopped)
+
+
+async def answer_without_a_body(
+    process: ServiceProcess, id_: UUID, dispatch: int, invocation: str, *, own: bool
+) -> bytes:
+    """What an invocation gets that has nothing to do here: what is recorded of it, null where nothing is.
+
+    One that ended here, and whose answer did not reach the journal's end, comes again. Should the journal have
+    the answer, this is the same. Should it have steps, no body asks for them any more, and Restate would refuse
+    this answer for ever (570): one that comes to this process a second time is killed, by the relay.
+    """
+    ended = await ledger.aexecute(rows.ended(id_, invocation=invocation if own else None))
+    if restate_context_is_replaying.get():
+        if invocation in process.answered:
+            await ledger.aexecute(cancelling.give_up(id=id_, dispatch=dispatch, invocation=invocation))
+            process.answered.discard(invocation)
+        else:
+            process.answered.add(invocation)
+    return _as_recorded(ended)
 
 
 async def _quietly(call: Coroutine[Any, Any, None]) -> BaseException | None:
