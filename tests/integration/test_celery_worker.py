@@ -3,16 +3,17 @@
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import pytest
 from celery import Celery
 from django.db import connection
 
+from tandem import registry
 from tandem.engines.base import Reference
 from tandem.engines.celery.app import app_of
-from tandem.exceptions import TimeLimitExceeded
+from tandem.exceptions import TimeLimitExceeded, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger.models import Event, Execution
 from tandem.ledger.statements import Statement
@@ -157,15 +158,28 @@ def test_the_soft_limit_fails_the_body_and_spares_the_child(celery: Stage, mark:
     assert "ended" not in {line[2] for line in celery.effects(mark)}
 
 
-def test_the_hard_limit_kills_and_counts_as_a_failure(celery: Stage, mark: str) -> None:
-    celery.worker()
+class _Stranger:
+    """A registry without tasks: of a web process or relay that is older than its workers."""
+
+    def resolve(self, name: str) -> NoReturn:
+        raise UnknownTask(name)
+
+
+@pytest.mark.parametrize("sender", [registry, _Stranger()], ids=["knows the limit", "does not"])
+def test_the_hard_limit_kills_and_counts_as_a_failure(
+    celery: Stage, mark: str, sender: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tandem.engines.celery.message.registry", sender)
+    worker = celery.worker()
     with celery.relay():
         result = hard.ignore_the_limit.enqueue(mark)
         row = celery.reaches(result.id, "succeeded")
     assert row.result == "second"
     assert (row.attempts, row.lost) == (1, 0)
     assert row.errors[-1]["exception_class_path"] == "tandem.exceptions.TimeLimitExceeded"
-    assert len({line[0] for line in celery.effects(mark)}) == 2, "two processes"
+    first, second = (int(line[0]) for line in celery.effects(mark))
+    assert second in worker.children()
+    assert first not in worker.children()
 
 
 def test_a_limit_that_cuts_a_statement_short_leaves_a_ledger_to_record_with(celery: Stage) -> None:

@@ -29,6 +29,10 @@ logger = logging.getLogger("tandem.celery")
 _LOOK_SECONDS: Final = 0.2
 _STOP_SECONDS: Final = 10.0
 
+_LOST: Final = "lost its lease"
+_CANCELLED: Final = "was cancelled"
+_OVERDUE: Final = "is past its time limit"
+
 
 @dataclass(kw_only=True)
 class Parent:
@@ -44,7 +48,7 @@ class Parent:
     seats: Seats
     watch: Watch = field(default_factory=Watch)
     ending: bool = False
-    _doomed: dict[Lease, tuple[float, bool]] = field(default_factory=dict)
+    _doomed: dict[Lease, tuple[float, str]] = field(default_factory=dict)
     _signalled: set[Lease] = field(default_factory=set)
     _loop: Loop = field(init=False)
 
@@ -73,11 +77,11 @@ class Parent:
 
     def lose(self, lease: Lease) -> None:
         """Hear that a lease is lost: its body has `grace` seconds to stop, which it learns at its next context call."""
-        self._doomed.setdefault(lease, (time.monotonic(), False))
+        self._doomed.setdefault(lease, (time.monotonic(), _LOST))
 
     def cancel(self, lease: Lease) -> None:
         """As `lose`, of one whose execution is to be cancelled."""
-        self._doomed.setdefault(lease, (time.monotonic(), True))
+        self._doomed.setdefault(lease, (time.monotonic(), _CANCELLED))
 
     # --- its own thread ------------------------------------------------------------------------------------------
 
@@ -119,29 +123,32 @@ class Parent:
             endings.settle(taken, lost="its child", logger=logger)
 
     def _signal_overdue(self) -> None:
-        """Tell a child, once, that its body's time limit is over: Celery's own signal came before that."""
+        """Tell a child, once, that its body's time limit is over: Celery's own signal came before that.
+
+        Or never: who sent the message may not have known the task. So the child is killed from here as well.
+        """
         now, dead = time.monotonic(), {held.lease for held in self.seats.left()}
         over = {held.lease: held.pid for held in self.seats.held() if held.deadline <= now and held.lease not in dead}
         for lease in over.keys() - self._signalled:
             with suppress(ProcessLookupError):
                 os.kill(over[lease], SOFT_LIMIT)
+            self._doomed.setdefault(lease, (now, _OVERDUE))
         self._signalled = set(over)
 
     def _kill_overdue(self) -> None:
         running = {held.lease: held.pid for held in self.seats.held()}
         now = time.monotonic()
-        for lease, (since, cancelled) in list(self._doomed.items()):
+        for lease, (since, reason) in list(self._doomed.items()):
             pid = running.get(lease)
             if pid is None:
                 del self._doomed[lease]
             elif now - since >= self.grace:
-                self._kill(lease, pid, cancelled=cancelled)
+                self._kill(lease, pid, reason)
                 del self._doomed[lease]
 
-    def _kill(self, lease: Lease, pid: int, *, cancelled: bool) -> None:
-        reason = "was cancelled" if cancelled else "lost its lease"
+    def _kill(self, lease: Lease, pid: int, reason: str) -> None:
         logger.warning("%s %s and did not stop in %.1f s; its child %d is killed.", lease.id, reason, self.grace, pid)
-        if cancelled:
+        if reason is _CANCELLED:
             for id_, parent in ledger.execute(statements.cancel_killed(lease)):
                 endings.tell_parent(parent)
                 endings.announce_elsewhere([id_])
