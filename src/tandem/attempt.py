@@ -4,6 +4,7 @@ Nothing here waits: an attempt makes the statements of its writes, and its conte
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,15 +98,17 @@ class Attempt:
     _progress: tuple[float, float | None, str] | None = None
     _progress_written: float = float("-inf")
     _progress_dropped: bool = False
+    _thread: int | None = None
 
     def load(self, steps: tuple[RecordedStep, ...]) -> None:
         """Take what earlier attempts recorded."""
         self.recorded = {(step.name, step.occurrence): step for step in steps}
         self._positions = {step.position: step for step in steps}
 
-    def limit(self, seconds: float | None) -> None:
-        """Set the deadline of this attempt, so many seconds from now, on this process's monotonic clock."""
-        self.deadline = None if seconds is None else time.monotonic() + seconds
+    def begin(self, *, time_limit: float | None) -> None:
+        """Say that the body begins now, on this thread: its calls are made here, and its clock starts."""
+        self._thread = threading.get_ident()
+        self.deadline = None if time_limit is None else time.monotonic() + time_limit
 
     @property
     def lease(self) -> Lease:
@@ -154,6 +157,11 @@ class Attempt:
     def place(self, name: str) -> Place:
         """Where the next call named `name` stands; raises `OrderChanged` where another was recorded there."""
         name = step_name(name)
+        if self._thread not in {None, threading.get_ident()}:
+            raise Permanent(
+                f"{self.claim.task} {self.claim.id} asks for step {name!r} on a thread of its own: a later attempt could"
+                " not tell in which order. Make the context's calls on the body's thread, and use threads inside a step."
+            )
         self.guard()
         occurrence = self._occurrences.get(name, 0)
         position = self._position

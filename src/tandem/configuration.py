@@ -177,9 +177,7 @@ class Configuration:
                     f"{where} has an unknown key {key!r}{nearest(key, allowed)} Known keys: {', '.join(allowed)}."
                 )
         base = _read(cls, options, where)
-        for name in ("lease_seconds", "relay_seconds", "max_arguments_bytes", "max_result_bytes", "max_lost_leases"):
-            if getattr(base, name) <= 0:
-                raise ConfigurationError(f"{where}[{name.upper()!r}] is {getattr(base, name)!r}, but must be above 0.")
+        _require_numbers(base, where)
         given = {item.name: getattr(base, item.name) for item in fields(cls)}
         given.update(
             alias=alias,
@@ -195,6 +193,9 @@ class Configuration:
         if "restate" in engines:
             spot = f"{where}['ENGINES']['restate']"
             given["restate"] = restate = _read(RestateOptions, engines["restate"], spot)
+            keys: object = restate.identity_keys  # What a project wrote, whatever the annotation says.
+            if isinstance(keys, str):
+                raise ConfigurationError(f"{spot}['IDENTITY_KEYS'] is a text, but must be a list of keys.")
             _require_url(restate.ingress_url, f"{spot}['INGRESS_URL']")
             _require_url(restate.service_url, f"{spot}['SERVICE_URL']")
             # Web has none: it never talks to the admin API.
@@ -249,3 +250,13 @@ def several(aliases: Sequence[str]) -> str:
         f"TASKS has several backends with an engine that needs the ledger ({', '.join(aliases)}): they would take each"
         " other's rows. Give all such engines to one; a backend with the stub or the immediate engine may stand beside."
     )
+
+
+def _require_numbers(base: Configuration, where: str) -> None:
+    """Refuse what is below its least, or no number at all (NaN is below and above nothing)."""
+    for name in ("lease_seconds", "relay_seconds", "max_arguments_bytes", "max_result_bytes", "max_lost_leases"):
+        if not 0 < getattr(base, name) < float("inf"):
+            raise ConfigurationError(f"{where}[{name.upper()!r}] is {getattr(base, name)!r}, but must be above 0.")
+    for name in ("override_seconds", "retention_days", "idempotency_days"):
+        if not 0 <= getattr(base, name) < float("inf"):
+            raise ConfigurationError(f"{where}[{name.upper()!r}] is {getattr(base, name)!r}, but must be from 0.")

@@ -75,7 +75,7 @@ class Runner:
             try:
                 attempt.guard()
                 task_started.send_robust(type(task.get_backend()), task_result=result)
-                attempt.limit(task.time_limit)
+                attempt.begin(time_limit=task.time_limit)
                 context._journal.begin(attempt)  # noqa: SLF001  # as above
                 value = _call(task, context, attempt.claim)
                 context._flush()  # noqa: SLF001  # the runner and the context are two halves of one thing
@@ -119,7 +119,7 @@ class Runner:
             try:
                 attempt.guard()
                 await task_started.asend_robust(type(task.get_backend()), task_result=result)
-                attempt.limit(task.time_limit)
+                attempt.begin(time_limit=task.time_limit)
                 context._journal.begin(attempt)  # noqa: SLF001  # as above
                 value = await _call(task, context, attempt.claim)
                 await context._flush()  # noqa: SLF001  # as in _run_body()

@@ -71,6 +71,7 @@ def wait(attempt: Attempt, place: Place, *, signal: str, seconds: float | None) 
     if kind != "signal":
         yield Hold(place=place, seconds=None if seconds is None else 0.0, over=True)
     if kind == "timeout":
+        attempt.guard()
         raise SignalTimeout(f"No signal {signal!r} came to {attempt.claim.task} {attempt.claim.id} in {seconds:.1f} s.")
     return payload
 
@@ -103,6 +104,8 @@ def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return
     ]
     failure = next((end for end in ends if isinstance(end, ChildFailed)), None)
     if failure is not None and not return_exceptions:
+        # A cancel of this execution reached its children first.
+        attempt.guard()
         raise failure
     return ends
 

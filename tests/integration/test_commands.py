@@ -134,6 +134,12 @@ def test_a_rule_with_a_typo_is_refused(tandem: Run, arguments: tuple[str, ...], 
     assert not Override.objects.exists()
 
 
+@pytest.mark.parametrize("days", ["-1", "nan", "1e9"])
+def test_prune_takes_no_days_that_are_none(tandem: Run, days: str) -> None:
+    with pytest.raises(CommandError, match=r"--days is .*, but must be from 0 to 1,000,000 days\."):
+        tandem("prune", f"--days={days}")
+
+
 def test_prune(tandem: Run, owner: str) -> None:
     result = later(owner)
     result.cancel()

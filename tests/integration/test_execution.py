@@ -182,6 +182,13 @@ def test_a_step_that_is_not_json_fails_at_once(engine: str, mark: str) -> None:
     assert len(recorded(mark)) == 1
 
 
+def test_a_step_on_another_thread_is_refused(engine: str, mark: str) -> None:
+    """On Restate it hung: one thread took the other's answer."""
+    result = finished(tasks.steps_on_threads.using(engine=engine).enqueue(mark))
+    assert (result.phase, names(mark)) == ("failed", [])
+    assert "on a thread of its own" in result.errors[-1].traceback
+
+
 def test_a_deferred_task_waits_for_its_time(engine: str) -> None:
     due = timezone.now() + timedelta(seconds=1.5)
     result = tasks.noop.using(engine=engine, run_after=due).enqueue()

@@ -51,6 +51,12 @@ def test_values_are_read() -> None:
         ({"ENGINES": {"celery": {"CONNECT_TIMEOUT": "1"}}}, r"'CONNECT_TIMEOUT'\] is '1', but must be a float"),
         ({"LEASE_SECONDS": True}, r"'LEASE_SECONDS'\] is True, but must be a float"),
         ({"LEASE_SECONDS": 0}, r"'LEASE_SECONDS'\] is 0, but must be above 0"),
+        ({"LEASE_SECONDS": float("nan")}, r"'LEASE_SECONDS'\] is nan, but must be above 0"),
+        ({"RETENTION_DAYS": -1}, r"'RETENTION_DAYS'\] is -1, but must be from 0"),
+        (
+            {"ENGINES": {"restate": {"IDENTITY_KEYS": "publickeyv1_x"}}},
+            r"'IDENTITY_KEYS'\] is a text, but must be a list",
+        ),
         ({"MAX_LOST_LEASES": 1.5}, r"'MAX_LOST_LEASES'\] is 1.5, but must be a int"),
     ],
 )

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -91,6 +92,12 @@ def ask_again(context: Context, mark: str) -> int:
 def _effect(mark: str, name: str) -> str:
     record(mark, name)
     return name
+
+
+@task(takes_context=True, retries=3)
+def steps_on_threads(context: Context, mark: str) -> list[str]:
+    with ThreadPoolExecutor(4) as threads:
+        return list(threads.map(lambda number: context.step(f"step-{number}", _effect, mark, "step"), range(4)))
 
 
 @task(takes_context=True, retries=3, backoff=0.05)

@@ -16,6 +16,7 @@ WEB_THREADS: Final = 4
 MIGRATION_SECONDS: Final = 240.0
 # Until the worker and the service have finished, or handed back, what they are running.
 DRAIN_SECONDS: Final = 15.0
+_GRACE_SECONDS: Final = DRAIN_SECONDS - 5.0
 
 
 def inbox(*, ports: Ports, data: Path) -> Program:
@@ -86,6 +87,7 @@ def own_programs(
         "warning",
         "--no-control-socket",
     ]
+    grace = ("--grace", f"{_GRACE_SECONDS:g}")
     return [
         Program(
             name="settings",
@@ -112,7 +114,9 @@ def own_programs(
             probe=lambda: answers_http(ports.web, "/"),
             after=frozenset({"settings", "migrate"}),
         ),
-        command("worker", "--concurrency", str(WORKER_CHILDREN), after={"settings", "migrate", "redis"}),
-        command("service", "--register", "--service-url", service_url, after={"settings", "migrate", "restate"}),
+        command("worker", *grace, "--concurrency", str(WORKER_CHILDREN), after={"settings", "migrate", "redis"}),
+        command(
+            "service", *grace, "--register", "--service-url", service_url, after={"settings", "migrate", "restate"}
+        ),
         command("relay", after={"settings", "migrate", "redis", "restate"}),
     ]

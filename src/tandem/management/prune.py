@@ -1,13 +1,17 @@
 """`manage.py tandem prune`."""
 
 import argparse
-from typing import Any
+from typing import Any, Final
+
+from django.core.management.base import CommandError
 
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual
 from tandem.management.arguments import backend_of
 
 __all__ = ["add_arguments", "handle"]
+
+_MOST_DAYS: Final = 1_000_000
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,6 +24,8 @@ def handle(options: dict[str, Any]) -> None:
     """Delete executions that finished long ago, batch by batch, with their steps and progress."""
     configuration = backend_of().configuration
     days = configuration.retention_days if options["days"] is None else options["days"]
+    if not 0 <= days <= _MOST_DAYS:
+        raise CommandError(f"--days is {days!r}, but must be from 0 to {_MOST_DAYS:,} days.")
     total = 0
     while deleted := ledger.execute(manual.prune(days=days, limit=max(1, options["batch"]))):
         total += deleted

@@ -159,11 +159,17 @@ class RestateEngine:
 
         def ask(reference: Reference) -> State:
             try:
-                states = (self._ask(self._requests.state(where, _key(reference))) for where in _targets(reference))
-                return next((state for state in states if state.kind != "absent"), State(kind="absent"))
+                found = State(kind="absent")
+                for where in _targets(reference):
+                    state = self._ask(self._requests.state(where, _key(reference)))
+                    # Of two places that it may have been sent to, the one where it lives says what became of it.
+                    if state.kind == "alive":
+                        return state
+                    found = state if found.kind == "absent" else found
             except RestateRefused as error:
                 logger.warning("Restate does not say what became of %s: %s", reference.id, error)
                 return State(kind="unknown", detail=str(error))
+            return found
 
         return {reference.id: state for reference, state in zip(batch, self._each(ask, batch), strict=True)}
 

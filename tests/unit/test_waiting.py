@@ -1,0 +1,43 @@
+"""What a waiting body hears where its cancel reached its children, or its wait's end, first."""
+
+from typing import Any
+
+import pytest
+
+from tandem.attempt import Attempt
+from tandem.exceptions import Cancelled
+from tandem.ledger.identity import new_id
+from tandem.ledger.rows import Checkpoint, RecordedStep
+from tandem.task import BoundCall
+from tandem.waiting import gather, wait
+from tests.unit.test_active_attempts import attempt
+from tests.work.tasks import noop
+
+ASKED = Checkpoint(held=True, written=True, cancel_requested=True)
+
+
+def resumed(kind: str, result: Any) -> Attempt:
+    """An attempt with one durable call that an earlier one recorded."""
+    made = attempt(new_id(), 2)
+    made.load((RecordedStep(name="call", occurrence=0, position=0, kind=kind, result=result, due_in=None),))
+    return made
+
+
+def test_a_cancelled_parent_hears_of_its_cancel_not_of_its_childrens() -> None:
+    made = resumed("call", [["cancelled", None, None]])
+    place = made.place("call")
+    made.learn(ASKED)
+    steps = gather(made, place, [BoundCall(task=noop)], return_exceptions=False)
+    next(steps)
+    with pytest.raises(Cancelled):
+        steps.send(None)
+
+
+def test_a_cancelled_waiter_hears_of_its_cancel_not_of_its_timeout() -> None:
+    made = resumed("timeout", None)
+    place = made.place("call")
+    made.learn(ASKED)
+    steps = wait(made, place, signal="call", seconds=1.0)
+    next(steps)
+    with pytest.raises(Cancelled):
+        steps.send(None)
