@@ -34,5 +34,5 @@ def test_zeros_at_the_front_of_a_key_stay() -> None:
 
 @pytest.mark.parametrize("text", ["nonsense", "publickeyv2_x", BODY[:-4], PEM.replace("MCow", "MCox"), "ü"])
 def test_anything_else_is_refused_by_name(text: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"IDENTITY_KEYS has .* no public key of Restate's"):
+    with pytest.raises(ConfigurationError, match=r"IDENTITY_KEYS'\] has .* no public key of Restate's"):
         read_identity_keys([text])
