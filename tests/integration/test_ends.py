@@ -98,8 +98,11 @@ def test_a_module_that_cannot_be_imported_says_so(
     monkeypatch.syspath_prepend(tmp_path)
     claim = claiming(tasks.noop, task=f"broken_{mark}.job")
     assert runner().run(claim, CeleryJournal()).kind == "refused"
-    assert ended(claim).phase == "queued"
-    assert "Deploy the code" in Event.objects.get(execution_id=ended(claim).id, kind="unknown task").detail
+    row = ended(claim)
+    assert row.phase == "queued"
+    assert "Deploy the code" in Event.objects.get(execution_id=row.id, kind="unknown task").detail
+    # What waits for its code is a problem that `check` would name in other tests.
+    row.delete()
 
 
 _busy, _returned = threading.Event(), threading.Event()
