@@ -18,6 +18,7 @@ from tandem.ledger import statements
 from tandem.ledger.connection import execute
 from tandem.ledger.identity import new_id
 from tandem.ledger.load import Load, load
+from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
 from tests.integration.ledger_database import ledger_database
 from tests.integration.waiting import finished, until
@@ -209,6 +210,12 @@ def test_what_needs_a_worker_now_is_the_load_of_its_queue(servers: Stack, databa
         assert execute(load(engine="celery"))["a"] == Load(queued=5, running=2)
 
 
+def unfinished(engine: str) -> list[dict[str, object]]:
+    """The rows that a count may be of."""
+    rows = Execution.objects.filter(outcome=None, engine=engine)
+    return list(rows.values("task", "queue", "phase", "due_at", "created_at", "sent_at", "worker", "fence", "lost"))
+
+
 @pytest.mark.usefixtures("workers")
 def test_the_exporter_counts_what_runs_on_either_engine(
     start: Start, address: str, addresses: Mapping[str, str], mark: str, engine: str
@@ -233,7 +240,7 @@ def test_the_exporter_counts_what_runs_on_either_engine(
     busy = answer()
     assert busy["work"] == busy["queued"] + busy["running"]
     finished(result)
-    until(lambda: answer()["work"] == 0, "what is over is still counted")
+    until(lambda: answer()["work"] == 0, lambda: f"what is over is still counted: {unfinished(engine)}")
 
 
 def test_the_exporter_refuses_what_it_cannot_count(start: Start, address: str, database: None) -> None:

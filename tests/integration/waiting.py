@@ -8,12 +8,14 @@ from tandem.task import TaskResult
 PATIENCE = 60.0
 
 
-def until[T](condition: Callable[[], T], what: str, *, patience: float = PATIENCE, every: float = 0.02) -> T:
+def until[T](
+    condition: Callable[[], T], what: str | Callable[[], str], *, patience: float = PATIENCE, every: float = 0.02
+) -> T:
     """Ask again `every` so many seconds until `condition` answers something true; fail with `what` when patience is over."""
     deadline = time.monotonic() + patience
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"Waited {patience:g} s in vain: {what}")
+            raise AssertionError(f"Waited {patience:g} s in vain: {what() if callable(what) else what}")
         time.sleep(every)
     return found
 
