@@ -31,6 +31,14 @@ def kill_its_process(mark: str) -> str:
     return "survived"
 
 
+@task
+def end_its_process(mark: str) -> None:
+    """Tells its own process to end, each time, as the worker's parent does."""
+    record(mark)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+
+
 def _lines(mark: str) -> list[Any]:
     from tests.work.effects import recorded  # noqa: PLC0415  # only this body reads
 

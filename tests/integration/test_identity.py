@@ -110,6 +110,18 @@ def test_what_a_pool_raises_to_end_its_child_is_no_failure(celery: Stage, mark: 
         assert [event.kind for event in Event.objects.filter(execution_id=row.pk)] == ["handed back"]
 
 
+def test_a_body_that_ends_its_own_process_is_lost_as_often_as_that_is_allowed(celery: Stage, mark: str) -> None:
+    """Its child cannot tell who sent the signal; the parent knows that the worker does not end."""
+    celery.worker(concurrency=1)
+    result = hard.end_its_process.enqueue(mark)
+    with celery.relay():
+        row = celery.reaches(result.id, "dead", seconds=60)
+    assert (row.lost, row.attempts, len(celery.effects(mark))) == (4, 4, 4)
+    events = [event.kind for event in Event.objects.filter(execution_id=row.pk)]
+    assert events.count("lease lost") == 4
+    assert "handed back" not in events
+
+
 class Interrupted(Runner):
     """Its process is told to end while the answer of its claim is on the way."""
 

@@ -1,5 +1,9 @@
 """Tasks that a process did not know when it started: in a module of another name, or of code that comes later."""
 
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,24 @@ def test_a_task_runs_where_its_module_can_be_imported(engine: str, task: Any) ->
     result = finished(task.using(engine=engine).enqueue())
     assert (result.phase, result.attempts) == ("succeeded", 1)
     assert result.return_value == "done"
+
+
+ENQUEUE = """
+import django
+django.setup()
+from tests.work.doubles import noop
+print(noop.using(engine="restate").enqueue().id)
+"""
+
+
+def test_a_task_of_another_ones_name_runs_itself_on_restate(addresses: Mapping[str, str]) -> None:
+    """Its app's service has a handler of that name, which is the other's. Enqueued elsewhere: here, `check` would say so."""
+    environment = {**os.environ, **addresses, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    done = subprocess.run([sys.executable, "-c", ENQUEUE], env=environment, check=True, capture_output=True, text=True)
+    rows = Execution.objects.filter(pk=done.stdout.strip())
+    until(rows.exclude(outcome=None).exists, "the task ends")
+    row = rows.get()
+    assert (row.task, row.phase, row.result, row.attempts) == ("tests.work.doubles.noop", "succeeded", "the other", 0)
 
 
 @pytest.fixture

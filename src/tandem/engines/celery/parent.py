@@ -28,6 +28,8 @@ logger = logging.getLogger("tandem.celery")
 
 _LOOK_SECONDS: Final = 0.2
 _STOP_SECONDS: Final = 10.0
+# A signal to the whole process group reaches a child first: so long its parent may take to hear of it.
+_SIGNAL_SECONDS: Final = 1.0
 
 _LOST: Final = "lost its lease"
 _CANCELLED: Final = "was cancelled"
@@ -50,6 +52,7 @@ class Parent:
     ending: bool = False
     _doomed: dict[Lease, tuple[float, str]] = field(default_factory=dict)
     _signalled: set[Lease] = field(default_factory=set)
+    _told: dict[Lease, float] = field(default_factory=dict)
     _loop: Loop = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,10 +101,20 @@ class Parent:
         with self._loop.guarded("Killing a child that does not stop"):
             self._kill_overdue()
         for held in self.seats.left():
+            if self._may_be_all_that_ends(held):
+                continue
             with self._loop.guarded(f"Settling what a dead child left of {held.lease.id}", but=(LedgerUnavailable,)):
                 self._settle(held)
                 self.seats.settled(held)
+                self._told.pop(held.lease, None)
         return _LOOK_SECONDS
+
+    def _may_be_all_that_ends(self, held: Held) -> bool:
+        """Whether the signal that ended a child may be on its way to this process, too: then nothing is lost."""
+        if self.ending or not held.told:
+            return False
+        now = time.monotonic()
+        return now - self._told.setdefault(held.lease, now) < _SIGNAL_SECONDS
 
     def _settle(self, held: Held) -> None:
         """Take what a dead child ran: its name is its own, and the ledger's row has it while nobody else took it."""

@@ -62,7 +62,7 @@ class Process:
 
         A ledger that cannot be reached is logged and answered as `refused`: the message is gone, and the relay sends
         the row again once its claim, or its lease, is a lease old. Raises what ended the process, once the execution
-        is handed back.
+        is handed back; a prefork child leaves that to its parent, for anybody may have sent it that signal.
         """
         claiming = statements.claim(id=id_, engine="celery", worker=self.worker, lease=self.runner.lease_seconds)
         journal = AsyncCeleryJournal(self.seat) if asynchronous else CeleryJournal(self.seat)
@@ -79,8 +79,7 @@ class Process:
             return Outcome(kind="refused", error=str(error))
         except BaseException as error:
             if ends_process(error):
-                # Whether a claim was made whose answer did not come, the parent finds out.
-                kept = journal.attempt is None or not self._hand_back(journal.attempt)
+                kept = self._leave(journal.attempt)
             raise
         finally:
             self._executing = False
@@ -90,17 +89,21 @@ class Process:
                 signal.signal(signal.SIGTERM, self._on_terminate)
                 self._on_terminate = None
 
-    def _hand_back(self, attempt: Attempt) -> bool:
-        """Queue again what this process must leave; False where the ledger does not answer: it is the parent's then."""
-        attempt.end("the process ends")
+    def _leave(self, attempt: Attempt | None) -> bool:
+        """Leave what this process ran; True where it is the parent's, a claim whose answer did not come among it."""
+        if attempt is not None:
+            attempt.end("the process ends")
         # The signal may have come in the middle of a statement.
         ledger.close()
-        try:
-            ledger.execute(rows.hand_back([attempt.lease]))
-        except psycopg.Error as error:
-            logger.warning("%s could not be handed back (%s).", attempt.lease.id, error)
-            return False
-        return True
+        if self.seat is not None:
+            self.seat.told()
+            return True
+        if attempt is not None:
+            try:
+                ledger.execute(rows.hand_back([attempt.lease]))
+            except psycopg.Error as error:
+                logger.warning("%s could not be handed back (%s); its lease runs out.", attempt.lease.id, error)
+        return False
 
     def _own_loop(self) -> asyncio.Runner:
         if self._loop.runner is None:

@@ -22,8 +22,8 @@ from tandem.ledger.rows import Lease
 __all__ = ["Held", "Seat", "Seats"]
 
 _SEATS: Final = 4096
-# Number of the write, process, random part of the child's name, execution, fence, deadline; and a checksum.
-_ENTRY: Final = struct.Struct("<QQ4s16sQd")
+# Number of the write, process, random part of the child's name, execution, fence, deadline, told to end; and a checksum.
+_ENTRY: Final = struct.Struct("<QQ4s16sQd?")
 _COPY: Final = 64
 _NOTHING: Final = bytes(16)
 _NEVER: Final = float("inf")
@@ -31,12 +31,16 @@ _NEVER: Final = float("inf")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What a child holds: the lease (its fence 0 while the child claims) and when its time limit is over, if ever."""
+    """What a child holds: the lease (its fence 0 while the child claims) and when its time limit is over, if ever.
+
+    `told` is whether the child ends by a signal that tells it to.
+    """
 
     seat: int
     pid: int
     lease: Lease
     deadline: float
+    told: bool
 
 
 class Seats:
@@ -93,13 +97,13 @@ class Seats:
         newest, entry = 0, None
         for copy in (text[:_COPY], text[_COPY:]):
             body, checksum = copy[: _ENTRY.size], copy[_ENTRY.size : _ENTRY.size + 4]
-            written, pid, token, id_, fence, deadline = _ENTRY.unpack(body)
+            written, pid, token, id_, fence, deadline, told = _ENTRY.unpack(body)
             if written <= newest or checksum != _checksum(body):
                 continue
             newest, entry = written, None
             if id_ != _NOTHING:
                 lease = Lease(id=UUID(bytes=id_), fence=fence, worker=_name(self.worker, pid, token))
-                entry = Held(seat=number, pid=pid, lease=lease, deadline=deadline)
+                entry = Held(seat=number, pid=pid, lease=lease, deadline=deadline, told=told)
         return newest, entry
 
     def _lock(self, number: int) -> bool:
@@ -124,6 +128,7 @@ class Seat:
     def __init__(self, memory: mmap.mmap, number: int, parent: str, written: int) -> None:
         self._memory, self._number, self._written = memory, number, written
         self._pid, self._token = os.getpid(), secrets.token_bytes(4)
+        self._holds: tuple[bytes, int, float] = (_NOTHING, 0, _NEVER)
         self.worker = _name(parent, self._pid, self._token)
         self.leave()
 
@@ -139,9 +144,14 @@ class Seat:
         """Say that nothing is held any more."""
         self._write(_NOTHING, 0, _NEVER)
 
-    def _write(self, id_: bytes, fence: int, deadline: float) -> None:
+    def told(self) -> None:
+        """Say that a signal ends this process, and leave what is held to the parent: it knows whether the worker ends."""
+        self._write(*self._holds, told=True)
+
+    def _write(self, id_: bytes, fence: int, deadline: float, *, told: bool = False) -> None:
         self._written += 1
-        body = _ENTRY.pack(self._written, self._pid, self._token, id_, fence, deadline)
+        self._holds = (id_, fence, deadline)
+        body = _ENTRY.pack(self._written, self._pid, self._token, id_, fence, deadline, told)
         start = (self._number * 2 + self._written % 2) * _COPY
         self._memory[start : start + _ENTRY.size + 4] = body + _checksum(body)
 

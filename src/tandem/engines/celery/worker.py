@@ -109,8 +109,10 @@ class _Worker:
         self.health.end()
         if self.parent is not None:
             self.parent.ending = True
-        timer = threading.Timer(self.grace if how == "Warm" else 0.0, self._hand_back)
-        timer.daemon = True
+        warm = how == "Warm"
+        timer = threading.Timer(self.grace if warm else 0.0, self._hand_back)
+        # Celery sends no `worker_shutdown` at a cold one: the process ends once this is done.
+        timer.daemon = warm
         timer.start()
 
     def _hand_back(self) -> None:

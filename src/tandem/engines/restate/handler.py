@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from inspect import iscoroutinefunction
@@ -19,11 +19,11 @@ from tandem.engines.restate.bridge import Durable
 from tandem.engines.restate.external import accept
 from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.process import ServiceProcess
-from tandem.engines.restate.targets import HEADER
-from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable
+from tandem.engines.restate.targets import HEADER, target, target_of
+from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, UnknownTask
 from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
-from tandem.ledger import endings, statements
+from tandem.ledger import endings, manual, statements
 from tandem.ledger import restate as rows
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
@@ -46,10 +46,14 @@ _UNPROCESSABLE: Final = 422
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handler:
-    """Serves one task in one process."""
+    """Serves one task in one process.
+
+    `others` serves our own sends of its namesakes: an app may have two functions of one name, in two modules.
+    """
 
     task: Task
     process: ServiceProcess
+    others: Callable[[restate.Context, bytes], Awaitable[bytes]] | None = None
 
     async def __call__(self, context: restate.Context, body: bytes) -> bytes:
         """Run the invocation's execution to its end, or raise what makes Restate come again, or give up."""
@@ -79,12 +83,24 @@ class Handler:
             if outcome.kind == "succeeded":
                 return _answer(outcome.result)
             if outcome.kind == "refused":
+                if reference is not None and self.others is not None and await self._is_of_a_namesake(id_):
+                    return await self.others(context, body)
                 return await answer_without_a_body(self.process, id_, dispatch, request.id, own=reference is not None)
         except LedgerUnavailable as error:
             raise unavailable(error) from error
         finally:
             await durable.close()
         raise _error(outcome, durable)
+
+    async def _is_of_a_namesake(self, id_: UUID) -> bool:
+        found = await ledger.aexecute(manual.phase_of(id_))
+        if found is None or found.task == self.task.module_path:
+            return False
+        try:
+            return await ledger.in_thread(target_of, found.task) == target(self.task)
+        except UnknownTask:
+            # Which says so on the execution.
+            return True
 
 
 @dataclass(slots=True, kw_only=True)

@@ -46,10 +46,11 @@ def build_services(process: ServiceProcess) -> list[restate.Service | restate.Wo
     if found := list(problems(tasks)):
         raise ConfigurationError(" ".join(found))
     services: dict[str, restate.Service | restate.Workflow] = {}
+    any_task = AnyHandler(process=process)
     for task in tasks.values():
         where = target(task)
         if where.workflow:
-            services[where.service] = _workflow(where.service, task, process)
+            services[where.service] = _workflow(where.service, task, any_task)
             continue
         service = services.get(where.service)
         if service is None:
@@ -61,11 +62,11 @@ def build_services(process: ServiceProcess) -> list[restate.Service | restate.Wo
                 invocation_retry_policy=RETRY_POLICY,
             )
         if isinstance(service, restate.Service):
-            service.handler(where.handler, **_handler_options(task, process.options))(_function(task, process))
-    return [*services.values(), _any_task(process), tracker(RETRY_POLICY)]
+            service.handler(where.handler, **_handler_options(task, process.options))(_function(task, any_task))
+    return [*services.values(), _any_task(any_task), tracker(RETRY_POLICY)]
 
 
-def _any_task(process: ServiceProcess) -> restate.Service:
+def _any_task(handler: AnyHandler) -> restate.Service:
     service = restate.Service(
         ANY_TASK.service,
         description="Runs tasks that have no handler of their own.",
@@ -74,18 +75,17 @@ def _any_task(process: ServiceProcess) -> restate.Service:
         idempotency_retention=_RETENTION,
         invocation_retry_policy=RETRY_POLICY,
     )
-    handler = AnyHandler(process=process)
 
     async def execute(context: restate.Context, body: bytes) -> bytes:
         return await handler(context, body)
 
-    abort = timedelta(seconds=process.options.longest_step + _ABORT_MARGIN)
+    abort = timedelta(seconds=handler.process.options.longest_step + _ABORT_MARGIN)
     serde = BytesSerde()
     service.handler(ANY_TASK.handler, input_serde=serde, output_serde=serde, abort_timeout=abort)(execute)
     return service
 
 
-def _workflow(name: str, task: Task, process: ServiceProcess) -> restate.Workflow:
+def _workflow(name: str, task: Task, others: AnyHandler) -> restate.Workflow:
     workflow = restate.Workflow(
         name,
         description=getdoc(task.func),
@@ -94,9 +94,9 @@ def _workflow(name: str, task: Task, process: ServiceProcess) -> restate.Workflo
         invocation_retry_policy=RETRY_POLICY,
     )
     serve = workflow.main(
-        target(task).handler, workflow_retention=_RETENTION, **_handler_options(task, process.options)
+        target(task).handler, workflow_retention=_RETENTION, **_handler_options(task, others.process.options)
     )
-    serve(_function(task, process))
+    serve(_function(task, others))
     return workflow
 
 
@@ -110,8 +110,8 @@ def _handler_options(task: Task, options: RestateOptions) -> dict[str, Any]:
     }
 
 
-def _function(task: Task, process: ServiceProcess) -> Any:
-    handler = Handler(task=task, process=process)
+def _function(task: Task, others: AnyHandler) -> Any:
+    handler = Handler(task=task, process=others.process, others=others)
 
     async def serve(context: restate.Context, body: bytes) -> bytes:
         return await handler(context, body)
