@@ -16,7 +16,7 @@ from django.db.migrations.executor import MigrationExecutor
 from tandem import registry
 from tandem.configuration import configurations, several
 from tandem.engines.memory import MemoryEngine
-from tandem.exceptions import TandemError, UnknownTask
+from tandem.exceptions import LedgerNotMigrated, TandemError, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual
 from tandem.ledger.statements import Statement
@@ -91,6 +91,8 @@ def live_problems(backend: "TandemBackend") -> Iterator[str]:
         yield from problems(
             backend.router.rules(fresh=True).written, list(registry.registered_tasks()), list(backend.engines)
         )
+    except LedgerNotMigrated as error:
+        yield str(error)
     except (DatabaseError, psycopg.Error) as error:
         database = connections[ledger.LEDGER_DATABASE].settings_dict
         where = f"{database.get('HOST') or 'local socket'}:{database.get('PORT') or 5432}/{database.get('NAME')}"

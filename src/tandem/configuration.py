@@ -1,7 +1,7 @@
 """A Tandem backend's `OPTIONS`, read once into typed values; a misspelt key is an error that suggests the right one."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from types import MappingProxyType
@@ -152,6 +152,9 @@ class Configuration:
     def read(cls, alias: str, params: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Self:
         """Read `TASKS[alias]`; raises `ConfigurationError` naming the key, the value and what is allowed."""
         where = f"TASKS[{alias!r}]['OPTIONS']"
+        queues: object = params.get("QUEUES", ["default"])
+        if isinstance(queues, str) or not isinstance(queues, Collection):
+            raise ConfigurationError(f"TASKS[{alias!r}]['QUEUES'] is {queues!r}, but must be a list of names.")
         options = dict(params.get("OPTIONS") or {})
         engines = options.pop("ENGINES", {"celery": {}})
         if not isinstance(engines, Mapping) or not engines:
@@ -181,7 +184,7 @@ class Configuration:
         given = {item.name: getattr(base, item.name) for item in fields(cls)}
         given.update(
             alias=alias,
-            queues=tuple(params.get("QUEUES", ["default"])),
+            queues=tuple(queues),
             engines=tuple(engines),
             # They are for the one backend that has a ledger, not for its neighbours.
             environment_routes=""

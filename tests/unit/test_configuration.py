@@ -63,3 +63,9 @@ def test_values_are_read() -> None:
 def test_a_mistake_is_named_with_the_way_out(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         read(**options)
+
+
+@pytest.mark.parametrize("queues", ["default", 5, None])
+def test_queues_that_are_no_list_are_named(queues: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"TASKS\['default'\]\['QUEUES'\] is .*, but must be a list"):
+        Configuration.read("default", {"QUEUES": queues})

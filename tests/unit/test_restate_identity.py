@@ -32,7 +32,10 @@ def test_zeros_at_the_front_of_a_key_stay() -> None:
     assert raw(key) == content
 
 
-@pytest.mark.parametrize("text", ["nonsense", "publickeyv2_x", BODY[:-4], PEM.replace("MCow", "MCox"), "ü"])
+SHORT = ["publickeyv1_", "publickeyv1_x", OWN[:-1], OWN + "1", OWN.replace("2ib", "0ib")]
+
+
+@pytest.mark.parametrize("text", ["nonsense", "publickeyv2_x", BODY[:-4], PEM.replace("MCow", "MCox"), "ü", *SHORT])
 def test_anything_else_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"IDENTITY_KEYS'\] has .* no public key of Restate's"):
         read_identity_keys([text])

@@ -27,7 +27,7 @@ def read_identity_keys(given: Sequence[str]) -> list[str]:
 
 
 def _read(text: str) -> str:
-    if text.startswith(_NOTATION):
+    if text.startswith(_NOTATION) and _is_base58_of_a_key(text.removeprefix(_NOTATION)):
         return text
     try:
         content = base64.b64decode(re.sub(r"-----[A-Z ]+-----|\s", "", text), validate=True)
@@ -39,6 +39,16 @@ def _read(text: str) -> str:
             " Restate logs when it starts, or what `openssl pkey -in private.pem -pubout` prints."
         )
     return _NOTATION + _base58(content.removeprefix(_PREFIX))
+
+
+def _is_base58_of_a_key(digits: str) -> bool:
+    if not digits or set(digits) - set(_ALPHABET):
+        return False
+    number = 0
+    for digit in digits:
+        number = number * len(_ALPHABET) + _ALPHABET.index(digit)
+    zeros = len(digits) - len(digits.lstrip(_ALPHABET[0]))
+    return zeros + (number.bit_length() + 7) // 8 == _KEY_BYTES
 
 
 def _base58(content: bytes) -> str:
