@@ -21,7 +21,7 @@ demo: sync ## start the whole stack and show it at work (ARGS=--once stops after
 
 test: lint ## lint, then unit and integration tests on real servers, with branch coverage
 	@rm -f .coverage .coverage.*
-	@$(BIN)/coverage run -m pytest --quiet tests/unit tests/registrar tests/integration $(ARGS)
+	@$(BIN)/coverage run -m pytest --quiet --numprocesses 2 --dist loadfile tests/unit tests/registrar tests/integration $(ARGS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

@@ -17,6 +17,7 @@ from tandem.engines.restate.targets import Target
 from tandem.exceptions import BrokerUnavailable
 
 TARGET = Target(service="Work", handler="noop")
+WRONG = {"page": b"<html>", "half": b"\xff\xfe{", "list": b"[]", "other": b'{"id": 1}', "nothing": b""}
 
 
 class Ingress(socketserver.StreamRequestHandler):
@@ -44,6 +45,8 @@ class Ingress(socketserver.StreamRequestHandler):
         status, body = "202 Accepted", json.dumps({"invocationId": key}).encode()
         if key.startswith("refused"):
             status, body = "404 Not Found", b'{"message": "service not found"}'
+        if key in WRONG:
+            status, body = "200 OK", WRONG[key]
         if self.chunked:
             head, sent = "transfer-encoding: chunked", b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
         else:
@@ -97,6 +100,18 @@ def test_a_refusal_is_its_own_requests(pipeline: Pipeline, options: RestateOptio
     assert (first, last) == ("a", "b")
     assert isinstance(refused, RestateRefused)
     assert "service not found" in str(refused)
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_an_answer_that_is_not_restates_is_a_refusal_that_shows_it(
+    pipeline: Pipeline, options: RestateOptions, key: str
+) -> None:
+    """A proxy's page, or another server on that port."""
+    first, refused = pipeline.ask_all(queries(options, ["a", key]))
+    assert first == "a"
+    assert isinstance(refused, RestateRefused)
+    assert refused.status == 502
+    assert "which Restate does not say" in str(refused)
 
 
 def test_a_kept_connection_that_the_server_closed_is_made_anew(pipeline: Pipeline, options: RestateOptions) -> None:

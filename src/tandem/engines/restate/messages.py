@@ -22,6 +22,8 @@ _JSON: Final = {"content-type": "application/json"}
 _ACCEPT: Final = {"accept": "application/json", **_JSON}
 _EMPTY: Final = b"{}"
 _UNFINISHED: Final = 470
+# As if a gateway had said it: what Restate may do with the request is not known.
+_WRONG: Final = 502
 _SOURCE: Final = "x-restate-error-source"
 
 
@@ -72,7 +74,23 @@ def _refusal(answer: Answer, url: str) -> RestateRefused:
 def _json(answer: Answer, url: str) -> Any:
     if not answer.is_success:
         raise _refusal(answer, url)
-    return json.loads(answer.content) if answer.content else None
+    try:
+        return json.loads(answer.content) if answer.content else None
+    except ValueError as error:
+        raise _not_restate(answer, url) from error
+
+
+def _item(answer: Answer, url: str, name: str) -> Any:
+    content = _json(answer, url)
+    if not isinstance(content, dict) or name not in content:
+        raise _not_restate(answer, url)
+    return content[name]
+
+
+def _not_restate(answer: Answer, url: str) -> RestateRefused:
+    """Whoever answers there: a proxy's page, or another server on that port."""
+    text = answer.content.decode(errors="replace")[:100]
+    return RestateRefused(f"{url} answered {answer.status} with {text!r}, which Restate does not say.", status=_WRONG)
 
 
 def _nothing(answer: Answer, url: str) -> None:
@@ -145,7 +163,7 @@ class Requests:
             headers["idempotency-key"] = key
         return self._ingress(
             target.send_path(key),
-            lambda answer, url: str(_json(answer, url)["invocationId"]),
+            lambda answer, url: str(_item(answer, url, "invocationId")),
             content=_EMPTY,
             headers=headers,
             seconds=seconds,
@@ -167,7 +185,7 @@ class Requests:
         """Compute an invocation's id; says nothing about whether there is one."""
         return self._ingress(
             "/restate/lookup",
-            lambda answer, url: str(_json(answer, url)["invocationId"]),
+            lambda answer, url: str(_item(answer, url, "invocationId")),
             content=json.dumps(target.lookup(key)).encode(),
         )
 
@@ -177,7 +195,7 @@ class Requests:
 
     def version(self) -> Query[str]:
         """Ask the admin API which version runs."""
-        return self._admin("/version", lambda answer, url: str(_json(answer, url)["version"]))
+        return self._admin("/version", lambda answer, url: str(_item(answer, url, "version")))
 
     def register(self, uri: str, *, force: bool) -> Query[dict[str, Any]]:
         """Register the services found at `uri`; reads the deployment with its services."""
@@ -185,7 +203,7 @@ class Requests:
 
     def services(self) -> Query[list[dict[str, Any]]]:
         """List the services with their handlers and what they are set to."""
-        return self._admin("/services", lambda answer, url: list(_json(answer, url)["services"]))
+        return self._admin("/services", lambda answer, url: list(_item(answer, url, "services")))
 
     def kill(self, invocation: str) -> Query[bool]:
         """Kill an invocation; False where it is over or unknown."""
@@ -215,5 +233,5 @@ class Requests:
     def sql(self, query: str) -> Query[list[dict[str, Any]]]:
         """Query Restate's tables; columns that are null are left out of a row."""
         return self._admin(
-            "/query", lambda answer, url: list(_json(answer, url)["rows"]), method="POST", body={"query": query}
+            "/query", lambda answer, url: list(_item(answer, url, "rows")), method="POST", body={"query": query}
         )
