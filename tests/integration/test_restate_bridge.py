@@ -13,6 +13,8 @@ from tandem.configuration import RestateOptions
 from tandem.embedded.stack import Stack
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
+from tandem.engines.restate.targets import TRACKER_WRITER
+from tandem.engines.restate.tracker import token
 from tandem.ledger.models import Event, Execution, Nudge, Step
 from tandem.task import TaskResult
 from tests.integration.waiting import all_finished, finished, in_phase, until
@@ -289,7 +291,17 @@ def test_progress_is_mirrored_for_readers_that_are_no_django(mark: str, options:
         url = f"{options.ingress_url}/TaskTracker/{result.id}/get"
         return httpx.post(url, timeout=10, trust_env=False).json()
 
-    assert until(tracked, "no progress in the tracker") == {"current": 1.0, "total": 2.0, "message": "half way"}
+    said = {"current": 1.0, "total": 2.0, "message": "half way"}
+    assert until(tracked, "no progress in the tracker") == said
+    other = token(str(uuid.uuid4()))
+    writes: list[tuple[str, dict[str, str]]]
+    writes = [("set", {}), ("set", {TRACKER_WRITER: other}), ("clear", {TRACKER_WRITER: "x"})]
+    for handler, headers in writes:
+        url = f"{options.ingress_url}/TaskTracker/{result.id}/{handler}"
+        refused = httpx.post(url, json={"current": 99}, headers=headers, timeout=10, trust_env=False)
+        assert refused.status_code == 403, refused.text
+        assert "Only Tandem writes to TaskTracker" in refused.text
+    assert tracked() == said
     record(f"{mark}-go")
     finished(result)
     until(lambda: tracked() is None, "the tracker was not cleared")

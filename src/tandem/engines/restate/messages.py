@@ -13,7 +13,7 @@ import httpx
 
 from tandem.configuration import RestateOptions
 from tandem.engines.base import State
-from tandem.engines.restate.targets import HEADER, TRACKER, Target
+from tandem.engines.restate.targets import HEADER, TRACKER, TRACKER_WRITER, Target
 from tandem.exceptions import TandemError
 
 __all__ = ["Answer", "Query", "Requests", "RestateRefused"]
@@ -169,12 +169,13 @@ class Requests:
             seconds=seconds,
         )
 
-    def track(self, id_: str, handler: str, value: Any = None) -> Query[None]:
-        """Send to the tracker of an execution."""
+    def track(self, id_: str, handler: str, token: str, value: Any = None) -> Query[None]:
+        """Send to the tracker of an execution, with the token that it asks of who writes."""
         return self._ingress(
             f"/restate/send/{TRACKER}/{quote(id_, safe='')}/{handler}",
             _nothing,
             content=json.dumps(value).encode(),
+            headers={**_JSON, TRACKER_WRITER: token},
         )
 
     def state(self, target: Target, key: str) -> Query[State]:

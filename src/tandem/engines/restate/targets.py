@@ -12,12 +12,15 @@ from django.apps import apps
 from tandem import registry
 from tandem.task import Task
 
-__all__ = ["ANY_TASK", "HEADER", "TRACKER", "Target", "problems", "service_of", "target", "target_of"]
+__all__ = ["ANY_TASK", "HEADER", "TRACKER", "TRACKER_WRITER", "Target", "problems", "service_of", "target", "target_of"]
 
 HEADER: Final = "x-tandem-execution"
 """Names the execution and dispatch of a send of ours: `<id>.<dispatch>`, which is its idempotency key too."""
 
 TRACKER: Final = "TaskTracker"
+
+TRACKER_WRITER: Final = "x-tandem-tracker-writer"
+"""The header by which the tracker knows a write of Tandem's."""
 
 _SERVICE: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9._-]*")
 _HANDLER: Final = re.compile(r"([a-zA-Z]|_[a-zA-Z0-9])[a-zA-Z0-9_]*")

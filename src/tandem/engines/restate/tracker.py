@@ -2,6 +2,9 @@
 
 A virtual object, keyed by execution id. The runner mirrors progress to it through the ingress, at most once a second
 for each execution, from a thread of its own; it is cleared at the end. Nothing of Tandem depends on it.
+
+Anybody whom the ingress answers may read it. Only who has the project's `SECRET_KEY` may write: `set` and `clear` ask
+for a token made from it and from the execution's id.
 """
 
 import logging
@@ -11,16 +14,19 @@ from datetime import timedelta
 from typing import Any, Final
 
 import restate
+from django.conf import settings
+from django.utils.crypto import constant_time_compare, salted_hmac
+from restate.exceptions import TerminalError
 from restate.serde import BytesSerde
 
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
-from tandem.engines.restate.targets import TRACKER
+from tandem.engines.restate.targets import TRACKER, TRACKER_WRITER
 from tandem.exceptions import TandemError
 from tandem.loops import Loop, Watch
 
-__all__ = ["Mirror", "tracker"]
+__all__ = ["Mirror", "token", "tracker"]
 
 logger = logging.getLogger("tandem.restate")
 
@@ -30,6 +36,20 @@ _PATIENCE_SECONDS: Final = 60.0
 _STATE: Final = "progress"
 _NOTHING: Final = timedelta(0)
 _JSON: Final = BytesSerde()
+_FORBIDDEN: Final = 403
+
+
+def token(id_: str, secret: str | bytes | None = None) -> str:
+    """Answer what an execution's tracker asks of who writes to it, made from `SECRET_KEY` where no `secret` is given."""
+    return salted_hmac(TRACKER_WRITER, id_, secret=secret, algorithm="sha256").hexdigest()
+
+
+def _authorize(context: restate.ObjectContext) -> None:
+    """Raise a terminal 403 unless the call has the token, made from the key of now or from one that it replaced."""
+    given = context.request().headers.get(TRACKER_WRITER, "")
+    secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    if not any(constant_time_compare(given, token(context.key(), secret)) for secret in secrets):
+        raise TerminalError(f"Only Tandem writes to {TRACKER}; call its handler `get` to read.", _FORBIDDEN)
 
 
 def tracker(policy: restate.InvocationRetryPolicy) -> restate.VirtualObject:
@@ -45,6 +65,7 @@ def tracker(policy: restate.InvocationRetryPolicy) -> restate.VirtualObject:
     # Values pass through as the JSON they came as; nothing is null, and not an empty body.
     @made.handler("set", input_serde=_JSON)
     async def set_(context: restate.ObjectContext, value: bytes) -> None:
+        _authorize(context)
         context.set(_STATE, value, serde=_JSON)
 
     @made.handler("get", kind="shared", output_serde=_JSON)
@@ -53,6 +74,7 @@ def tracker(policy: restate.InvocationRetryPolicy) -> restate.VirtualObject:
 
     @made.handler("clear", input_serde=_JSON)
     async def clear(context: restate.ObjectContext, _value: bytes) -> None:
+        _authorize(context)
         context.clear_all()
 
     return made
@@ -109,7 +131,7 @@ class Mirror:
             self._client = RestateClient(self.options)
         try:
             for id_, value in latest.items():
-                self._client.ask(requests.track(id_, "clear") if value is None else requests.track(id_, "set", value))
+                self._client.ask(requests.track(id_, "clear" if value is None else "set", token(id_), value))
         except TandemError as error:
             logger.info("Progress was not mirrored to %s: %s", TRACKER, error)
         return _SECONDS
