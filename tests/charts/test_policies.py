@@ -56,9 +56,12 @@ def test_only_these_parts_of_a_release_reach_it(to: str, port: str, allowed: set
     assert callers(to, port) == allowed
 
 
-def test_the_registrar_reaches_the_admin_api_from_any_namespace() -> None:
+def test_the_registrar_reaches_the_admin_api_from_its_own_namespace_alone() -> None:
     assert reaches(REGISTRAR, "operators", PODS["restate"], "admin")
     assert not reaches(REGISTRAR, "operators", PODS["restate"], "ingress")
+    # A label can be worn by anybody's pods.
+    for namespace in (NAMESPACE, "thief"):
+        assert not reaches(REGISTRAR, namespace, PODS["restate"], "admin")
 
 
 def test_nobody_else_reaches_the_admin_api() -> None:
