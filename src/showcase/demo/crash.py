@@ -15,7 +15,7 @@ from showcase.demo.emails import ENGINES, attempts_of
 from showcase.demo.report import Line, Report
 from showcase.emails.models import SectionRun
 from showcase.emails.tasks import SECTIONS, newsletter
-from tandem.ledger.models import Execution, Step
+from tandem.ledger.models import Execution, Step, Worker
 
 __all__ = ["run"]
 
@@ -55,6 +55,16 @@ class Story:
     def seconds_away(self) -> float:
         """From the kill until another process went on."""
         return (self.again.started_at - self.killed.at).total_seconds() if self.again else 0.0
+
+    @property
+    def seconds_idle(self) -> float:
+        """Of those, the ones in which a process was there that could go on: a slow machine takes long to start one."""
+        if self.again is None:
+            return 0.0
+        # A prefork child's name begins with its parent's, which is the one that is known as a worker.
+        name = self.execution.worker_ids[-1].partition("/")[0]
+        ready = Worker.objects.get(pk=name).started_at
+        return (self.again.started_at - max(self.killed.at, ready)).total_seconds()
 
     @property
     def counts(self) -> list[int]:
@@ -131,8 +141,8 @@ def tell(report: Report, story: Story) -> None:
             min(story.counts) == 1 and sum(story.counts) <= len(SECTIONS) + 1
         ),
         "no other process went on": story.again is not None and story.again.process != killed.process,
-        f"it went on after {story.seconds_away:.1f} s, not within {BACK_WITHIN_SECONDS} s": (
-            story.seconds_away <= BACK_WITHIN_SECONDS
+        f"a process that could go on took {story.seconds_idle:.1f} s, not at most {BACK_WITHIN_SECONDS} s": (
+            story.seconds_idle <= BACK_WITHIN_SECONDS
         ),
         f"{execution.steps.count()} steps are recorded": execution.steps.count() == len(SECTIONS),
     }
