@@ -2,6 +2,7 @@
 
 import json
 import shlex
+from functools import partial
 from typing import Any
 
 import pytest
@@ -91,15 +92,18 @@ def has_failed(job: Any) -> bool:
     return any(each["type"] == "Failed" and each["status"] == "True" for each in job["status"].get("conditions", []))
 
 
-def test_a_missing_secret_is_named_and_heals_when_it_comes(platform: Installation) -> None:
-    platform.install("--set=django.secretKey.existingSecret=shop-key", wait=False)
+def test_a_missing_secret_and_a_wrong_route_are_named_and_the_old_pods_serve(platform: Installation) -> None:
+    platform.install("--set=django.secretKey.existingSecret=shop-key", "--set=routes.default=celary", wait=False)
     message = until(lambda: waiting(platform, "web", "check-secrets"), "no check says what is missing")
     assert "shop-key" in message
     assert "SECRET_KEY" in message
-    available = platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"]
-    assert available == 2, "the old pods no longer serve"
     platform.kubectl("create", "secret", "generic", "shop-key", "--from-literal=SECRET_KEY=" + "k" * 50)
-    platform.kubectl("rollout", "status", f"deployment/{platform.release}-web", "--timeout=240s")
+    # The Secret is there, so the pods come to what is wrong next.
+    for component in ("web", "relay"):
+        message = until(partial(waiting, platform, component, "check-routes"), "no check says what is wrong")
+        assert "engine 'celary' is not configured; did you mean 'celery'?" in message
+        deployment = platform.get("deployment", f"{platform.release}-{component}")
+        assert deployment["status"]["availableReplicas"] == 2, "the old pods no longer serve"
     platform.install()
     platform.kubectl("delete", "secret", "shop-key")
 

@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from tandem import registry
 from tandem.configuration import Configuration
+from tandem.exceptions import RouteError
 from tandem.ledger import connection as ledger
 from tandem.ledger.statements import Statement
 from tandem.routing import Decision, Facts, Kind, Override, Rule, Rules, decide, from_environment, from_settings, merge
@@ -58,6 +60,17 @@ class Router:
     def rules_written(self) -> tuple[Rule, ...]:
         """Return the rules of settings and environment, without asking the ledger."""
         return self._written
+
+    def unservable(self) -> list[str]:
+        """Say which of this backend's tasks those rules send where they cannot run, so that each enqueue would fail."""
+        rules, found = merge(self._written), []
+        for name, task in registry.registered_tasks().items():
+            try:
+                if task.backend == self._configuration.alias:
+                    decide(self.facts(task=name, key="", requires=requirements(task)), rules)
+            except RouteError as error:
+                found.append(str(error))
+        return found
 
     def rules(self, *, fresh: bool = False) -> Rules:
         """Return the rules in force; `fresh` reads the overrides now."""

@@ -159,7 +159,29 @@ def test_migrations_are_waited_for(start: Start, servers: Stack, database: None)
     # An older release finds nothing missing where a newer one has migrated further.
     with psycopg.connect(new["DATABASE_URL"], autocommit=True) as connection:
         connection.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('tandem_ledger', '9999', now())")
-    assert run(start, "require", "migrations", **new) == (0, "")
+        assert run(start, "require", "migrations", **new) == (0, "")
+        # It only added what may be left out; what must be given, or was taken away, this release cannot serve.
+        connection.execute("ALTER TABLE tandem_event ADD COLUMN weight int NOT NULL, DROP COLUMN detail")
+        code, text = run(start, "require", "migrations", "--within", "60", **new)
+    assert code == 1
+    assert "does not know the migration(s) tandem_ledger.9999: tandem_event has no column detail;" in text
+    assert "tandem_event.weight, which this code does not write, must be given." in text
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"TANDEM_ROUTES": "default=celary"}, "engine 'celary' is not configured; did you mean 'celery'?"),
+        ({"TANDEM_ROUTES": "tests.work.tasks.killable=restate"}, "which lacks hard_time_limit. celery can: name it"),
+        ({"TANDEM_ROUTES": "tests.work.*=restate:25; kill=restate"}, ""),
+        ({"DJANGO_SETTINGS_MODULE": "tests.setings"}, "No module named 'tests.setings'"),
+    ],
+)
+def test_what_a_process_or_an_enqueue_would_refuse_is_refused_first(
+    start: Start, database: None, environment: dict[str, str], words: str
+) -> None:
+    code, text = run(start, "require", "routes", **environment)
+    assert (code, text) == (0, "") if not words else (code == 1 and words in text), text
 
 
 def a_row(*, queue: str, phase: str, engine: str = "celery", minutes: int | None = None) -> None:

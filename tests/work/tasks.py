@@ -142,6 +142,11 @@ async def sleeper_async(context: AsyncContext, mark: str, seconds: float) -> str
     return await context.step("after", _async_effect, mark, "after")
 
 
+@task(requires=["hard_time_limit"])
+def killable() -> None:
+    """Runs only where a body can be killed."""
+
+
 @task(takes_context=True, workflow="WorkWorkflow")
 def workflow(context: Context, mark: str) -> list[str]:
     return [context.step(name, _effect, mark, name) for name in ("first", "second")]

@@ -31,7 +31,7 @@
 {{- end }}
 
 {{- /* An init container of the project that waits for what is named, then says why not. Takes a dict of root, options,
-     check, seconds and hint. */ -}}
+     check, seconds (0: what only other values, or another image, can mend) and hint. */ -}}
 {{- define "tandem.checkRequired" -}}
 - name: check-{{ .check }}
   image: {{ include "tandem.image" (list .root .root.Values.image) }}
@@ -63,6 +63,8 @@ migrations.enabled is false, so apply them yourself, with this image: python -m 
 {{- $image := include "tandem.image" (list $root $root.Values.image) -}}
 {{ include "tandem.checkSecrets" (dict "root" $root "image" $image "pullPolicy" $root.Values.image.pullPolicy
   "resources" .options.resources "secrets" (include "tandem.secrets" $root | fromJsonArray)) }}
+{{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "routes"
+  "seconds" 0 "hint" "") }}
 {{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "database"
   "seconds" $root.Values.initChecks.databaseSeconds "hint" (include "tandem.databaseHint" $root)) }}
 {{- if not .withoutMigrations }}

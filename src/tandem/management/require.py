@@ -10,9 +10,12 @@ import psycopg
 from django.core.management.base import CommandError
 from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
+from django.tasks import task_backends
 
+from tandem.backend import TandemBackend
 from tandem.ledger import connection as ledger
-from tandem.management.arguments import backend_of
+from tandem.management.arguments import backend_of, refuse_unsound
+from tandem.management.schema import too_new
 
 __all__ = ["add_arguments", "handle"]
 
@@ -25,14 +28,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "what",
         choices=list(_MISSING),
-        help="the database answers; nothing is unapplied; the settings name the servers that the environment names",
+        help="the database answers; nothing is unapplied, nor newer than this code can use; each task can be routed, and"
+        " the engines and settings can work; the settings name the servers that the environment names",
     )
     parser.add_argument("--within", type=float, default=0.0, metavar="SECONDS", help="wait for so long (default: 0)")
     parser.add_argument("--hint", default="", metavar="TEXT", help="what to do where it is missing, for the error")
 
 
 def handle(options: dict[str, Any]) -> None:
-    """Return once it is there; else exit 1 with what is missing and what to do."""
+    """Return once it is there; else exit 1 with what is missing and what to do, at once where waiting is of no use."""
     missing = _MISSING[options["what"]]
     deadline = time.monotonic() + options["within"]
     said = ""
@@ -67,10 +71,19 @@ def _migrations() -> str | None:
         connection.close()
         return f"The database cannot say which migrations were applied: {str(error).strip()}."
     if not plan:
+        if newer := too_new(connection, executor.loader):
+            raise CommandError(newer)
         return None
     names = [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{len(names)} migration(s) are not applied: {', '.join(names[:_SHOWN])}{more}."
+
+
+def _routes() -> str | None:
+    """Look at all that a process or an enqueue refuses for the settings' sake: no server is asked."""
+    backends = {backend_of(), *(backend for backend in task_backends.all() if isinstance(backend, TandemBackend))}
+    refuse_unsound(*backends)
+    return "\n".join(text for backend in backends for text in backend.router.unservable()) or None
 
 
 def _addresses() -> str | None:
@@ -111,4 +124,4 @@ def _server(url: str) -> str:
     return f"{scheme}://{host}:{parts.port}" if host else scheme
 
 
-_MISSING: Final = {"database": _database, "migrations": _migrations, "addresses": _addresses}
+_MISSING: Final = {"database": _database, "migrations": _migrations, "routes": _routes, "addresses": _addresses}

@@ -19,7 +19,7 @@ COMMANDS: Final = {
     "relay": "run a relay",
     "exporter": "answer how much work there is, for an autoscaler",
     "migrate": "migrate the database, one at a time over all machines",
-    "require": "wait until the database answers, or is migrated, or look whether the settings name the stack's servers",
+    "require": "wait until the database answers, or is migrated, or look whether the routes and settings can work",
     "routes": "list, set, unset, kill and explain routing rules",
     "show": "show one execution",
     "list": "list executions",
