@@ -132,4 +132,6 @@ def test_an_async_body_keeps_its_lease_until_its_thread_is_free(told: str) -> No
     finally:
         _busy.set()
         body.join()
+        # Once its lease is over, a worker would run it, whose thread nobody frees.
+        ended(claim).delete()
     assert outcomes[0].kind == ("succeeded" if told == "to go on" else "over")
