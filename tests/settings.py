@@ -74,6 +74,7 @@ if "TANDEM_BROKER_URL" in os.environ:
             "INGRESS_URL": os.environ["TANDEM_RESTATE_INGRESS_URL"],
             "ADMIN_URL": os.environ["TANDEM_RESTATE_ADMIN_URL"],
             "SERVICE_URL": os.environ["TANDEM_RESTATE_SERVICE_URL"],
+            "PREFIX": os.environ.get("TANDEM_RESTATE_PREFIX", ""),
             "IDENTITY_KEYS": [key for key in os.environ.get("TANDEM_RESTATE_IDENTITY_KEYS", "").split(",") if key],
             "CONCURRENCY": 4,
         },

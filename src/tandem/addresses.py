@@ -72,6 +72,7 @@ def restate() -> dict[str, Any]:
         "INGRESS_URL": source["TANDEM_RESTATE_INGRESS_URL"],
         "ADMIN_URL": source.get("TANDEM_RESTATE_ADMIN_URL", ""),
         "SERVICE_URL": source.get("TANDEM_RESTATE_SERVICE_URL") or DEFAULTS["TANDEM_RESTATE_SERVICE_URL"],
+        "PREFIX": source.get("TANDEM_RESTATE_PREFIX", ""),
         "IDENTITY_KEYS": [key.strip() for key in keys if key.strip()],
     }
 

@@ -1,6 +1,7 @@
 """A Tandem backend's `OPTIONS`, read once into typed values; a misspelt key is an error that suggests the right one."""
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -22,6 +23,9 @@ __all__ = [
 
 BUILT_IN_ENGINES: Final = ("celery", "restate", "stub", "immediate")
 _IN_MEMORY: Final = frozenset({"stub", "immediate"})
+
+# No dot: with two prefixes, the names of one never begin with the other and a dot.
+_PREFIX: Final = re.compile(r"([a-zA-Z][a-zA-Z0-9_-]*)?")
 
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
@@ -105,6 +109,7 @@ class CeleryOptions:
 class RestateOptions:
     """Where Restate is, where it finds this project's services, and how requests between them are signed.
 
+    `prefix` sets a release's names apart from another's in a shared Restate: `shop` makes `Emails` `shop.Emails`.
     Timeouts are seconds. `concurrency` is the number of bodies one service process runs at once;
     `longest_step` bounds one step: Restate aborts an attempt that is silent for longer. With `identity_keys`
     (`publickeyv1_...`, or PEM) requests that none of them signed are refused.
@@ -113,6 +118,7 @@ class RestateOptions:
     ingress_url: str = "http://127.0.0.1:8080"
     admin_url: str = "http://127.0.0.1:9070"
     service_url: str = "http://127.0.0.1:9080"
+    prefix: str = ""
     identity_keys: tuple[str, ...] | list[str] = ()
     concurrency: int = 8
     connect_timeout: float = 0.4
@@ -120,6 +126,23 @@ class RestateOptions:
     breaker_seconds: float = 2.0
     longest_step: float = 3600.0
     stuck_threads: int = 4
+
+
+def _read_restate(options: Any, spot: str) -> RestateOptions:
+    restate = _read(RestateOptions, options, spot)
+    keys: object = restate.identity_keys  # What a project wrote, whatever the annotation says.
+    if isinstance(keys, str):
+        raise ConfigurationError(f"{spot}['IDENTITY_KEYS'] is a text, but must be a list of keys.")
+    if not _PREFIX.fullmatch(restate.prefix):
+        raise ConfigurationError(
+            f"{spot}['PREFIX'] is {restate.prefix!r}, but must be a letter, then letters, digits, '_' or '-': a"
+            " '.' follows it in the names of services."
+        )
+    _require_url(restate.ingress_url, f"{spot}['INGRESS_URL']")
+    _require_url(restate.service_url, f"{spot}['SERVICE_URL']")
+    # Web has none: it never talks to the admin API.
+    _require_url(restate.admin_url or restate.ingress_url, f"{spot}['ADMIN_URL']")
+    return restate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,15 +217,7 @@ class Configuration:
         if "celery" in engines:
             given["celery"] = _read(CeleryOptions, _joined(engines["celery"]), f"{where}['ENGINES']['celery']")
         if "restate" in engines:
-            spot = f"{where}['ENGINES']['restate']"
-            given["restate"] = restate = _read(RestateOptions, engines["restate"], spot)
-            keys: object = restate.identity_keys  # What a project wrote, whatever the annotation says.
-            if isinstance(keys, str):
-                raise ConfigurationError(f"{spot}['IDENTITY_KEYS'] is a text, but must be a list of keys.")
-            _require_url(restate.ingress_url, f"{spot}['INGRESS_URL']")
-            _require_url(restate.service_url, f"{spot}['SERVICE_URL']")
-            # Web has none: it never talks to the admin API.
-            _require_url(restate.admin_url or restate.ingress_url, f"{spot}['ADMIN_URL']")
+            given["restate"] = _read_restate(engines["restate"], f"{where}['ENGINES']['restate']")
         return cls(**given)
 
     @property

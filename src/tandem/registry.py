@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from functools import cache
 
+from django.apps import apps
 from django.tasks import DEFAULT_TASK_QUEUE_NAME
 from django.tasks import Task as DjangoTask
 from django.utils.module_loading import autodiscover_modules, import_string
@@ -12,7 +13,7 @@ from tandem.exceptions import UnknownTask, nearest
 from tandem.task import Task
 from tandem.values import said
 
-__all__ = ["queues_of", "registered_tasks", "resolve"]
+__all__ = ["is_discovered", "queues_of", "registered_tasks", "resolve"]
 
 
 @cache
@@ -24,6 +25,13 @@ def registered_tasks() -> Mapping[str, Task]:
     """Every Tandem task in the `tasks` modules of the installed apps, and wherever else one was imported from."""
     _discover()
     return Task.known
+
+
+def is_discovered(task: Task) -> bool:
+    """Whether every process with this code knows a task: it is in the `tasks` module of an installed app."""
+    module = task.func.__module__
+    config = apps.get_containing_app_config(module)
+    return config is not None and f"{module}.".startswith(f"{config.name}.tasks.")
 
 
 def resolve(name: str) -> Task:

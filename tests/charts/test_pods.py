@@ -82,7 +82,8 @@ def test_every_django_pod_checks_what_it_needs_first(case: Case) -> None:
     for component, pod in found.items():
         names = [one["name"] for one in pod.spec["initContainers"]]
         later = [] if component == "migrate" else ["check-migrations"]
-        assert names == ["check-secrets", "check-routes", "check-database", *later]
+        own = ["check-services"] if component == "service" else []
+        assert names == ["check-secrets", "check-routes", *own, "check-database", *later]
 
 
 @pytest.mark.parametrize("case", cases("tandem"), ids=str)

@@ -36,6 +36,7 @@ def test_the_stack_that_runs_is_found_and_what_it_left_behind_is_not(alone: Path
             "INGRESS_URL": "http://127.0.0.1:7003",
             "ADMIN_URL": "http://127.0.0.1:7004",
             "SERVICE_URL": "http://127.0.0.1:7005",
+            "PREFIX": "",
             "IDENTITY_KEYS": [KEY],
         }
     assert (addresses.database(), addresses.celery(), addresses.restate()) == defaults
@@ -45,6 +46,8 @@ def test_the_environment_comes_first_and_gives_all_of_a_server(alone: Path, monk
     monkeypatch.setenv("TANDEM_RESTATE_INGRESS_URL", "http://restate:8080")
     monkeypatch.setenv("TANDEM_BROKER_URL", "redis://redis:6379/0")
     assert addresses.celery() == {"BROKER_URL": "redis://redis:6379/0"}
+    monkeypatch.setenv("TANDEM_RESTATE_PREFIX", "shop")
+    assert addresses.restate()["PREFIX"] == "shop"
     # Web has no admin URL, and must not be given this machine's.
     assert (addresses.restate()["INGRESS_URL"], addresses.restate()["ADMIN_URL"]) == ("http://restate:8080", "")
 

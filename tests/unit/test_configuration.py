@@ -53,6 +53,7 @@ def test_values_are_read() -> None:
         ({"LEASE_SECONDS": 0}, r"'LEASE_SECONDS'\] is 0, but must be above 0"),
         ({"LEASE_SECONDS": float("nan")}, r"'LEASE_SECONDS'\] is nan, but must be above 0"),
         ({"RETENTION_DAYS": -1}, r"'RETENTION_DAYS'\] is -1, but must be from 0"),
+        ({"ENGINES": {"restate": {"PREFIX": "shop."}}}, r"\['PREFIX'\] is 'shop\.', but must be a letter, then"),
         (
             {"ENGINES": {"restate": {"IDENTITY_KEYS": "publickeyv1_x"}}},
             r"'IDENTITY_KEYS'\] is a text, but must be a list",

@@ -9,7 +9,10 @@ from tandem.configuration import RestateOptions
 from tandem.decorators import task
 from tandem.engines.restate.client import _request
 from tandem.engines.restate.messages import Answer, Requests, _state
-from tandem.engines.restate.targets import HEADER, Target, problems, target
+from tandem.engines.restate.service import RETRY_POLICY
+from tandem.engines.restate.share import Share
+from tandem.engines.restate.targets import HEADER, Target, any_task, problems, target
+from tandem.engines.restate.tracker import tracker
 from tandem.task import Task
 from tests.work import tasks
 
@@ -41,16 +44,36 @@ def named(function: Any, **options: Any) -> dict[str, Task]:
 
 
 def test_the_app_names_the_service() -> None:
-    assert target(tasks.noop) == Target(service="Work", handler="noop")
+    assert target(tasks.noop, "") == Target(service="Work", handler="noop")
 
 
 def test_a_module_outside_every_app_counts_for_its_package() -> None:
-    assert str(target(task(first))) == "tests/first"
+    assert str(target(task(first), "")) == "tests/first"
 
 
 def test_a_workflow_is_a_service_of_its_own() -> None:
-    assert target(tasks.workflow) == Target(service="WorkWorkflow", handler="workflow", workflow=True)
-    assert str(target(task(workflow=True)(first))) == "tests.first/first"
+    assert target(tasks.workflow, "") == Target(service="WorkWorkflow", handler="workflow", workflow=True)
+    assert str(target(task(workflow=True)(first), "")) == "tests.first/first"
+
+
+def test_a_releases_prefix_comes_before_every_name() -> None:
+    assert str(target(tasks.noop, "shop")) == "shop.Work/noop"
+    assert str(target(tasks.workflow, "shop")) == "shop.WorkWorkflow/workflow"
+    assert str(any_task("shop")) == "shop.TandemTasks/execute"
+    tracked = Requests(options=RestateOptions(prefix="shop")).track("id", "clear", "token")
+    assert tracked.url.endswith("/restate/send/shop.TaskTracker/id/clear")
+    assert tracker(RETRY_POLICY, "shop").name == "shop.TaskTracker"
+
+
+def test_a_share_is_what_it_takes_or_what_others_leave() -> None:
+    takes = Share(takes=frozenset({"WorkWorkflow"}))
+    rest = Share(others=frozenset({"WorkWorkflow"}))
+    both = {"a": tasks.noop, "b": tasks.workflow}
+    assert [(takes.has(each), rest.has(each)) for each in both.values()] == [(False, True), (True, False)]
+    assert [*takes.problems(both), *rest.problems(both)] == []
+    (found,) = Share(takes=frozenset({"work"})).problems(both)
+    assert found.startswith("No task of this code belongs to a Restate service 'work'; did you mean 'Work'?")
+    assert found.endswith("Services: Work, WorkWorkflow.")
 
 
 def test_two_tasks_of_one_handler() -> None:

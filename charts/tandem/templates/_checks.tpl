@@ -31,13 +31,13 @@
 {{- end }}
 
 {{- /* An init container of the project that waits for what is named, then says why not. Takes a dict of root, options,
-     check, seconds (0: what only other values, or another image, can mend) and hint. */ -}}
+     check, seconds (0: what only other values, or another image, can mend) and hint, and share. */ -}}
 {{- define "tandem.checkRequired" -}}
 - name: check-{{ .check }}
   image: {{ include "tandem.image" (list .root .root.Values.image) }}
   imagePullPolicy: {{ .root.Values.image.pullPolicy }}
   command: [python, -m, django]
-  args: [tandem, require, {{ .check }}, --within, {{ .seconds | quote }}, --hint, {{ .hint | quote }}]
+  args: [tandem, require, {{ .check }}, --within, {{ .seconds | quote }}, --hint, {{ .hint | quote }}{{ range .share }}, {{ . | quote }}{{ end }}]
   {{- include "tandem.djangoContainer" . | nindent 2 }}
 {{- end }}
 
@@ -57,7 +57,7 @@ migrations.enabled is false, so apply them yourself, with this image: python -m 
 {{- end }}
 {{- end }}
 
-{{- /* All checks of a Django pod. Takes a dict of root and options, and withoutMigrations. */ -}}
+{{- /* All checks of a Django pod. Takes a dict of root and options, withoutMigrations, and a service's share. */ -}}
 {{- define "tandem.checks" -}}
 {{- $root := .root -}}
 {{- $image := include "tandem.image" (list $root $root.Values.image) -}}
@@ -65,6 +65,10 @@ migrations.enabled is false, so apply them yourself, with this image: python -m 
   "resources" .options.resources "secrets" (include "tandem.secrets" $root | fromJsonArray)) }}
 {{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "routes"
   "seconds" 0 "hint" "") }}
+{{- if hasKey . "share" }}
+{{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "services"
+  "share" .share "seconds" 0 "hint" "Correct services and restate.prefix in the values, or the settings.") }}
+{{- end }}
 {{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "database"
   "seconds" $root.Values.initChecks.databaseSeconds "hint" (include "tandem.databaseHint" $root)) }}
 {{- if not .withoutMigrations }}

@@ -58,7 +58,7 @@ readinessProbe:
 {{- end }}
 
 {{- /* The template of a Django process's pods. Takes a dict of root, component, options, args, ports (of name to number),
-     probe (a port's name), admin, graceSeconds, extraSelector (more labels), preStop and revisions. */ -}}
+     probe (a port's name), admin, graceSeconds, extraSelector (more labels), preStop, revisions, and a service's share. */ -}}
 {{- define "tandem.djangoTemplate" -}}
 {{- $root := .root -}}
 metadata:
@@ -83,7 +83,7 @@ spec:
   {{- end }}
   terminationGracePeriodSeconds: {{ .graceSeconds }}
   initContainers:
-    {{- include "tandem.checks" (dict "root" $root "options" .options) | nindent 4 }}
+    {{- include "tandem.checks" (pick . "root" "options" "share") | nindent 4 }}
   containers:
     - name: {{ .component }}
       image: {{ include "tandem.image" (list $root $root.Values.image) }}

@@ -73,6 +73,10 @@ http://{{ include "tandem.name" (list . "web") }}.{{ .Release.Namespace }}.svc/
 - name: TANDEM_RESTATE_INGRESS_URL
   value: {{ . | quote }}
 {{- end }}
+{{- with $root.Values.restate.prefix }}
+- name: TANDEM_RESTATE_PREFIX
+  value: {{ . | quote }}
+{{- end }}
 {{- if .admin }}
 {{- with include "tandem.restateAdminUrl" $root }}
 - name: TANDEM_RESTATE_ADMIN_URL

@@ -73,6 +73,10 @@ class Engine(Protocol):
         """Mark due every row that should be on its way and is not, and answer how many; the relay sends them."""
         ...
 
+    def place(self, task: str) -> str:
+        """Name where a task of that name runs, as the engine's own tools show it; empty where they show the task."""
+        ...
+
     def problems(self) -> list[str]:
         """Say what is wrong with the configuration or the tasks' names, without touching a server."""
         ...

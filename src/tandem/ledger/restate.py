@@ -13,7 +13,7 @@ __all__ = ["Ended", "Suspect", "ended", "not_sent", "reconciled", "seen_alive", 
 # Walks one queue in the order of the index. `sent_at` is when a reference was last known to be on its way: sent, or
 # seen alive by the runtime.
 SUSPECTS: Final = """
-SELECT id, task, queue, priority, dispatch, fence FROM tandem_execution
+SELECT id, task, queue, priority, dispatch, fence, invocation FROM tandem_execution
 WHERE engine = 'restate' AND queue = %(queue)s AND outcome IS NULL
   AND (due_at IS NULL AND sent_at < now() - %(age)s * interval '1 second'
        OR due_at < now() - %(lease)s * interval '1 second')
@@ -84,6 +84,7 @@ class Suspect:
     priority: int
     dispatch: int
     fence: int
+    invocation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ SET phase = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN 'queued' ELS
                              CASE WHEN open.ready IS TRUE THEN NULL ELSE open.gives_up END) END
 FROM open WHERE execution.id = open.id
 RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch, execution.fence,
-          open.awakeable, open.ready IS TRUE
+          execution.invocation, open.awakeable, open.ready IS TRUE
 """
 
 LOOK_AGAIN: Final = f"""
@@ -96,6 +96,7 @@ class Waiter:
     priority: int
     dispatch: int
     fence: int
+    invocation: str | None
     awakeable: str | None
     ready: bool
 

@@ -3,6 +3,7 @@
 import argparse
 import os
 import time
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -13,9 +14,12 @@ from django.db.migrations.executor import MigrationExecutor
 from django.tasks import task_backends
 
 from tandem.backend import TandemBackend
+from tandem.engines.restate.share import Share
 from tandem.ledger import connection as ledger
 from tandem.management.arguments import backend_of, refuse_unsound
 from tandem.management.schema import too_new
+from tandem.management.share import add_share, share_of
+from tandem.registry import registered_tasks
 
 __all__ = ["add_arguments", "handle"]
 
@@ -27,17 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what must be there, and how long to wait for it."""
     parser.add_argument(
         "what",
-        choices=list(_MISSING),
+        choices=[*_MISSING, "services"],
         help="the database answers; nothing is unapplied, nor newer than this code can use; each task can be routed, and"
-        " the engines and settings can work; the settings name the servers that the environment names",
+        " the engines and settings can work; the settings name the servers that the environment names; the services of"
+        " --take or --except are this code's",
     )
+    add_share(parser)
     parser.add_argument("--within", type=float, default=0.0, metavar="SECONDS", help="wait for so long (default: 0)")
     parser.add_argument("--hint", default="", metavar="TEXT", help="what to do where it is missing, for the error")
 
 
 def handle(options: dict[str, Any]) -> None:
     """Return once it is there; else exit 1 with what is missing and what to do, at once where waiting is of no use."""
-    missing = _MISSING[options["what"]]
+    services = partial(_services, share_of(options))
+    missing = services if options["what"] == "services" else _MISSING[options["what"]]
     deadline = time.monotonic() + options["within"]
     said = ""
     while (reason := missing()) is not None:
@@ -114,6 +121,23 @@ def _addresses() -> str | None:
         if variable in os.environ and _server(url) != _server(os.environ[variable])
     ]
     return "\n".join(wrong) or None
+
+
+def _services(share: Share) -> str | None:
+    """Look for the services in this code, and for the release's prefix in the settings; no server is asked."""
+    backend = backend_of()
+    restate = backend.configuration.restate
+    if restate is None:
+        return f"TASKS[{backend.alias!r}]['OPTIONS']['ENGINES'] has no engine for services."
+    found = list(share.problems(registered_tasks()))
+    wanted = os.environ.get("TANDEM_RESTATE_PREFIX", restate.prefix)
+    if wanted != restate.prefix:
+        found.append(
+            f"TASKS[{backend.alias!r}]['OPTIONS']['ENGINES']['restate']['PREFIX'] is {restate.prefix!r}, but"
+            f" TANDEM_RESTATE_PREFIX is {wanted!r}: have the engine say addresses.restate(), with `from tandem import"
+            " addresses` in the settings."
+        )
+    return " ".join(found) or None
 
 
 def _server(url: str) -> str:

@@ -111,3 +111,6 @@ def _explain(options: dict[str, Any]) -> None:
     )
     for line in explain(facts, backend.router.rules(fresh=True)):
         print(line)
+    for name, engine in backend.engines.items():
+        if place := engine.place(task.module_path):
+            print(f"On {name} it is {place}.")

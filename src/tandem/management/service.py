@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.server import run_service
 from tandem.management.arguments import add_health, backend_of, health_of, quieten, refuse_unsound
+from tandem.management.share import add_share, share_of
 
 __all__ = ["add_arguments", "handle"]
 
@@ -23,6 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--concurrency", type=int, metavar="N", help="Bodies at once; default: ENGINES['restate']['CONCURRENCY']."
     )
+    add_share(parser)
     parser.add_argument("--service-url", metavar="URL", help="Where Restate finds this service; default: SERVICE_URL.")
     parser.add_argument(
         "--grace", type=float, default=25.0, metavar="SECONDS", help="For running bodies at the end (25)."
@@ -43,6 +45,7 @@ def handle(options: dict[str, Any]) -> None:
     code = run_service(
         configuration,
         bind=options["bind"] or f"{'[::1]' if url.hostname == '::1' else '127.0.0.1'}:{url.port or 9080}",
+        share=share_of(options),
         concurrency=options["concurrency"],
         register=options["register"],
         grace=options["grace"],

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.core.management.base import CommandError
 
-from tandem.management.arguments import print_table, when
+from tandem.management.arguments import backend_of, print_table, when
 
 __all__ = ["add_arguments", "handle"]
 
@@ -29,11 +29,13 @@ def handle(options: dict[str, Any]) -> None:
         raise CommandError(
             f"No execution {options['id']!r} in the ledger. `manage.py tandem list` shows the latest."
         ) from None
+    engine = backend_of().engines.get(row.engine)
     lines = {
         "id": row.id,
         "task": row.task,
         "phase": row.phase,
         "engine": f"{row.engine} ({row.reason})",
+        "place": " ".join(filter(None, (engine.place(row.task) if engine else "", row.invocation))) or "-",
         "queue": f"{row.queue}, priority {row.priority}",
         "owner": row.owner or "-",
         "arguments": json.dumps(row.arguments),

@@ -122,6 +122,10 @@ class CeleryEngine:
             self._epoch, marked = self._sweep.run(lease)
         return marked
 
+    def place(self, task: str) -> str:
+        """Answer nothing: a task is shown by its name."""
+        return ""
+
     def problems(self) -> list[str]:
         """Say what is wrong with the configuration: an app that is none, a queue's name that kombu would misread."""
         try:

@@ -14,12 +14,12 @@ from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Query, Requests, RestateRefused
 from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.reconcile import Reconciler
-from tandem.engines.restate.targets import ANY_TASK, Target, problems, target_of
+from tandem.engines.restate.targets import Target, any_task, problems, target, target_of
 from tandem.exceptions import BrokerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
 from tandem.ledger.waking import Waiter
-from tandem.registry import registered_tasks
+from tandem.registry import is_discovered, registered_tasks
 
 __all__ = ["RestateEngine"]
 
@@ -71,7 +71,7 @@ class RestateEngine:
         """
         self._breaker.check()
         refused: dict[Target, tuple[RestateRefused, list[UUID]]] = {}
-        pending = [(reference, _targets(reference)) for reference in batch]
+        pending = [(reference, self._targets(reference)) for reference in batch]
         while pending:
             answers = self._send([(reference, where) for reference, (where, *_) in pending])
             again: list[tuple[Reference, list[Target]]] = []
@@ -122,7 +122,7 @@ class RestateEngine:
                 if reference.invocation is not None:
                     self._ask(self._requests.kill(reference.invocation))
                     return
-                for where in _targets(reference):
+                for where in self._targets(reference):
                     if self._ask(self._requests.kill(self._ask(self._requests.lookup(where, _key(reference))))):
                         return
             except RestateRefused as error:
@@ -143,6 +143,7 @@ class RestateEngine:
                 priority=waiter.priority,
                 dispatch=waiter.dispatch,
                 fence=waiter.fence,
+                invocation=waiter.invocation,
             )
             for waiter in waiting
         ]
@@ -159,8 +160,11 @@ class RestateEngine:
 
         def ask(reference: Reference) -> State:
             try:
+                if reference.invocation is not None:
+                    # No other can claim the row, and it may have been sent under names of before.
+                    return self._ask(self._requests.state_of(reference.invocation))
                 found = State(kind="absent")
-                for where in _targets(reference):
+                for where in self._targets(reference):
                     state = self._ask(self._requests.state(where, _key(reference)))
                     # Of two places that it may have been sent to, the one where it lives says what became of it.
                     if state.kind == "alive":
@@ -176,6 +180,13 @@ class RestateEngine:
     def sweep(self, *, lease: float) -> int:
         """Put right what Restate no longer has, at most 200 rows a round; raises `BrokerUnavailable`."""
         return self._reconciler.run(lease)
+
+    def place(self, task: str) -> str:
+        """Name the service and handler of a task, with the release's prefix."""
+        try:
+            return str(target_of(task, self.options.prefix))
+        except UnknownTask:
+            return str(any_task(self.options.prefix))
 
     def problems(self) -> list[str]:
         """Say which tasks' names keep them from being served."""
@@ -203,19 +214,39 @@ class RestateEngine:
             made.close()
 
     def _unregistered(self) -> Iterable[str]:
-        known = {
+        handlers = {
             (service["name"], handler["name"])
             for service in self._client.ask(self._requests.services())
             for handler in service["handlers"]
         }
-        wanted = {ANY_TASK, *map(target_of, registered_tasks())}
-        missing = sorted(str(where) for where in wanted if (where.service, where.handler) not in known)
+        services = {service for service, _ in handlers}
+        anything = any_task(self.options.prefix)
+        targets = {task: target(task, self.options.prefix) for task in registered_tasks().values()}
+        where = f"Restate at {self.options.admin_url} does not know"
         # Where any task can run, one without a handler of its own runs.
-        if str(ANY_TASK) in missing:
+        if (anything.service, anything.handler) not in handlers:
+            missing = {
+                str(item) for item in (anything, *targets.values()) if (item.service, item.handler) not in handlers
+            }
             yield (
-                f"Restate at {self.options.admin_url} does not know {', '.join(missing)}. Start"
+                f"{where} {', '.join(sorted(missing))}. Start"
                 " `manage.py tandem service --register`, or register the running service's URL."
             )
+        elif absent := {
+            item.service for task, item in targets.items() if item.service not in services and is_discovered(task)
+        }:
+            yield (
+                f"{where} the service {', '.join(sorted(absent))}: its tasks run at {anything}, in the process that takes"
+                " the rest. Start one with `manage.py tandem service --take`, or have the rest take it."
+            )
+
+    def _targets(self, reference: Reference) -> list[Target]:
+        """Where a reference may be: at its task's own handler, where this process knows it; else at the one for any."""
+        anything = any_task(self.options.prefix)
+        try:
+            return [target_of(reference.task, self.options.prefix), anything]
+        except UnknownTask:
+            return [anything]
 
     def _ask[T](self, query: Query[T]) -> T:
         self._breaker.check()
@@ -255,14 +286,6 @@ class RestateEngine:
                 if made is None or made.pid != os.getpid():
                     made = self._made = _Connections(self.options)
         return made
-
-
-def _targets(reference: Reference) -> list[Target]:
-    """Where a reference may be: at its task's own handler, where this process knows it; else at the one for any."""
-    try:
-        return [target_of(reference.task), ANY_TASK]
-    except UnknownTask:
-        return [ANY_TASK]
 
 
 def _key(reference: Reference) -> str:

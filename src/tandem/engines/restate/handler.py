@@ -97,7 +97,7 @@ class Handler:
         if found is None or found.task == self.task.module_path:
             return False
         try:
-            return await ledger.in_thread(target_of, found.task) == target(self.task)
+            return await ledger.in_thread(target_of, found.task, "") == target(self.task, "")
         except UnknownTask:
             # Which says so on the execution.
             return True

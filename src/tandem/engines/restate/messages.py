@@ -13,7 +13,7 @@ import httpx
 
 from tandem.configuration import RestateOptions
 from tandem.engines.base import State
-from tandem.engines.restate.targets import HEADER, TRACKER, TRACKER_WRITER, Target
+from tandem.engines.restate.targets import HEADER, TRACKER_WRITER, Target, tracker_name
 from tandem.exceptions import TandemError
 
 __all__ = ["Answer", "Query", "Requests", "RestateRefused"]
@@ -172,7 +172,7 @@ class Requests:
     def track(self, id_: str, handler: str, token: str, value: Any = None) -> Query[None]:
         """Send to the tracker of an execution, with the token that it asks of who writes."""
         return self._ingress(
-            f"/restate/send/{TRACKER}/{quote(id_, safe='')}/{handler}",
+            f"/restate/send/{tracker_name(self.options.prefix)}/{quote(id_, safe='')}/{handler}",
             _nothing,
             content=json.dumps(value).encode(),
             headers={**_JSON, TRACKER_WRITER: token},
@@ -181,6 +181,10 @@ class Requests:
     def state(self, target: Target, key: str) -> Query[State]:
         """Ask what became of a reference."""
         return self._ingress("/restate/output", _state, content=json.dumps(target.lookup(key)).encode())
+
+    def state_of(self, invocation: str) -> Query[State]:
+        """Ask what became of an invocation, whatever it was sent to."""
+        return self._ingress(f"/restate/output/{quote(invocation, safe='')}", _state, method="GET")
 
     def lookup(self, target: Target, key: str) -> Query[str]:
         """Compute an invocation's id; says nothing about whether there is one."""

@@ -75,6 +75,7 @@ class Reconciler:
                 queue=suspect.queue,
                 priority=suspect.priority,
                 dispatch=suspect.dispatch,
+                invocation=suspect.invocation,
             )
             for suspect in suspects
         ]

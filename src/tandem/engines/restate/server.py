@@ -25,6 +25,7 @@ from tandem.engines.restate.identity import read_identity_keys
 from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
+from tandem.engines.restate.share import Share
 from tandem.exceptions import BrokerUnavailable, ConfigurationError
 from tandem.health import Health
 from tandem.listening import address_of
@@ -54,13 +55,14 @@ def run_service(
     configuration: Configuration,
     *,
     bind: str,
+    share: Share,
     concurrency: int | None = None,
     register: bool = False,
     grace: float = 25.0,
     health: Health | None = None,
     out: Callable[[str], None] = print,
 ) -> int:
-    """Serve until a signal, and answer the exit code: 1 where stuck threads made the process end.
+    """Serve a share of the services until a signal, and answer the exit code: 1 where stuck threads made the process end.
 
     `register` tells Restate of the services at `service_url`, replacing what it knew of that URL: for development.
     Raises `ConfigurationError` where the services cannot be built, the address is taken, or Restate refuses them.
@@ -73,6 +75,7 @@ def run_service(
         _serve(
             configuration,
             bind=bind,
+            share=share,
             concurrency=concurrency,
             register=register,
             grace=grace,
@@ -94,6 +97,7 @@ async def _serve(
     configuration: Configuration,
     *,
     bind: str,
+    share: Share,
     concurrency: int | None,
     register: bool,
     grace: float,
@@ -103,7 +107,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     listening = _listen(bind)
     process = ServiceProcess(configuration, concurrency=concurrency, watch=health)
-    services = build_services(process)
+    services = build_services(process, share)
     identity_keys = read_identity_keys(process.options.identity_keys)
     application = _with_lifespan(restate.app(services, identity_keys=identity_keys or None))
     await process.start()

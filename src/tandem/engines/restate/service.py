@@ -1,4 +1,7 @@
-"""Restate services built from the task registry: one for each Django app, and one for each workflow task."""
+"""Restate services built from the task registry: one for each Django app, and one for each workflow task.
+
+A process serves its share of them.
+"""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -12,7 +15,8 @@ from tandem.configuration import RestateOptions
 from tandem.engines.restate.anything import AnyHandler
 from tandem.engines.restate.handler import Handler
 from tandem.engines.restate.process import ServiceProcess
-from tandem.engines.restate.targets import ANY_TASK, problems, target
+from tandem.engines.restate.share import Share
+from tandem.engines.restate.targets import Target, any_task, problems, target
 from tandem.engines.restate.tracker import tracker
 from tandem.exceptions import ConfigurationError
 from tandem.registry import registered_tasks
@@ -37,20 +41,23 @@ _RETENTION: Final = timedelta(days=1)
 _ABORT_MARGIN: Final = 60.0
 
 
-def build_services(process: ServiceProcess) -> list[restate.Service | restate.Workflow | restate.VirtualObject]:
-    """Build the services of every known task (`.using(backend=)` may bring one that was declared under another), and the TaskTracker.
+def build_services(
+    process: ServiceProcess, share: Share
+) -> list[restate.Service | restate.Workflow | restate.VirtualObject]:
+    """Build a share of the services of every known task (`.using(backend=)` may bring one that was declared under another).
 
-    Raises `ConfigurationError` naming two tasks of one handler, or a name that Restate refuses.
+    The rest has the TaskTracker too, and the service of any task. Raises `ConfigurationError` naming two tasks of one
+    handler, a name that Restate refuses, or one of the share's that no task has.
     """
-    tasks = registered_tasks()
-    if found := list(problems(tasks)):
+    tasks, prefix = registered_tasks(), process.options.prefix
+    if found := [*problems(tasks), *share.problems(tasks)]:
         raise ConfigurationError(" ".join(found))
     services: dict[str, restate.Service | restate.Workflow] = {}
-    any_task = AnyHandler(process=process)
-    for task in tasks.values():
-        where = target(task)
+    others = AnyHandler(process=process)
+    for task in filter(share.has, tasks.values()):
+        where = target(task, prefix)
         if where.workflow:
-            services[where.service] = _workflow(where.service, task, any_task)
+            services[where.service] = _workflow(where, task, others)
             continue
         service = services.get(where.service)
         if service is None:
@@ -62,13 +69,16 @@ def build_services(process: ServiceProcess) -> list[restate.Service | restate.Wo
                 invocation_retry_policy=RETRY_POLICY,
             )
         if isinstance(service, restate.Service):
-            service.handler(where.handler, **_handler_options(task, process.options))(_function(task, any_task))
-    return [*services.values(), _any_task(any_task), tracker(RETRY_POLICY)]
+            service.handler(where.handler, **_handler_options(task, process.options))(_function(task, others))
+    if not share.is_rest:
+        return list(services.values())
+    return [*services.values(), _any_task(others), tracker(RETRY_POLICY, prefix)]
 
 
 def _any_task(handler: AnyHandler) -> restate.Service:
+    where = any_task(handler.process.options.prefix)
     service = restate.Service(
-        ANY_TASK.service,
+        where.service,
         description="Runs tasks that have no handler of their own.",
         inactivity_timeout=INACTIVITY,
         journal_retention=_RETENTION,
@@ -81,20 +91,20 @@ def _any_task(handler: AnyHandler) -> restate.Service:
 
     abort = timedelta(seconds=handler.process.options.longest_step + _ABORT_MARGIN)
     serde = BytesSerde()
-    service.handler(ANY_TASK.handler, input_serde=serde, output_serde=serde, abort_timeout=abort)(execute)
+    service.handler(where.handler, input_serde=serde, output_serde=serde, abort_timeout=abort)(execute)
     return service
 
 
-def _workflow(name: str, task: Task, others: AnyHandler) -> restate.Workflow:
+def _workflow(where: Target, task: Task, others: AnyHandler) -> restate.Workflow:
     workflow = restate.Workflow(
-        name,
+        where.service,
         description=getdoc(task.func),
         inactivity_timeout=INACTIVITY,
         journal_retention=_RETENTION,
         invocation_retry_policy=RETRY_POLICY,
     )
     serve = workflow.main(
-        target(task).handler, workflow_retention=_RETENTION, **_handler_options(task, others.process.options)
+        where.handler, workflow_retention=_RETENTION, **_handler_options(task, others.process.options)
     )
     serve(_function(task, others))
     return workflow

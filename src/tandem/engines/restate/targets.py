@@ -1,4 +1,7 @@
-"""Which Restate service and handler serve a task. Needs no SDK: web processes and the relay send by it."""
+"""Which Restate service and handler serve a task. Needs no SDK: web processes and the relay send by it.
+
+A release's prefix comes before every name that Restate knows: `shop.Emails` beside another release's `Emails`.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -12,12 +15,23 @@ from django.apps import apps
 from tandem import registry
 from tandem.task import Task
 
-__all__ = ["ANY_TASK", "HEADER", "TRACKER", "TRACKER_WRITER", "Target", "problems", "service_of", "target", "target_of"]
+__all__ = [
+    "HEADER",
+    "TRACKER_WRITER",
+    "Target",
+    "any_task",
+    "problems",
+    "service_of",
+    "target",
+    "target_of",
+    "tracker_name",
+]
 
 HEADER: Final = "x-tandem-execution"
 """Names the execution and dispatch of a send of ours: `<id>.<dispatch>`, which is its idempotency key too."""
 
-TRACKER: Final = "TaskTracker"
+_TRACKER: Final = "TaskTracker"
+_ANY_TASK: Final = "TandemTasks"
 
 TRACKER_WRITER: Final = "x-tandem-tracker-writer"
 """The header by which the tracker knows a write of Tandem's."""
@@ -56,47 +70,54 @@ class Target:
         return f"{self.service}/{self.handler}"
 
 
-ANY_TASK: Final = Target(service="TandemTasks", handler="execute")
-"""Runs what has no handler of its own: a task outside the `tasks` modules, or of code that is not deployed yet."""
+def tracker_name(prefix: str) -> str:
+    """The virtual object with the progress of a release's executions."""
+    return _prefixed(_TRACKER, prefix)
 
 
-def service_of(module: str) -> str:
-    """The Restate service of a module's tasks: `AppConfig.restate_service`, else the app's label.
+def any_task(prefix: str) -> Target:
+    """What runs a task without a handler of its own: outside the `tasks` modules, or of code that is not deployed yet."""
+    return Target(service=_prefixed(_ANY_TASK, prefix), handler="execute")
 
-    A module outside every installed app counts for its top-level package.
+
+def service_of(task: Task) -> str:
+    """The Restate service of a task, without a prefix: a workflow's own, else that of its app.
+
+    An app's is `AppConfig.restate_service`, else its label. A module outside every installed app counts for its
+    top-level package.
     """
+    if isinstance(task.workflow, str):
+        return task.workflow
+    module = task.func.__module__
     config = apps.get_containing_app_config(module)
     if config is None:
-        return module.partition(".")[0]
-    return str(getattr(config, "restate_service", None) or config.label)
+        service = module.partition(".")[0]
+    else:
+        service = str(getattr(config, "restate_service", None) or config.label)
+    return f"{service}.{task.func.__name__}" if task.workflow else service
 
 
-def target(task: Task) -> Target:
+def target(task: Task, prefix: str) -> Target:
     """The handler that serves a task: it has the function's name, in a workflow of its own or beside its app's others."""
-    name = task.func.__name__
-    if isinstance(task.workflow, str):
-        return Target(service=task.workflow, handler=name, workflow=True)
-    service = service_of(task.func.__module__)
-    if task.workflow:
-        return Target(service=f"{service}.{name}", handler=name, workflow=True)
-    return Target(service=service, handler=name)
+    service = _prefixed(service_of(task), prefix)
+    return Target(service=service, handler=task.func.__name__, workflow=bool(task.workflow))
 
 
 @lru_cache(maxsize=4096)
-def target_of(name: str) -> Target:
+def target_of(name: str, prefix: str) -> Target:
     """As `target`, by the task's dotted name; raises `UnknownTask` where this process cannot import it."""
-    return target(registry.resolve(name))
+    return target(registry.resolve(name), prefix)
 
 
 def problems(tasks: Mapping[str, Task]) -> Iterable[str]:
     """What keeps these tasks from being served by Restate, in plain words; nothing when all is well."""
     handlers: dict[tuple[str, str], str] = {}
     kinds: dict[str, tuple[bool, str]] = {
-        TRACKER: (True, "Tandem's own virtual object"),
-        ANY_TASK.service: (True, "Tandem's own service"),
+        _TRACKER: (True, "Tandem's own virtual object"),
+        _ANY_TASK: (True, "Tandem's own service"),
     }
     for name, task in sorted(tasks.items()):
-        where = target(task)
+        where = target(task, "")
         if not _SERVICE.fullmatch(where.service):
             yield (
                 f"{name} would be served as {where.service!r}, which Restate refuses as a name: letters, digits, '.', '_'"
@@ -117,8 +138,12 @@ def problems(tasks: Mapping[str, Task]) -> Iterable[str]:
             continue
         handlers[taken] = name
         workflow, other = kinds.setdefault(where.service, (where.workflow, name))
-        if workflow != where.workflow or where.service in {TRACKER, ANY_TASK.service}:
+        if workflow != where.workflow or where.service in {_TRACKER, _ANY_TASK}:
             yield (
                 f"{other} and {name} both make the Restate service {where.service!r}, as different kinds. Name the"
                 " workflow, or the app's restate_service, differently."
             )
+
+
+def _prefixed(service: str, prefix: str) -> str:
+    return f"{prefix}.{service}" if prefix else service

@@ -22,7 +22,7 @@ from restate.serde import BytesSerde
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
-from tandem.engines.restate.targets import TRACKER, TRACKER_WRITER
+from tandem.engines.restate.targets import TRACKER_WRITER, tracker_name
 from tandem.exceptions import TandemError
 from tandem.loops import Loop, Watch
 
@@ -49,13 +49,13 @@ def _authorize(context: restate.ObjectContext) -> None:
     given = context.request().headers.get(TRACKER_WRITER, "")
     secrets = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     if not any(constant_time_compare(given, token(context.key(), secret)) for secret in secrets):
-        raise TerminalError(f"Only Tandem writes to {TRACKER}; call its handler `get` to read.", _FORBIDDEN)
+        raise TerminalError("Only Tandem writes to TaskTracker; call its handler `get` to read.", _FORBIDDEN)
 
 
-def tracker(policy: restate.InvocationRetryPolicy) -> restate.VirtualObject:
+def tracker(policy: restate.InvocationRetryPolicy, prefix: str) -> restate.VirtualObject:
     """Build the object. Its own invocations leave no rows behind: they are many, and only its state matters."""
     made = restate.VirtualObject(
-        TRACKER,
+        tracker_name(prefix),
         description="Progress of executions, by execution id.",
         journal_retention=_NOTHING,
         idempotency_retention=_NOTHING,
@@ -133,7 +133,7 @@ class Mirror:
             for id_, value in latest.items():
                 self._client.ask(requests.track(id_, "clear" if value is None else "set", token(id_), value))
         except TandemError as error:
-            logger.info("Progress was not mirrored to %s: %s", TRACKER, error)
+            logger.info("Progress was not mirrored to %s: %s", tracker_name(self.options.prefix), error)
         return _SECONDS
 
     def _close(self) -> None:
