@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.charts.rendering import CHARTS, MINIMAL, Object, Refused, cases, load, render
+from tests.charts.objects import containers, pods
+from tests.charts.rendering import CHARTS, MINIMAL, Object, Refused, case, cases, load, render, rendered
 
 NAMES = sorted(folder.name for folder in CHARTS.iterdir())
 
@@ -48,7 +49,7 @@ def test_the_schema_is_strict(chart: str) -> None:
 
 
 # What Kubernetes defines, and its API server checks.
-FREE = {"affinity", "global", "valueFrom", "items", "services", "workers"}
+FREE = {"affinity", "global", "valueFrom", "fieldRef", "resourceFieldRef", "items", "services", "workers"}
 
 
 @pytest.mark.parametrize("chart", NAMES)
@@ -136,6 +137,41 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"extraEnv": [{"value": "1"}]}, "missing property 'name'"),
     ({"fullnameOverride": "a" * 36}, "/fullnameOverride"),
     ({"worker": {}}, "additional properties 'worker' not allowed"),
+    (
+        {"web__resources": {"requests": {"memory": "1Gi"}}},
+        "web.resources.requests.memory is 1Gi, which is above limits.memory, 512Mi",
+    ),
+    (
+        {"workers__default__resources": {"limits": {"cpu": "50m"}}},
+        "workers.default.resources.requests.cpu is 100m, which is above limits.cpu, 50m",
+    ),
+    (
+        {"services__default__resources": {"requests": {"memory": "2Gi"}}},
+        "services.default.resources.requests.memory is",
+    ),
+    ({"resources": {"limits": {"cpu": "40m"}}}, "web.resources.requests.cpu is 50m, which is above limits.cpu, 40m"),
+    ({"redis__maxMemory": "512mb"}, "redis.maxMemory is 512mb, but must be below resources.limits.memory, 512Mi"),
+    ({"restate__memory": "1.5 GiB"}, "restate.memory is 1.5 GiB, but must be below resources.limits.memory, 1Gi"),
+    ({"workers__mail": {"queues": ["a", "default"]}}, 'queue "default" is in workers.default and in workers.mail'),
+    ({"extraEnv": [{"name": "ALLOWED_HOSTS"}]}, "The variable ALLOWED_HOSTS is set twice for web"),
+    (
+        {"extraEnv": [{"name": "A"}], "workers__default__extraEnv": [{"name": "A", "value": "1"}]},
+        "The variable A is set twice for workers.default: by the chart, extraEnv or workers.default.extraEnv",
+    ),
+    ({"restate__environment": {"RESTATE_NODE_NAME": "a"}}, "restate.environment sets RESTATE_NODE_NAME"),
+    ({"extraEnv": [{"name": "A", "value": "1", "valueFrom": {"fieldRef": {}}}]}, "/extraEnv/0"),
+    ({"extraEnv": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a"}}}]}, "missing property 'key'"),
+    ({"extraVolumes": [{"name": "tmp"}]}, 'The volume "tmp" is there twice'),
+    ({"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}, 'mounts "ca", which extraVolumes does not have'),
+    (
+        {"extraVolumes": [{"name": "ca"}], "extraVolumeMounts": [{"name": "ca", "mountPath": "/tmp"}]},
+        '"/tmp" is mounted twice',
+    ),
+    ({"podLabels": {"team": "a b"}}, "/podLabels/team"),
+    ({"commonLabels": {"app.kubernetes.io/name": "shop"}}, "invalid propertyName 'app.kubernetes.io/name'"),
+    ({"imagePullSecrets": ["a", "a"]}, "/imagePullSecrets"),
+    ({"topologyKeys": ["zone", "zone"]}, "/topologyKeys"),
+    ({"tolerations": [{"efect": "NoSchedule"}]}, "additional properties 'efect' not allowed"),
 ]
 
 
@@ -167,6 +203,33 @@ def test_a_wrong_value_of_the_registrar_is_named(given: dict[str, Any], message:
     with pytest.raises(Refused) as caught:
         render(cases("tandem-registrar")[0], **given)
     assert message in str(caught.value)
+
+
+def _nothing(found: Object) -> Object:
+    """The same values, none of them there; pools and services, and a part's requests and limits, may be taken away."""
+    left = {name: value for name, value in found.items() if name not in {"workers", "services"}}
+    groups = {name for name, value in left.items() if isinstance(value, dict) and value and name != "resources"}
+    return {name: _nothing(value) if name in groups else None for name, value in left.items()}
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["values", "groups"])
+def test_a_release_that_never_heard_of_a_value_has_the_default(whole: bool) -> None:  # noqa: FBT001  # a parameter of pytest's
+    known = values("tandem")
+    missing = _nothing(known) if whole else dict.fromkeys(_nothing(known))
+    given = {**missing, **MINIMAL.values}
+    again = render(MINIMAL, **given)
+    for objects in (again, first := list(rendered(MINIMAL))):
+        objects[:] = [one for one in objects if one["kind"] != "Secret"]
+    assert again == first
+
+
+def test_every_container_has_what_a_quota_wants() -> None:
+    wanted = {"requests": {"ephemeral-storage": "64Mi"}, "limits": {"cpu": "1", "ephemeral-storage": "2Gi"}}
+    objects = render(case("tandem", "all"), resources=wanted)
+    for pod in pods(objects):
+        for one in containers(pod):
+            found = one["resources"]
+            assert {"cpu", "memory", "ephemeral-storage"} == set(found["requests"]) == set(found["limits"]), str(pod)
 
 
 def _paths(found: Any, path: str = "") -> Iterator[str]:
