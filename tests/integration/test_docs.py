@@ -60,6 +60,7 @@ def test_the_settings_that_are_shown_take_what_the_chart_gives(monkeypatch: pyte
         "TANDEM_BROKER_URL": "redis://redis:6379/0",
         "TANDEM_RESTATE_INGRESS_URL": "http://restate:8080",
         "TANDEM_RESTATE_IDENTITY_KEYS": "publickeyv1_x",
+        "TANDEM_RESTATE_PREFIX": "shop",
     }
     for name, value in given.items():
         assert f"`{name}`" in text, f"the page does not say what {name} is"
@@ -73,6 +74,7 @@ def test_the_settings_that_are_shown_take_what_the_chart_gives(monkeypatch: pyte
     assert read.restate is not None
     assert read.celery.broker_url == given["TANDEM_BROKER_URL"]
     assert read.restate.ingress_url == given["TANDEM_RESTATE_INGRESS_URL"]
+    assert read.restate.prefix == given["TANDEM_RESTATE_PREFIX"]
     assert list(read.restate.identity_keys) == [given["TANDEM_RESTATE_IDENTITY_KEYS"]]
 
 
