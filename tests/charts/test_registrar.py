@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from registrar.cluster import FINALIZER
+from registrar.consent import ALLOWED, Consent
+from registrar.options import Options
+from registrar.specification import parse
 from tests.charts.objects import container, environment, named, of_kind, pods
-from tests.charts.rendering import CHARTS, Object, case, load, rendered
+from tests.charts.rendering import CHARTS, NAMESPACE, Object, case, load, rendered
 
 EVERYWHERE = rendered(case("tandem-registrar", "default"))
 SOME = rendered(case("tandem-registrar", "namespaces"))
@@ -66,6 +69,31 @@ def test_it_has_no_rights_in_other_namespaces() -> None:
 def test_it_is_told_what_to_watch() -> None:
     for objects, name, namespaces in ((EVERYWHERE, "trial", ""), (SOME, "shop-registrar", "shop,reports")):
         assert environment(container(objects, "Deployment", name))["REGISTRAR_NAMESPACES"] == namespaces
+
+
+def test_it_is_told_where_objects_may_point_outside_of_their_namespace() -> None:
+    for objects, name, wanted in (
+        (EVERYWHERE, "trial", ()),
+        (SOME, "shop-registrar", (Consent(namespaces=("shop",), url="https://restate.example.com:9070"),)),
+    ):
+        assert Options.read(environment(container(objects, "Deployment", name))).consents == wanted
+
+
+def test_a_release_says_who_else_may_register_in_its_restate() -> None:
+    for name, wanted in (("all", "billing,reports"), ("minimal", None)):
+        objects = rendered(case("tandem", name))
+        (service,) = (one for one in of_kind(objects, "Service") if one["metadata"]["name"].endswith("-restate-admin"))
+        assert (service["metadata"].get("annotations") or {}).get(ALLOWED) == wanted
+
+
+def test_services_of_a_release_may_take_from_each_other_and_from_nobody_else() -> None:
+    found = {one["metadata"]["name"]: one["spec"] for one in of_kind(rendered(case("tandem", "all")), "RestateService")}
+    for name, taken, policy in (("shop", [], "LetGo"), ("shop-reports", ["Reports"], "Wait")):
+        specification = parse(found[name], namespace=NAMESPACE)
+        assert set(found) <= set(specification.siblings)
+        assert (list(specification.take_over), specification.deletion_policy) == (taken, policy)
+    (alone,) = of_kind(rendered(case("tandem", "minimal")), "RestateService")
+    assert "siblings" not in alone["spec"]
 
 
 def test_there_is_never_a_second_one() -> None:

@@ -54,6 +54,8 @@ class KubernetesModel:
         self.unready: set[str] = set()
         self.deleting = False
         self.changes = 0
+        selecting = {"metadata": {}, "spec": {"selector": {"app": "restate"}}}
+        self.admin_services: dict[Key, Manifest] = {(NAMESPACE, "restate"): selecting}
         self._now, self._work, self._registered = now, work, registered
         self._version = 0
 
@@ -70,6 +72,9 @@ class KubernetesModel:
         if kind == "ScaledObject" and not self.keda:
             return Answer(status=404, body="404 page not found")
         name = match["name"]
+        if request.method == "GET" and kind == "Service" and name:
+            found = self.admin_services.get((match["namespace"], name))
+            return Answer(status=200, body=found) if found else Answer(status=404, body={"message": f"no {name}"})
         if request.method == "GET":
             return self._get(kind, name) if name else self._list(kind, request.query)
         if request.method == "POST":

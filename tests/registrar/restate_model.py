@@ -76,6 +76,9 @@ class RestateModel:
             self.fail_after -= 1
         self.requests.append(request)
         path = request.url.removeprefix(URL)
+        if request.method == "PATCH":
+            self.invocations.pop(path.split("/")[2], None)
+            return Answer(status=202, body="")
         if request.method == "DELETE":
             return self._delete(path.rpartition("/")[2], forced=request.query.get("force") == "true")
         if path == "/query":
@@ -193,8 +196,10 @@ class RestateModel:
                 message = f"[META0006] detected a new service revision for '{name}' changing the service type"
                 return Answer(status=409, body={"message": message, "restate_code": "META0006"})
         known = next((item for item in self.deployments.values() if item.uri == uri), None)
+        served = [{"name": name} for name in services]
         if body["dry_run"] or (known and not body["force"]):
-            return Answer(status=200 if known else 201, body={"id": known.id if known else "dp_dry"})
+            status = 200 if known else 201
+            return Answer(status=status, body={"id": known.id if known else "dp_dry", "services": served})
         if body["force"] and not self.deleting:
             assert known is not None, "force is for what exists"
             same = known.metadata == body["metadata"]
@@ -208,7 +213,7 @@ class RestateModel:
         known.revisions = {name: highest[name] + 1 for name in services}
         self._types |= services
         self.deployments[known.id] = known
-        return Answer(status=201, body={"id": known.id})
+        return Answer(status=201, body={"id": known.id, "services": served})
 
     def _highest(self, service: str) -> int:
         return max((item.revisions.get(service, 0) for item in self.deployments.values()), default=0)
@@ -224,6 +229,8 @@ class RestateModel:
         return Answer(status=202, body="")
 
     def _query(self, sql: str) -> list[dict[str, Any]]:
+        if one := re.search(r"^select id .*pinned_deployment_id = '(dp_\d+)'", sql):
+            return [{"id": item.id} for item in self.holders(one[1])]
         if "sys_service" in sql:
             return [{"name": name, "deployment_id": id_} for name, id_ in sorted(self.latest.items())]
         rows = []

@@ -73,6 +73,7 @@ class Life:
         self.metadata = {"git": "a"}
         self.scaling: dict[str, Any] = {"replicas": 2}
         self.delay = self.random.choice((0, 60, 300))
+        self.policy = "Wait"
         kubernetes.broken_images = {"broken"}
         self.controller = self._controller()
 
@@ -100,6 +101,7 @@ class Life:
             "scaling": dict(self.scaling),
             "revisionHistoryLimit": 1,
             "drainDelaySeconds": self.delay,
+            "deletionPolicy": self.policy,
         }
 
     def put(self) -> None:
@@ -229,7 +231,9 @@ class Life:
                 self.kubernetes.take("ScaledObject", name)
 
     async def recreate(self) -> None:
-        """Delete it, with Restate there or not, and make it again."""
+        """Delete it, with Restate there or not, by any policy, and make it again."""
+        self.policy = self.random.choice(("Cancel", "LetGo"))
+        self.put()
         self.restate.down = self.random.random() < 0.5
         await self.delete()
         self.restate.down = False

@@ -8,10 +8,16 @@ import pytest
 
 from registrar.actions import Register
 from registrar.admin import Admin, EndpointUnreachable, Refused
+from registrar.claims import Claim
 from registrar.transport import Answer, Connections, Request, Unreachable
 
 REGISTER = Register(
-    uri="http://shop-1.here.svc:9080", force=False, http1=True, additional_headers={"x-a": "b"}, metadata={"git": "1"}
+    uri="http://shop-1.here.svc:9080",
+    force=False,
+    http1=True,
+    additional_headers={"x-a": "b"},
+    metadata={"git": "1"},
+    claim=Claim(namespace="here", owners=["shop"]),
 )
 
 
@@ -28,10 +34,12 @@ def asked(what: Callable[[Admin], Coroutine[Any, Any, Any]], *answers: Answer) -
 
 
 def test_a_registration_is_tried_before_it_is_made() -> None:
-    created = Answer(status=201, body={"id": "dp_1"})
-    requests, _ = asked(lambda admin: admin.register(REGISTER), created, created)
-    assert [item.body["dry_run"] for item in requests] == [True, False]
-    assert requests[1].body == {
+    created = Answer(status=201, body={"id": "dp_1", "services": [{"name": "Shop"}]})
+    listed, latest = Answer(status=200, body={"deployments": []}), Answer(status=200, body={"rows": []})
+    requests, _ = asked(lambda admin: admin.register(REGISTER), created, listed, latest, created)
+    tries = [item.body for item in requests if item.url.endswith("/deployments") and item.method == "POST"]
+    assert [item["dry_run"] for item in tries] == [True, False]
+    assert tries[1] == {
         "uri": "http://shop-1.here.svc:9080",
         "force": False,
         "use_http_11": True,

@@ -240,7 +240,7 @@ def test_somebody_elses_deployment_is_not_fought() -> None:
         before = len(stage.registrations())
         await stage.rest(600)
         assert stage.condition("Stalled")[:2] == ("True", "ServiceTaken")
-        assert "New calls of shop go to dp_x at http://elsewhere" in stage.condition("Ready")[2]
+        assert "New calls of shop go to somebody else (dp_x at http://elsewhere)" in stage.condition("Ready")[2]
         assert len(stage.registrations()) == before
         del restate.deployments["dp_x"]
         await stage.rest(30)
@@ -363,16 +363,26 @@ def test_a_deleted_object_is_let_go(*, down: bool) -> None:
     async def play(stage: Stage) -> None:
         await stage.restate.start("shop")
         began: datetime = stage.clock()
+        stage.policy = "LetGo"
+        stage.put()
         stage.restate.down = down
         await stage.delete()
         seconds = (stage.clock() - began).total_seconds()
         assert not list(stage.kubernetes.of("Deployment"))
+        assert (await stage.restate.facts()).deployments
         if down:
             assert 60 <= seconds <= 400
             assert "ReleasedWithoutRestate" in stage.reasons()
         else:
-            assert not (await stage.restate.facts()).deployments
+            assert seconds <= 5
             assert "PinnedAtDeletion" in stage.reasons()
+            # The way back: as it was, it finds its revision registered, and what is pinned goes on.
+            stage.put()
+            await stage.rest()
+            assert stage.condition("Ready")[0] == "True"
+            found: Any = stage.restate
+            assert [item.status for item in found.invocations.values()] == ["running"]
+            assert not found.violations
 
     on_stage(play)
 
@@ -385,6 +395,8 @@ def test_events_that_are_not_taken_hold_nothing_up() -> None:
             return Answer(status=403, body={}) if request.url.endswith("/events") else await send(request)
 
         stage.controller._cluster = Cluster(URL, terminating)
+        stage.policy = "LetGo"
+        stage.put()
         await stage.restate.start("shop")
         await stage.delete()
         assert ("RestateService", NAME) not in stage.kubernetes.objects

@@ -27,7 +27,9 @@ async def operate(options: Options) -> None:
     settle(settings)
     kubernetes, restate = KubernetesConnections(settings), Connections("restate")
     cluster = Cluster(kubernetes.url, kubernetes.send)
-    controller = Controller(cluster=cluster, admin=restate.send, now=lambda: datetime.now(UTC))
+    controller = Controller(
+        cluster=cluster, admin=restate.send, now=lambda: datetime.now(UTC), consents=options.consents
+    )
     heartbeat = Heartbeat(cluster=cluster, namespaces=options.namespaces)
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, id="login")(kopf.login_with_service_account)

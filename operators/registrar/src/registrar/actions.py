@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from registrar.claims import Claim
 from registrar.manifests import Manifest
 
 __all__ = [
     "Action",
     "AddFinalizer",
     "Apply",
+    "Cancel",
     "Deregister",
     "Event",
     "Plan",
@@ -17,6 +19,7 @@ __all__ = [
     "Remove",
     "RemoveFinalizer",
     "Scale",
+    "brief",
 ]
 
 type Kind = Literal["Deployment", "Service", "ScaledObject"]
@@ -57,13 +60,21 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Register:
-    """Try a registration, then do it. `force` makes one that exists the latest again."""
+    """Try a registration; do it if `claim` allows its names. `force` makes one that exists the latest again."""
 
     uri: str
     force: bool
     http1: bool = False
     additional_headers: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    claim: Claim
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cancel:
+    """Cancel what is pinned to a deployment, each invocation once."""
+
+    deployment_id: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +84,7 @@ class Deregister:
     deployment_id: str
 
 
-type Action = AddFinalizer | RemoveFinalizer | Apply | Remove | Scale | Register | Deregister
+type Action = AddFinalizer | RemoveFinalizer | Apply | Remove | Scale | Register | Cancel | Deregister
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,3 +104,24 @@ class Plan:
     status: Mapping[str, Any] | None
     again: float
     events: Sequence[Event] = ()
+
+
+def brief(action: Action) -> str:
+    """Say an action in one line, without its manifest."""
+    match action:
+        case Apply(manifest=manifest):
+            return f"applied {manifest['kind']} {manifest['metadata']['name']}"
+        case Remove(kind=kind, name=name):
+            return f"removed {kind} {name}"
+        case Scale(name=name, replicas=replicas):
+            return f"scaled {name} to {replicas}"
+        case Register(uri=uri, force=force):
+            return f"registered {uri}{' again, as the latest' if force else ''}"
+        case Deregister(deployment_id=id_):
+            return f"deregistered {id_}"
+        case Cancel(deployment_id=id_):
+            return f"cancelled what is pinned to {id_}"
+        case AddFinalizer():
+            return "holds the object"
+        case RemoveFinalizer():
+            return "lets the object go"

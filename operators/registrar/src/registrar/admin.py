@@ -8,17 +8,23 @@ from registrar.actions import Register
 from registrar.observed import Pinned, Registered, Restate
 from registrar.transport import Answer, Request, Send, Unreachable
 
-__all__ = ["Admin", "EndpointUnreachable", "Refused"]
+__all__ = ["Admin", "EndpointUnreachable", "Refused", "Taken"]
 
 _EXAMPLES: Final = 3
+_AT_ONCE: Final = 1000
 _UNREACHABLE_ENDPOINT: Final = "META0003"
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _SERVER_ERRORS: Final = 500
 _NOT_FOUND: Final = 404
+_OVER: Final = frozenset({404, 409})
 
 
 class Refused(Exception):
     """Restate will not register this, however often it is asked; the message is Restate's own."""
+
+
+class Taken(Exception):
+    """The revision serves names that are somebody else's; the message says which, and whose."""
 
 
 class EndpointUnreachable(Exception):
@@ -38,16 +44,15 @@ class Admin:
         if not isinstance(listed, dict) or not isinstance(rows := listed.get("deployments"), list):
             raise Unreachable(f"{self._url}/deployments answers what is no list of deployments: {listed!r:.200}")
         deployments = [_registered(row) for row in rows]
-        services = await self._query("select name, deployment_id from sys_service")
         own = [item.id for item in deployments if is_own(item.uri)]
         return Restate(
             deployments=deployments,
-            latest={row["name"]: row["deployment_id"] for row in services if "deployment_id" in row},
+            latest=await self._latest(),
             pinned=await self._pinned(own) if own else {},
         )
 
     async def register(self, wanted: Register) -> None:
-        """Register a revision, unless a dry run of it fails; raises `Refused` or `EndpointUnreachable`."""
+        """Register a revision, unless a dry run of it fails; raises `Refused`, `Taken` or `EndpointUnreachable`."""
         body = {
             "uri": wanted.uri,
             "force": wanted.force,
@@ -59,6 +64,8 @@ class Admin:
             request = Request(method="POST", url=f"{self._url}/deployments", body={**body, "dry_run": dry_run})
             answer = await self._send(request)
             if answer.ok:
+                if dry_run:
+                    await self._claim(wanted, answer)
                 continue
             words = _words(answer)
             if answer.status < _SERVER_ERRORS and answer.status not in _TRY_AGAIN:
@@ -67,12 +74,45 @@ class Admin:
                 raise EndpointUnreachable(words)
             raise Unreachable(f"{self._url} answers {answer.status} to a registration: {words}")
 
+    async def cancel(self, deployment_id: str, done: set[str]) -> None:
+        """Cancel what is pinned to a deployment and not in `done`, where it is put: a second one would end a clean-up."""
+        where = f"pinned_deployment_id = '{deployment_id}' and status <> 'completed'"
+        for row in await self._query(
+            f"select id from sys_invocation where {where} order by created_at limit {_AT_ONCE}"
+        ):
+            if row["id"] in done:
+                continue
+            url = f"{self._url}/invocations/{row['id']}/cancel"
+            answer = await self._send(Request(method="PATCH", url=url))
+            if not answer.ok and answer.status not in _OVER:
+                raise Unreachable(f"{url} answers {answer.status}: {_words(answer)}")
+            done.add(row["id"])
+
     async def deregister(self, deployment_id: str) -> None:
         """Have a deployment forgotten; one that is unknown is fine."""
         url = f"{self._url}/deployments/{deployment_id}"
         answer = await self._send(Request(method="DELETE", url=url, query={"force": "true"}))
         if not answer.ok and answer.status != _NOT_FOUND:
             raise Unreachable(f"{url} answers {answer.status} to DELETE: {_words(answer)}")
+
+    async def _claim(self, wanted: Register, tried: Answer) -> None:
+        """See that the names a dry run found are free, or may be taken: as things are now, and not at the last look."""
+        services = tried.body.get("services") if isinstance(tried.body, dict) else None
+        if not isinstance(services, list):
+            raise Unreachable(f"{self._url}/deployments answers what names no services: {tried.body!r:.200}")
+        listed = await self._ask("GET", "/deployments")
+        uris = {item.id: item.uri for item in map(_registered, listed["deployments"])}
+        names = [item["name"] for item in services]
+        if conflicts := wanted.claim.conflicts(names, await self._latest(), uris):
+            raise Taken(
+                f"{', '.join(f'{name} is served by {whose}' for name, whose in conflicts)}. Rename one of the two; or "
+                f"take over by name, with spec.takeOver: [{', '.join(name for name, _ in conflicts)}]"
+            )
+
+    async def _latest(self) -> dict[str, str]:
+        """Ask which deployment the new calls of each service go to."""
+        services = await self._query("select name, deployment_id from sys_service")
+        return {row["name"]: row["deployment_id"] for row in services if "deployment_id" in row}
 
     async def _pinned(self, own: Sequence[str]) -> dict[str, Pinned]:
         """Count what holds each deployment. An attempt that has just begun has no pin yet, and will have this one."""

@@ -1,17 +1,18 @@
 """The few requests to Kubernetes, and what the objects that come back mean."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from registrar.conditions import instant
+from registrar.actions import Event
+from registrar.conditions import instant, stamp
 from registrar.manifests import APPLIED, ENDPOINT, Manifest
 from registrar.observed import Live, Workload
 from registrar.revisions import GROUP, REVISION, SERVICE
 from registrar.transport import Answer, Request, Send
 from registrar.troubles import troubles
 
-__all__ = ["FINALIZER", "Cluster", "ClusterError", "Rejected"]
+__all__ = ["FINALIZER", "Cluster", "ClusterError", "Conflict", "Rejected"]
 
 FINALIZER: Final = f"{GROUP}/registrar"
 
@@ -28,11 +29,19 @@ _MERGE: Final = {"Content-Type": "application/merge-patch+json"}
 # Kubernetes reads it as YAML, of which JSON is a part.
 _APPLY: Final = {"Content-Type": "application/apply-patch+yaml"}
 _NOT_FOUND: Final = 404
-_FOR_GOOD: Final = frozenset({400, 403, 422})
+_FORBIDDEN: Final = 403
+_CONFLICT: Final = 409
+_FOR_GOOD: Final = frozenset({400, _FORBIDDEN, 422})
+# A field that there is not: no answer of the API server's own kind, but an error of its server-side apply, with 500.
+_NOT_TYPED: Final = "failed to create typed patch object"
 
 
 class ClusterError(Exception):
     """Kubernetes answered with an error; the message has its words. It may be over the next time."""
+
+
+class Conflict(ClusterError):
+    """Somebody else changed the object meanwhile: look again, and decide anew."""
 
 
 class Rejected(ClusterError):
@@ -51,6 +60,11 @@ class Cluster:
         answer = await self._ask("GET", "RestateService", namespace, name)
         return None if answer.status == _NOT_FOUND else dict(_checked(answer, f"RestateService {name}"))
 
+    async def service(self, namespace: str, name: str) -> Manifest | None:
+        """Read one Service, or `None` where there is none that the registrar may see."""
+        answer = await self._ask("GET", "Service", namespace, name)
+        return None if answer.status in {_NOT_FOUND, _FORBIDDEN} else dict(_checked(answer, f"Service {name}"))
+
     async def versions(self, namespace: str | None) -> Mapping[tuple[str, str], str]:
         """List the `RestateService`s by namespace and name with their resource versions; `None`: everywhere."""
         path = _KINDS["RestateService"].format(namespace=namespace)
@@ -61,6 +75,12 @@ class Cluster:
             (item["metadata"]["namespace"], item["metadata"]["name"]): item["metadata"]["resourceVersion"]
             for item in answer["items"]
         }
+
+    async def present(self, namespace: str) -> Collection[str]:
+        """List the names of the `RestateService`s of a namespace that are not being deleted."""
+        answer = _checked(await self._ask("GET", "RestateService", namespace, ""), "RestateServices")
+        found = (item["metadata"] for item in answer["items"])
+        return frozenset(metadata["name"] for metadata in found if not metadata.get("deletionTimestamp"))
 
     async def revisions(self, namespace: str, name: str) -> tuple[Sequence[Live], bool]:
         """Find the objects of all revisions, and whether KEDA's kind is there at all."""
@@ -103,7 +123,7 @@ class Cluster:
             )
         )
         what = f"{kind} {metadata['name']}"
-        if answer.status in _FOR_GOOD:
+        if answer.status in _FOR_GOOD or (not answer.ok and _words(answer).startswith(_NOT_TYPED)):
             raise Rejected(f"Kubernetes rejects {what}: {_words(answer)}")
         _checked(answer, what)
 
@@ -127,9 +147,10 @@ class Cluster:
         """Write the status."""
         await self._merge("RestateService", namespace, f"{name}/status", {"status": said}, gone_is_fine=True)
 
-    async def tell(self, namespace: str, event: Manifest) -> bool:
-        """Write an event; `False` where Kubernetes did not take it, as in a namespace that is being deleted."""
-        answer = await self._send(Request(method="POST", url=self._path("Event", namespace, ""), body=event))
+    async def tell(self, body: Manifest, event: Event, now: datetime) -> bool:
+        """Write an event of a `RestateService`; `False` where Kubernetes did not take it, as in a namespace that goes."""
+        url = self._path("Event", body["metadata"]["namespace"], "")
+        answer = await self._send(Request(method="POST", url=url, body=_event(body, event, now)))
         return answer.ok
 
     async def _list(self, kind: str, namespace: str, selector: str) -> Sequence[Manifest] | None:
@@ -196,7 +217,8 @@ def _created(item: Manifest) -> datetime:
 
 def _checked(answer: Answer, what: str) -> Any:
     if not answer.ok:
-        raise ClusterError(f"Kubernetes answers {answer.status} for {what}: {_words(answer)}")
+        error = Conflict if answer.status == _CONFLICT else ClusterError
+        raise error(f"Kubernetes answers {answer.status} for {what}: {_words(answer)}")
     return answer.body
 
 
@@ -204,3 +226,29 @@ def _words(answer: Answer) -> str:
     if isinstance(answer.body, dict) and "message" in answer.body:
         return str(answer.body["message"])
     return str(answer.body)
+
+
+def _event(body: Manifest, event: Event, now: datetime) -> dict[str, Any]:
+    metadata = body["metadata"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
+        "involvedObject": {
+            "apiVersion": f"{GROUP}/v1alpha1",
+            "kind": "RestateService",
+            "name": metadata["name"],
+            "namespace": metadata["namespace"],
+            "uid": metadata["uid"],
+            "resourceVersion": metadata.get("resourceVersion", ""),
+        },
+        "type": event.kind,
+        "reason": event.reason,
+        # Kubernetes takes no longer ones.
+        "message": event.message[:1024],
+        "source": {"component": "tandem-registrar"},
+        "reportingComponent": "tandem-registrar",
+        "firstTimestamp": stamp(now),
+        "lastTimestamp": stamp(now),
+        "count": 1,
+    }

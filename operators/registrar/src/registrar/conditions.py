@@ -10,7 +10,7 @@ from registrar.revisions import REVISION, SERVICE
 from registrar.situation import Finding, Situation, Standing
 from registrar.specification import Elastic
 
-__all__ = ["events", "failed_status", "instant", "memory_of", "stamp", "status"]
+__all__ = ["events", "failed_status", "hindered_status", "instant", "memory_of", "stamp", "status"]
 
 _LONGEST_MESSAGE: Final = 4000
 _WARNINGS: Final = frozenset(
@@ -20,7 +20,9 @@ _WARNINGS: Final = frozenset(
         "InvalidSpecification",
         "KedaMissing",
         "LatestOfService",
+        "KubernetesError",
         "NoPods",
+        "NotAllowed",
         "Paused",
         "PodsUnavailable",
         "ProgressDeadlineExceeded",
@@ -58,7 +60,8 @@ def status(situation: Situation, findings: Sequence[Finding], standing: Standing
         "selector": f"{SERVICE}={owner.name},{REVISION}={(serving or wanted).revision}",
         "pinned": sum(item.pinned.count for item in others if item.pinned),
         "conditions": _conditions(
-            situation.observed,
+            situation.observed.memory,
+            situation.observed.generation,
             situation.now,
             [
                 ("Ready", standing.ready, standing.reason, standing.message),
@@ -71,13 +74,25 @@ def status(situation: Situation, findings: Sequence[Finding], standing: Standing
     }
 
 
-def failed_status(observed: Observed, *, reason: str, message: str, now: datetime) -> Mapping[str, Any]:
-    """Say that this spec cannot be used; the rest of the status stays."""
-    standing = Standing(ready=False, reason=reason, message=message, stalled=True)
+def failed_status(observed: Observed, standing: Standing, now: datetime) -> Mapping[str, Any]:
+    """Say why this object is not looked after as it should be; the rest of the status stays."""
+    ready = ("Ready", standing.ready, standing.reason, standing.message)
     return {
         "observedGeneration": observed.generation,
-        "conditions": _conditions(observed, now, [("Ready", False, reason, message), _stalled(standing)]),
+        "conditions": _conditions(observed.memory, observed.generation, now, [ready, _stalled(standing)]),
     }
+
+
+def hindered_status(memory: Memory, generation: int, message: str, now: datetime) -> Mapping[str, Any]:
+    """Say that Kubernetes answered with an error, so that nothing else is known; what was known of this spec stays."""
+    known = generation == memory.observed_generation
+    said = {item["type"]: item for item in memory.conditions if known}
+    if "Ready" not in said or said["Ready"]["status"] != "True":
+        said["Ready"] = {"type": "Ready", "status": "False", "reason": "KubernetesError", "message": message}
+    if "Stalled" not in said or said["Stalled"]["status"] != "True":
+        said["Stalled"] = {"type": "Stalled", "status": "False", "reason": "KubernetesError", "message": message}
+    wanted = [(item["type"], item["status"] == "True", item["reason"], item["message"]) for item in said.values()]
+    return {"observedGeneration": generation, "conditions": _conditions(memory, generation, now, wanted)}
 
 
 def memory_of(said: Mapping[str, Any]) -> Memory:
@@ -105,12 +120,17 @@ def events(memory: Memory, said: Mapping[str, Any]) -> Sequence[Event]:
     """Tell of what changed since the last status: conditions by their reason, and which revision is the latest."""
     told: list[Event] = []
     before = {item["type"]: (item["status"], item["reason"]) for item in memory.conditions}
+    stalled = next((item["reason"] for item in said["conditions"] if item["type"] == "Stalled"), "")
     for item in said["conditions"]:
         now = (item["status"], item["reason"])
-        quiet = before.get(item["type"]) == now or item["type"] == "Stalled" or item["reason"] == "Registered"
+        quiet = before.get(item["type"]) == now or item["reason"] in ("Registered", "Working")
         if quiet or (item["type"] in ("Draining", "Scaling") and item["reason"] not in (*_WARNINGS, "Pinned")):
             continue
-        kind: Literal["Normal", "Warning"] = "Warning" if item["reason"] in _WARNINGS else "Normal"
+        if item["type"] == "Ready" and item["reason"] == stalled:
+            # Told of by that one, which alone warns: what is not Ready may yet be on its way.
+            continue
+        warned = item["reason"] in _WARNINGS and item["type"] != "Ready"
+        kind: Literal["Normal", "Warning"] = "Warning" if warned else "Normal"
         reason = "DrainBlocked" if item["type"] == "Draining" and kind == "Warning" else item["reason"]
         told.append(Event(kind=kind, reason=reason, message=item["message"]))
     if said.get("latestRevision") and said["latestRevision"] != memory.latest:
@@ -128,8 +148,10 @@ def events(memory: Memory, said: Mapping[str, Any]) -> Sequence[Event]:
     return told
 
 
-def _conditions(observed: Observed, now: datetime, wanted: Sequence[tuple[str, bool, str, str]]) -> Sequence[Condition]:
-    before = {item["type"]: item for item in observed.memory.conditions}
+def _conditions(
+    memory: Memory, generation: int, now: datetime, wanted: Sequence[tuple[str, bool, str, str]]
+) -> Sequence[Condition]:
+    before = {item["type"]: item for item in memory.conditions}
     found = []
     for kind, true, reason, message in wanted:
         value = "True" if true else "False"
@@ -142,7 +164,7 @@ def _conditions(observed: Observed, now: datetime, wanted: Sequence[tuple[str, b
                 "reason": reason,
                 "message": message[:_LONGEST_MESSAGE],
                 "lastTransitionTime": changed,
-                "observedGeneration": observed.generation,
+                "observedGeneration": generation,
             }
         )
     return found
@@ -151,6 +173,8 @@ def _conditions(observed: Observed, now: datetime, wanted: Sequence[tuple[str, b
 def _stalled(standing: Standing) -> tuple[str, bool, str, str]:
     if standing.stalled:
         return "Stalled", True, standing.reason, standing.message
+    if standing.hindrance:
+        return "Stalled", False, *standing.hindrance
     return "Stalled", False, "Working", "Nothing but time, or another part's recovery, is waited for"
 
 

@@ -1,32 +1,36 @@
 """One object at a time: look, decide, act, until nothing is left to do; then say so."""
 
+import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from registrar import metrics
 from registrar.actions import (
     Action,
     AddFinalizer,
     Apply,
+    Cancel,
     Deregister,
-    Event,
     Plan,
     Register,
     Remove,
     RemoveFinalizer,
     Scale,
+    brief,
 )
-from registrar.admin import Admin, EndpointUnreachable, Refused
-from registrar.cluster import FINALIZER, Cluster, ClusterError, Rejected
-from registrar.conditions import instant, memory_of, stamp
+from registrar.admin import Admin, EndpointUnreachable, Refused, Taken
+from registrar.cluster import FINALIZER, Cluster, ClusterError, Conflict, Rejected
+from registrar.conditions import events, hindered_status, instant, memory_of
+from registrar.consent import Consent, is_listed, objection
 from registrar.manifests import Manifest, Owner
-from registrar.observed import Observed, Restate, Unanswered, Verdict
+from registrar.observed import NotAllowed, Observed, Restate, Unanswered, Verdict
 from registrar.reconcile import reconcile
-from registrar.revisions import GROUP, own_address
+from registrar.revisions import own_address, owner_in
 from registrar.specification import InvalidSpecification, Specification, parse
 from registrar.transport import Send, Unreachable
 
@@ -44,12 +48,18 @@ type Key = tuple[str, str]
 class Controller:
     """Brings one `RestateService` after the other to where its spec wants it.
 
-    `admin` carries requests to Restate, `now` tells the time. One pass at a time for one object; `run` may be called
-    for several objects at once.
+    `admin` carries requests to Restate, `now` tells the time, `consents` where objects may point outside of their
+    namespaces. One pass at a time for one object; `run` may be called for several objects at once.
     """
 
-    def __init__(self, *, cluster: Cluster, admin: Send, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, *, cluster: Cluster, admin: Send, now: Callable[[], datetime], consents: Sequence[Consent] = ()
+    ) -> None:
         self._cluster = cluster
+        self._consents = consents
+        # Of two newcomers with one name, the second must see what the first registered.
+        self._registering: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._cancelled: defaultdict[Key, set[str]] = defaultdict(set)
         self._admin = admin
         self._now = now
         self._resynced: dict[Key, datetime] = {}
@@ -61,21 +71,30 @@ class Controller:
         """
         key, began = (namespace, name), time.monotonic()
         resync = self._due(key)
-        rounds, again, registered = 0, 0.0, False
+        rounds, again, asked = 0, 0.0, False
         while not again:
             body = await self._cluster.read(namespace, name)
             if body is None:
                 self._resynced.pop(key, None)
+                self._cancelled.pop(key, None)
                 metrics.forget(namespace, name)
                 return None
-            plan, settled = await self._round(body, resync=resync, may_register=not registered)
+            try:
+                plan, settled, failed = await self._round(body, resync=resync, may_ask=not asked)
+            except Conflict:
+                raise
+            except (ClusterError, Unreachable) as error:
+                await self._say(body, _hindered(body, str(error), self._now()))
+                raise
             resync = False
-            registered = registered or any(isinstance(action, Register) for action in plan.actions)
+            asked = asked or any(isinstance(action, Register | Cancel) for action in plan.actions)
             rounds += 1
             again = plan.again if settled else _SOON if rounds == _ROUNDS else 0.0
             # A plan that will be followed by another says nothing yet, unless the object may be gone by then.
             if again or plan.status is None:
                 await self._say(body, plan)
+            if failed is not None:
+                raise failed
         metrics.SECONDS.observe(time.monotonic() - began)
         metrics.LAST.labels(namespace, name).set(self._now().timestamp())
         return again
@@ -89,23 +108,30 @@ class Controller:
         self._resynced[key] = now
         return True
 
-    async def _round(self, body: Manifest, *, resync: bool, may_register: bool) -> tuple[Plan, bool]:
-        """Look, decide and act once. The plan knows of what failed; the second value: another round has no use now."""
+    async def _round(self, body: Manifest, *, resync: bool, may_ask: bool) -> tuple[Plan, bool, ClusterError | None]:
+        """Look, decide and act once. The plan knows of what failed; the second value: another round has no use now.
+
+        The third is what Kubernetes answered to an action, for the caller to raise once it is said.
+        """
         specification = _specification(body)
         observed = await self._observe(body, specification, resync=resync)
         plan = reconcile(specification, observed, self._now())
-        if not may_register:
+        if not may_ask:
             # It has just been done. If Restate shows no sign of it, once a pass is often enough.
-            plan = replace(plan, actions=[item for item in plan.actions if not isinstance(item, Register)])
+            plan = replace(plan, actions=[item for item in plan.actions if not isinstance(item, Register | Cancel)])
         trouble = await self._act(body, specification, plan.actions)
-        if isinstance(trouble, Verdict):
+        failed: ClusterError | None = None
+        if isinstance(trouble, ClusterError):
+            failed, verdict = trouble, Verdict(kind="kubernetes", message=str(trouble))
+            plan = reconcile(specification, replace(observed, verdict=verdict, resync=False), self._now())
+        elif isinstance(trouble, Verdict):
             metrics.FAILURES.labels(*_key(body), trouble.kind).inc()
             plan = reconcile(specification, replace(observed, verdict=trouble, resync=False), self._now())
         elif trouble is not None:
             plan = reconcile(specification, replace(observed, restate=Unanswered(message=trouble)), self._now())
             if observed.deleting_since is not None:
                 await self._act(body, specification, plan.actions)
-        return plan, trouble is not None or not plan.actions or RemoveFinalizer() in plan.actions
+        return plan, trouble is not None or not plan.actions or RemoveFinalizer() in plan.actions, failed
 
     async def _observe(
         self, body: Manifest, specification: Specification | InvalidSpecification, *, resync: bool
@@ -114,11 +140,13 @@ class Controller:
         namespace, name = _key(body)
         deleting = metadata.get("deletionTimestamp")
         live, keda = await self._cluster.revisions(namespace, name)
+        restate = await self._look(specification, namespace, name)
         return Observed(
             owner=Owner(name=name, namespace=namespace, uid=metadata["uid"]),
             generation=metadata.get("generation", 0),
             live=live,
-            restate=await self._look(specification, namespace, name),
+            restate=restate,
+            present=await self._present(restate, namespace, name),
             finalizer=FINALIZER in (metadata.get("finalizers") or ()),
             deleting_since=instant(deleting) if deleting else None,
             memory=memory_of(body.get("status") or {}),
@@ -126,60 +154,94 @@ class Controller:
             resync=resync,
         )
 
+    async def _present(
+        self, restate: Restate | Unanswered | NotAllowed, namespace: str, name: str
+    ) -> Collection[str] | None:
+        """Ask which objects there are, where more than this one of its namespace have something registered."""
+        deployments = restate.deployments if isinstance(restate, Restate) else ()
+        if {owner_in(namespace, item.uri) for item in deployments} <= {None, name}:
+            return None
+        return await self._cluster.present(namespace)
+
     async def _look(
         self, specification: Specification | InvalidSpecification, namespace: str, name: str
-    ) -> Restate | Unanswered:
+    ) -> Restate | Unanswered | NotAllowed:
         if isinstance(specification, InvalidSpecification):
             return Unanswered(message="the spec cannot be used")
+        if not is_listed(specification, namespace, self._consents):
+            where = specification.admin_service
+            service = await self._cluster.service(where.namespace, where.name) if where else None
+            if why := objection(specification, namespace, service):
+                return NotAllowed(message=why)
+            if where and service is None:
+                return Unanswered(message=f"There is no Service {where.name} in namespace {where.namespace}", gone=True)
         try:
             admin = Admin(specification.admin_url, self._admin)
             return await admin.look(own_address(name, namespace).match)
         except Unreachable as error:
-            return Unanswered(message=str(error))
+            return Unanswered(
+                message=f"{error}. Where a NetworkPolicy holds it, that must let the registrar's own namespace in"
+            )
 
     async def _act(
         self, body: Manifest, specification: Specification | InvalidSpecification, actions: Sequence[Action]
-    ) -> Verdict | str | None:
+    ) -> Verdict | ClusterError | str | None:
         """Do the actions in order, up to the first that fails; answers why it did.
 
-        Only KEDA's objects do not hold up the rest: a rollout must not wait for KEDA's webhook. Raises in the end.
+        Only KEDA's objects do not hold up the rest: a rollout must not wait for KEDA's webhook. They are told of last.
         """
         postponed: ClusterError | None = None
         for action in actions:
             try:
                 trouble = await self._do(body, specification, action)
+            except Conflict:
+                raise
             except ClusterError as error:
                 if not (isinstance(action, Apply) and action.manifest["kind"] == "ScaledObject"):
-                    raise
+                    return error
                 postponed = error
                 continue
             if trouble is not None:
                 return trouble
-            logger.info("%s/%s: %s", *_key(body), _brief(action))
-        if postponed:
-            raise postponed
-        return None
+            logger.info("%s/%s: %s", *_key(body), brief(action))
+        return postponed
 
     async def _do(
         self, body: Manifest, specification: Specification | InvalidSpecification, action: Action
     ) -> Verdict | str | None:
         """Do one action; answers why it failed, where that is to be said."""
         try:
-            if not isinstance(action, Register | Deregister):
+            if not isinstance(action, Register | Deregister | Cancel):
                 await self._change(body, action)
             elif isinstance(specification, Specification):
-                await _tell_restate(Admin(specification.admin_url, self._admin), action)
+                await self._tell_restate(body, specification, action)
         except Refused as error:
             return Verdict(kind="refused", message=str(error))
+        except Taken as error:
+            return Verdict(kind="taken", message=str(error))
         except EndpointUnreachable as error:
             return Verdict(kind="endpoint", message=str(error))
         except Rejected as error:
             return Verdict(kind="rejected", message=str(error))
         except Unreachable as error:
-            if isinstance(action, Register | Deregister):
+            if isinstance(action, Register | Deregister | Cancel):
                 return str(error)
             raise
         return None
+
+    async def _tell_restate(
+        self, body: Manifest, specification: Specification, action: Register | Deregister | Cancel
+    ) -> None:
+        admin = Admin(specification.admin_url, self._admin)
+        match action:
+            case Register():
+                async with self._registering[str(specification.admin_service or specification.admin_url)]:
+                    present = await self._cluster.present(body["metadata"]["namespace"])
+                    await admin.register(replace(action, claim=replace(action.claim, present=present)))
+            case Deregister(deployment_id=id_):
+                await admin.deregister(id_)
+            case Cancel(deployment_id=id_):
+                await admin.cancel(id_, self._cancelled[_key(body)])
 
     async def _change(self, body: Manifest, action: Action) -> None:
         namespace, _ = _key(body)
@@ -205,15 +267,14 @@ class Controller:
             if any(before.get(field) != value for field, value in plan.status.items()):
                 await self._cluster.set_status(namespace, name, plan.status)
         for event in plan.events:
-            if not await self._cluster.tell(namespace, _event(body, event, self._now())):
+            if not await self._cluster.tell(body, event, self._now()):
                 logger.warning("%s/%s: this event was not taken: %s %s", namespace, name, event.reason, event.message)
 
 
-async def _tell_restate(admin: Admin, action: Register | Deregister) -> None:
-    if isinstance(action, Register):
-        await admin.register(action)
-    else:
-        await admin.deregister(action.deployment_id)
+def _hindered(body: Manifest, message: str, now: datetime) -> Plan:
+    memory = memory_of(body.get("status") or {})
+    said = hindered_status(memory, body["metadata"].get("generation", 0), message, now)
+    return Plan(actions=(), status=said, again=_SOON, events=events(memory, said))
 
 
 def _specification(body: Manifest) -> Specification | InvalidSpecification:
@@ -225,48 +286,3 @@ def _specification(body: Manifest) -> Specification | InvalidSpecification:
 
 def _key(body: Manifest) -> Key:
     return body["metadata"]["namespace"], body["metadata"]["name"]
-
-
-def _brief(action: Action) -> str:
-    """Say an action in one line, without its manifest."""
-    match action:
-        case Apply(manifest=manifest):
-            return f"applied {manifest['kind']} {manifest['metadata']['name']}"
-        case Remove(kind=kind, name=name):
-            return f"removed {kind} {name}"
-        case Scale(name=name, replicas=replicas):
-            return f"scaled {name} to {replicas}"
-        case Register(uri=uri, force=force):
-            return f"registered {uri}{' again, as the latest' if force else ''}"
-        case Deregister(deployment_id=id_):
-            return f"deregistered {id_}"
-        case AddFinalizer():
-            return "holds the object"
-        case RemoveFinalizer():
-            return "lets the object go"
-
-
-def _event(body: Manifest, event: Event, now: datetime) -> dict[str, Any]:
-    metadata = body["metadata"]
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"generateName": f"{metadata['name']}.", "namespace": metadata["namespace"]},
-        "involvedObject": {
-            "apiVersion": f"{GROUP}/v1alpha1",
-            "kind": "RestateService",
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": metadata["uid"],
-            "resourceVersion": metadata.get("resourceVersion", ""),
-        },
-        "type": event.kind,
-        "reason": event.reason,
-        # Kubernetes takes no longer ones.
-        "message": event.message[:1024],
-        "source": {"component": "tandem-registrar"},
-        "reportingComponent": "tandem-registrar",
-        "firstTimestamp": stamp(now),
-        "lastTimestamp": stamp(now),
-        "count": 1,
-    }

@@ -1,6 +1,6 @@
 """What there is: the object, its revisions in Kubernetes and in Restate, and what the registrar said last."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -10,6 +10,7 @@ from registrar.manifests import Owner
 __all__ = [
     "Live",
     "Memory",
+    "NotAllowed",
     "Observed",
     "Phase",
     "Pinned",
@@ -81,16 +82,28 @@ class Restate:
 
 @dataclass(frozen=True, kw_only=True)
 class Unanswered:
-    """Restate's admin API did not answer, or not with sense."""
+    """Restate's admin API did not answer, or not with sense; `gone`: the Service it is behind does not exist."""
+
+    message: str
+    gone: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class NotAllowed:
+    """The object may not point where it does, so nothing was asked there."""
 
     message: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """An action that failed: `refused` by Restate or `rejected` by Kubernetes for good, or no `endpoint` for Restate."""
+    """An action that failed.
 
-    kind: Literal["refused", "endpoint", "rejected"]
+    For good: `refused` by Restate, `rejected` by Kubernetes, or names `taken` by others. Perhaps not: `endpoint`, which
+    Restate cannot reach, and `kubernetes`, which answered with an error.
+    """
+
+    kind: Literal["refused", "taken", "endpoint", "rejected", "kubernetes"]
     message: str
 
 
@@ -118,6 +131,11 @@ class Memory:
         """What was said of one revision."""
         return next((item for item in self.revisions if item.name == name), None)
 
+    @property
+    def hindered(self) -> bool:
+        """Whether Kubernetes kept the last plan from being done."""
+        return any(item["type"] == "Stalled" and item["reason"] == "KubernetesError" for item in self.conditions)
+
     def reason(self, kind: str) -> str:
         """The reason of a condition that was true, or an empty text."""
         found = next((item for item in self.conditions if item["type"] == kind and item["status"] == "True"), None)
@@ -128,16 +146,17 @@ class Memory:
 class Observed:
     """All that a decision is made of, but the spec and the time.
 
-    `keda`: its CRD is there. `resync`: look whether somebody changed our objects, and ask again where Restate refused.
+    `keda`: its CRD is there. `present`: the objects of the namespace, where others have registrations too. `resync`: look whether somebody changed our objects, and ask again where Restate refused.
     """
 
     owner: Owner
     generation: int
     live: Sequence[Live]
-    restate: Restate | Unanswered
+    restate: Restate | Unanswered | NotAllowed
     finalizer: bool = True
     deleting_since: datetime | None = None
     memory: Memory = field(default_factory=Memory)
     keda: bool = True
+    present: Collection[str] | None = None
     resync: bool = False
     verdict: Verdict | None = None

@@ -1,10 +1,12 @@
-"""What the environment says: `REGISTRAR_NAMESPACES`, `REGISTRAR_HOST`, `REGISTRAR_PORT`, `REGISTRAR_LOG_LEVEL`."""
+"""What the environment says: `REGISTRAR_` with `NAMESPACES`, `CONSENTS`, `HOST`, `PORT` and `LOG_LEVEL`."""
 
 import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Self
+
+from registrar.consent import Consent, InvalidConsents, read_consents
 
 __all__ = ["InvalidOption", "Options"]
 
@@ -19,9 +21,10 @@ class InvalidOption(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """`namespaces` to watch, empty for all; where health and metrics are served."""
+    """`namespaces` to watch, empty for all; where objects may point outside of their own; where health is served."""
 
     namespaces: Sequence[str] = ()
+    consents: Sequence[Consent] = ()
     host: str = "0.0.0.0"  # noqa: S104  # the kubelet and Prometheus come from outside of the pod
     port: int = 8080
     log_level: int = logging.INFO
@@ -40,8 +43,13 @@ class Options:
         level = (environment.get("REGISTRAR_LOG_LEVEL") or "info").lower()
         if level not in _LEVELS:
             raise InvalidOption(f"REGISTRAR_LOG_LEVEL: {level!r} is none of {', '.join(_LEVELS)}")
+        try:
+            consents = read_consents(environment.get("REGISTRAR_CONSENTS", ""))
+        except InvalidConsents as error:
+            raise InvalidOption(f"REGISTRAR_CONSENTS: {error}") from error
         return cls(
             namespaces=namespaces,
+            consents=consents,
             host=environment.get("REGISTRAR_HOST") or cls.host,
             port=int(port),
             log_level=_LEVELS[level],

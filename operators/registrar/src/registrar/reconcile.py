@@ -1,21 +1,20 @@
 """The whole decision: from what is asked for and what there is, to what is done next. No input or output."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from registrar.actions import Action, AddFinalizer, Deregister, Event, Plan, Register, RemoveFinalizer
-from registrar.conditions import events, failed_status, status
-from registrar.observed import Observed, Unanswered
+from registrar.actions import Action, AddFinalizer, Plan, Register
+from registrar.conditions import events, failed_status, instant, status
+from registrar.deletion import delete
+from registrar.observed import NotAllowed, Observed, Unanswered
 from registrar.older import gone, older
 from registrar.situation import Finding, Situation, Standing
 from registrar.specification import InvalidSpecification, Specification
 from registrar.wanted import wanted
 
-__all__ = ["DELETION_SECONDS", "reconcile"]
-
-DELETION_SECONDS: Final = 60.0
-"""For how long a deleted object waits for a Restate that does not answer."""
+__all__ = ["reconcile"]
 
 # A Restate that lost its metadata is found out within this time.
 _STEADY: Final = 30.0
@@ -23,20 +22,24 @@ _REFUSED: Final = 300.0
 _MOVING: Final = 10.0
 _SLOWEST_MOVING: Final = 30.0
 _ADMIN_ERROR: Final = 30.0
-_DELETING: Final = 5.0
+# Parts that start, or start anew, find each other within this time; before, that they do not is nothing to warn of.
+_PATIENCE: Final = 60.0
+_PASSING: Final = frozenset({"AdminUnreachable", "EndpointUnreachable", "PodsUnavailable"})
 
 
 def reconcile(specification: Specification | InvalidSpecification, observed: Observed, now: datetime) -> Plan:
     """Decide. Doing the actions and deciding again, until there are none, is what converges."""
     if observed.deleting_since is not None:
-        return _delete(specification, observed, observed.deleting_since, now)
+        return delete(specification, observed, observed.deleting_since, now)
     if not observed.finalizer:
         return Plan(actions=[AddFinalizer()], status=None, again=_MOVING)
     if isinstance(specification, InvalidSpecification):
-        said = failed_status(observed, reason="InvalidSpecification", message=str(specification), now=now)
-        return Plan(actions=(), status=said, again=_STEADY, events=events(observed.memory, said))
+        return _failed(observed, "InvalidSpecification", str(specification), now)
+    if isinstance(observed.restate, NotAllowed):
+        return _failed(observed, "NotAllowed", observed.restate.message, now)
     situation = Situation(specification=specification, observed=observed, now=now)
     finding, standing = wanted(situation)
+    standing = _hindered(situation, standing)
     replaced = finding.phase == "Active"
     others = [item for revision in situation.others if (item := older(situation, revision, replaced=replaced))]
     kept, forgotten = _history(situation, others)
@@ -48,6 +51,28 @@ def reconcile(specification: Specification | InvalidSpecification, observed: Obs
         again=_again(situation, findings, standing),
         events=events(observed.memory, said),
     )
+
+
+def _failed(observed: Observed, reason: str, message: str, now: datetime) -> Plan:
+    standing = Standing(ready=False, reason=reason, message=message, stalled=True)
+    said = failed_status(observed, standing, now)
+    return Plan(actions=(), status=said, again=_STEADY, events=events(observed.memory, said))
+
+
+def _hindered(situation: Situation, standing: Standing) -> Standing:
+    """Add what is wrong though nothing is stalled: an error of Kubernetes, or that parts have not met for too long."""
+    observed = situation.observed
+    if (verdict := observed.verdict) and verdict.kind == "kubernetes":
+        standing = replace(standing, hindrance=("KubernetesError", verdict.message))
+        if standing.ready or standing.stalled:
+            return standing
+        return replace(standing, reason="KubernetesError", message=verdict.message)
+    before = next((item for item in observed.memory.conditions if item["type"] == "Ready"), None)
+    if standing.reason not in _PASSING or before is None or before["status"] != "False":
+        return standing
+    patience = _PATIENCE if observed.memory.latest else situation.specification.progress_deadline
+    overdue = (situation.now - instant(before["lastTransitionTime"])).total_seconds() >= patience
+    return replace(standing, hindrance=(standing.reason, standing.message)) if overdue else standing
 
 
 def _history(situation: Situation, others: Sequence[Finding]) -> tuple[list[Finding], list[Finding]]:
@@ -87,7 +112,7 @@ def _again(situation: Situation, findings: Sequence[Finding], standing: Standing
         return _ADMIN_ERROR
     refused = standing.stalled and standing.reason in ("Refused", "Rejected")
     waits = [_REFUSED if refused else _STEADY]
-    if not standing.ready and not refused:
+    if not standing.ready and not refused and standing.reason != "ServiceTaken":
         waits.append(_MOVING)
     for item in findings[1:]:
         if item.phase in ("Draining", "Idle"):
@@ -95,40 +120,3 @@ def _again(situation: Situation, findings: Sequence[Finding], standing: Standing
             elapsed = (situation.now - item.since).total_seconds()
             waits.append(min(_SLOWEST_MOVING, max(_MOVING, elapsed / 10)))
     return min(waits)
-
-
-def _delete(
-    specification: Specification | InvalidSpecification, observed: Observed, since: datetime, now: datetime
-) -> Plan:
-    """Have Restate forget all revisions, then let the object go; without Restate after a minute all the same."""
-    if not observed.finalizer:
-        return Plan(actions=(), status=None, again=_STEADY)
-    if isinstance(specification, InvalidSpecification):
-        return _release(f"its spec cannot be used ({specification}): nothing was deregistered")
-    situation = Situation(specification=specification, observed=observed, now=now)
-    if isinstance(observed.restate, Unanswered):
-        if (now - since).total_seconds() >= DELETION_SECONDS:
-            return _release(
-                f"Restate has not answered for {DELETION_SECONDS:.0f} s, its deployments may be left in it "
-                f"({observed.restate.message})"
-            )
-        return Plan(actions=(), status=None, again=_DELETING)
-    if not situation.own:
-        return Plan(actions=[RemoveFinalizer()], status=None, again=_STEADY)
-    told = [
-        Event(
-            kind="Warning",
-            reason="PinnedAtDeletion",
-            message=f"{situation.name(revision)} is deregistered with {pinned.count} invocations pinned to it: "
-            f"{', '.join(pinned.examples)}",
-        )
-        for revision, registered in sorted(situation.own.items())
-        if (pinned := situation.pinned(registered))
-    ]
-    actions = [Deregister(deployment_id=item.id) for _, item in sorted(situation.own.items())]
-    return Plan(actions=actions, status=None, again=_DELETING, events=told)
-
-
-def _release(why: str) -> Plan:
-    event = Event(kind="Warning", reason="ReleasedWithoutRestate", message=f"The object is let go: {why}")
-    return Plan(actions=[RemoveFinalizer()], status=None, again=_STEADY, events=[event])

@@ -7,13 +7,27 @@ from typing import Any, Final
 
 from registrar.specification import Endpoint, Specification
 
-__all__ = ["GROUP", "REVISION", "SERVICE", "address", "digest", "object_name", "own_address", "revision_of"]
+__all__ = [
+    "GROUP",
+    "REVISION",
+    "SERVICE",
+    "address",
+    "digest",
+    "object_name",
+    "own_address",
+    "owner_in",
+    "owner_of",
+    "revision_of",
+]
 
 GROUP: Final = "tandem.dev"
 SERVICE: Final = f"{GROUP}/restate-service"
 REVISION: Final = f"{GROUP}/revision"
 
 _LENGTH: Final = 10
+_ADDRESS: Final = re.compile(
+    rf"http://(?P<name>[a-z0-9-]+)-[0-9a-f]{{{_LENGTH}}}\.(?P<namespace>[a-z0-9-]+)\.svc(:|/|$)"
+)
 
 
 def digest(value: Any) -> str:
@@ -51,3 +65,15 @@ def own_address(service: str, namespace: str) -> re.Pattern[str]:
     return re.compile(
         rf"http://{re.escape(service)}-(?P<revision>[0-9a-f]{{{_LENGTH}}})\.{re.escape(namespace)}\.svc(:|/|$)"
     )
+
+
+def owner_in(namespace: str, uri: str) -> str | None:
+    """Answer the name of the `RestateService` of a namespace that a registered URI is of, `None` for any other."""
+    match = _ADDRESS.match(uri)
+    return match["name"] if match and match["namespace"] == namespace else None
+
+
+def owner_of(uri: str) -> str:
+    """Say whose a registered URI is, as far as it tells."""
+    match = _ADDRESS.match(uri)
+    return f"RestateService {match['namespace']}/{match['name']}" if match else "somebody else"

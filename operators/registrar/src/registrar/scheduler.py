@@ -18,7 +18,7 @@ _LONGEST_BACKOFF: Final = 60.0
 _AT_ONCE: Final = 8
 _UNHURRIED: Final = 30.0
 _LONGEST: Final = 300.0
-# A pass asks Kubernetes five times at most: so the idle passes of up to fifty objects ask it less than once a second.
+# A pass asks Kubernetes six times at most: so the idle passes of up to fifty objects ask it once a second.
 _SHARE: Final = 6.0
 
 type Key = tuple[str, str]

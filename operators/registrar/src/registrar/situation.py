@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import cached_property
 
 from registrar.actions import Action
+from registrar.claims import Claim
 from registrar.observed import Live, Observed, Phase, Pinned, Registered, Remembered, Restate
 from registrar.revisions import address, object_name, own_address, revision_of
 from registrar.specification import Specification
@@ -15,12 +16,16 @@ __all__ = ["Finding", "Situation", "Standing"]
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """Whether the wanted revision serves, and why not; `stalled`: waiting will not help."""
+    """Whether the wanted revision serves, and why not; `stalled`: waiting will not help.
+
+    `hindrance` is the reason and message of what is wrong though waiting may help.
+    """
 
     ready: bool
     reason: str
     message: str
     stalled: bool = False
+    hindrance: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,8 +93,9 @@ class Situation:
 
     @cached_property
     def changed(self) -> bool:
-        """Whether the spec is another one than at the last status."""
-        return self.observed.generation != self.observed.memory.observed_generation
+        """Whether the spec is another one than at the last status, or that one was kept from being done."""
+        memory = self.observed.memory
+        return self.observed.generation != memory.observed_generation or memory.hindered
 
     def name(self, revision: str) -> str:
         """What a revision's objects are called."""
@@ -124,18 +130,20 @@ class Situation:
         """Whether new calls of all its services go to a deployment."""
         return bool(registered.services) and set(registered.services) <= set(self.holds(registered))
 
-    def taken(self, registered: Registered) -> Sequence[tuple[str, str, str]]:
-        """The services of a deployment whose new calls go to somebody else's: service, deployment id, URI."""
+    @cached_property
+    def claim(self) -> Claim:
+        """The service names that this object may have."""
+        owner, specification = self.observed.owner, self.specification
+        owners = (owner.name, *specification.siblings)
+        present = self.observed.present
+        return Claim(namespace=owner.namespace, owners=owners, named=specification.take_over, present=present)
+
+    def taken(self, registered: Registered, claim: Claim) -> Sequence[tuple[str, str]]:
+        """The services of a deployment whose new calls go to somebody else's, each with whose, where `claim` has them not."""
         if self.restate is None:
             return ()
-        own = {item.id for item in self.own.values()}
         uris = {item.id: item.uri for item in self.restate.deployments}
-        found = []
-        for name in registered.services:
-            latest = self.restate.latest.get(name)
-            if latest is not None and latest not in own:
-                found.append((name, latest, uris.get(latest, "an unknown address")))
-        return found
+        return claim.conflicts(registered.services, self.restate.latest, uris)
 
     def pinned(self, registered: Registered | None) -> Pinned | None:
         """The invocations that hold a deployment, if any does."""

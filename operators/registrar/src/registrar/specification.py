@@ -1,16 +1,29 @@
 """What a user asks for: the `spec` of a `RestateService`, read and checked."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+from urllib.parse import urlsplit
 
-__all__ = ["Elastic", "Endpoint", "Fixed", "InvalidSpecification", "Specification", "parse"]
+__all__ = [
+    "AdminService",
+    "DeletionPolicy",
+    "Elastic",
+    "Endpoint",
+    "Fixed",
+    "InvalidSpecification",
+    "Specification",
+    "parse",
+]
 
+type DeletionPolicy = Literal["Wait", "Cancel", "LetGo"]
 type Protocol = Literal["http2", "http1"]
 
 _ADMIN_PORT: Final = 9070
 _SERVICE_PORT: Final = 9080
 _HIGHEST_PORT: Final = 65535
+_IN_CLUSTER: Final = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(\.cluster\.local)?\.?")
 
 
 class InvalidSpecification(Exception):
@@ -48,10 +61,23 @@ class Elastic:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdminService:
+    """The Service of this cluster that an admin API is behind."""
+
+    name: str
+    namespace: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Specification:
-    """One checked spec. `drain_delay` and `progress_deadline` are in seconds."""
+    """One checked spec. `drain_delay` and `progress_deadline` are in seconds.
+
+    `admin_service` is `None` where the URL names no Service of this cluster. `take_over` are service names that may be
+    taken from whoever has them, `siblings` the `RestateService`s of the namespace that any may be taken from.
+    """
 
     admin_url: str
+    admin_service: AdminService | None
     template: Mapping[str, Any]
     scaling: Fixed | Elastic
     endpoint: Endpoint = field(default_factory=Endpoint)
@@ -59,6 +85,9 @@ class Specification:
     history_limit: int = 3
     drain_delay: int = 300
     progress_deadline: int = 300
+    take_over: Sequence[str] = ()
+    siblings: Sequence[str] = ()
+    deletion_policy: DeletionPolicy = "Wait"
 
 
 def parse(spec: Mapping[str, Any], *, namespace: str) -> Specification:
@@ -68,8 +97,10 @@ def parse(spec: Mapping[str, Any], *, namespace: str) -> Specification:
     containers = pod.get("containers")
     if not isinstance(containers, list) or not containers:
         raise InvalidSpecification(f"spec.template.spec.containers: {containers!r} is no list of containers: name one")
+    admin_url, admin_service = _admin(_mapping(spec, "restate", "spec"), namespace)
     return Specification(
-        admin_url=_admin_url(_mapping(spec, "restate", "spec"), namespace),
+        admin_url=admin_url,
+        admin_service=admin_service,
         template=template,
         scaling=_scaling(_mapping(spec, "scaling", "spec")),
         endpoint=_endpoint(spec.get("endpoint") or {}),
@@ -77,21 +108,47 @@ def parse(spec: Mapping[str, Any], *, namespace: str) -> Specification:
         history_limit=_whole(spec, "revisionHistoryLimit", "spec", default=3),
         drain_delay=_whole(spec, "drainDelaySeconds", "spec", default=300),
         progress_deadline=_whole(spec, "progressDeadlineSeconds", "spec", default=300, least=1),
+        take_over=_names(spec, "takeOver"),
+        siblings=_names(spec, "siblings"),
+        deletion_policy=_deletion_policy(spec.get("deletionPolicy", "Wait")),
     )
 
 
-def _admin_url(restate: Mapping[str, Any], namespace: str) -> str:
+def _admin(restate: Mapping[str, Any], namespace: str) -> tuple[str, AdminService | None]:
     url, service = restate.get("url"), restate.get("service")
     if (url is None) == (service is None):
         raise InvalidSpecification(f"spec.restate: {dict(restate)!r} must have exactly one of service and url")
     if url is not None:
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise InvalidSpecification(f"spec.restate.url: {url!r} is no http:// or https:// address")
-        return url.rstrip("/")
+        return url.rstrip("/"), _service_of(url)
     if not isinstance(service, Mapping) or not isinstance(name := service.get("name"), str) or not name:
         raise InvalidSpecification(f"spec.restate.service: {service!r} must have the name of a Service")
     port = _whole(service, "port", "spec.restate.service", default=_ADMIN_PORT, least=1, most=_HIGHEST_PORT)
-    return f"http://{name}.{service.get('namespace') or namespace}.svc:{port}"
+    there = AdminService(name=name, namespace=service.get("namespace") or namespace)
+    return f"http://{there.name}.{there.namespace}.svc:{port}", there
+
+
+def _service_of(url: str) -> AdminService | None:
+    try:
+        match = _IN_CLUSTER.fullmatch(urlsplit(url).hostname or "")
+    except ValueError as error:
+        raise InvalidSpecification(f"spec.restate.url: {url!r} is no address: {error}") from error
+    return AdminService(name=match["name"], namespace=match["namespace"]) if match else None
+
+
+def _names(spec: Mapping[str, Any], name: str) -> Sequence[str]:
+    value = spec.get(name) or []
+    if not isinstance(value, list) or not all(isinstance(item, str) and item for item in value):
+        raise InvalidSpecification(f"spec.{name}: {value!r} is no list of names")
+    return tuple(value)
+
+
+def _deletion_policy(value: Any) -> DeletionPolicy:
+    if value not in ("Wait", "Cancel", "LetGo"):
+        raise InvalidSpecification(f"spec.deletionPolicy: {value!r} is none of Wait, Cancel and LetGo")
+    policy: DeletionPolicy = value
+    return policy
 
 
 def _endpoint(endpoint: Mapping[str, Any]) -> Endpoint:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from registrar.actions import Action, Apply, Register
+from registrar.claims import Claim
 from registrar.manifests import APPLIED, deployment, service
 from registrar.observed import Live, Phase, Registered, Unanswered
 from registrar.scaling import Role, scaling
@@ -49,13 +50,8 @@ def _registration(situation: Situation, finding: Finding, live: Live) -> tuple[F
         finding = _in_phase(situation, finding, "Active")
         finding = replace(finding, actions=[*finding.actions, *scaling(situation, live, "serving")])
         return finding, _serving(situation, finding, live)
-    if registered and (taken := situation.taken(registered)):
-        finding = _in_phase(situation, finding, "Registering")
-        name, id_, uri = taken[0]
-        message = (
-            f"New calls of {name} go to {id_} at {uri}, which is none of this RestateService's revisions. Remove that "
-            f"deployment from Restate, or rename one of the two services"
-        )
+    if registered and (message := _lost(situation, registered)):
+        finding = replace(_in_phase(situation, finding, "Refused"), message=message)
         finding = replace(finding, actions=[*finding.actions, *scaling(situation, live, "serving")])
         return finding, Standing(ready=False, reason="ServiceTaken", message=message, stalled=True)
     finding = replace(finding, actions=[*finding.actions, *scaling(situation, live, "new")])
@@ -64,12 +60,34 @@ def _registration(situation: Situation, finding: Finding, live: Live) -> tuple[F
     return _registering(situation, finding)
 
 
+def _lost(situation: Situation, registered: Registered) -> str:
+    """Say who took a name of the wanted revision. It is taken back where the spec may, and asks for that anew.
+
+    Two that may take a name from each other would else do so for ever.
+    """
+    before = situation.before(situation.wanted)
+    own = Claim(namespace=situation.observed.owner.namespace, owners=(situation.observed.owner.name,))
+    taken = situation.taken(registered, own)
+    settled = before is not None and before.phase in ("Active", "Refused") and not situation.changed
+    if not taken or not (settled or situation.taken(registered, situation.claim)):
+        return ""
+    lost = ", ".join(f"of {name} go to {whose}" for name, whose in taken)
+    return (
+        f"New calls {lost}. Remove that deployment from Restate, rename one of the two, or take over by name, with "
+        f"spec.takeOver: [{', '.join(name for name, _ in taken)}]"
+    )
+
+
 def _registering(situation: Situation, finding: Finding) -> tuple[Finding, Standing]:
     """Ask Restate for the registration, or say why it did not happen."""
     observed, specification = situation.observed, situation.specification
     verdict, before = observed.verdict, situation.before(finding.revision)
+    if verdict and verdict.kind == "taken":
+        finding = replace(_in_phase(situation, finding, "Refused"), message=verdict.message)
+        return finding, Standing(ready=False, reason="ServiceTaken", message=verdict.message, stalled=True)
     refusal = verdict.message if verdict and verdict.kind == "refused" else ""
-    if not refusal and before and before.phase == "Refused" and not (situation.changed or observed.resync):
+    known = before is not None and before.phase == "Refused" and observed.memory.reason("Stalled") == "Refused"
+    if not refusal and before and known and not (situation.changed or observed.resync):
         # Asking again would get the same answer: only another spec, or time, can change it.
         refusal = before.message
     if refusal:
@@ -86,6 +104,7 @@ def _registering(situation: Situation, finding: Finding) -> tuple[Finding, Stand
         http1=specification.endpoint.protocol == "http1",
         additional_headers=specification.endpoint.additional_headers,
         metadata=specification.metadata,
+        claim=situation.claim,
     )
     finding = replace(finding, actions=[*finding.actions, register])
     return finding, Standing(ready=False, reason="Registering", message=f"Revision {finding.name} is being registered")
