@@ -12,6 +12,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from tandem.configuration import Configuration
+from tandem.decorators import task
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference
@@ -173,6 +174,22 @@ def test_check_names_what_is_not_registered(unregistered: RestateEngine) -> None
     (missing,) = unregistered.check()
     assert "TandemTasks/execute" in missing
     assert "Start `manage.py tandem service --register`" in missing
+
+
+def absent() -> None:
+    """A task of the app's that no process registered."""
+
+
+absent.__module__ = tasks.__name__
+
+
+def test_check_names_a_service_that_nobody_took(engine: RestateEngine) -> None:
+    name = task(workflow="Absent")(absent).module_path
+    try:
+        (missing,) = engine.check()
+    finally:
+        del Task.known[name]
+    assert "does not know the service Absent: its tasks run at TandemTasks/execute" in missing
 
 
 def test_check_names_what_is_not_there(configuration: Configuration) -> None:
