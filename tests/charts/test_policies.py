@@ -69,6 +69,12 @@ def test_nobody_else_reaches_the_admin_api() -> None:
         assert not reaches(OUTSIDE, namespace, PODS["restate"], "admin")
 
 
+def test_a_release_that_shares_restate_is_let_in_where_it_is_named() -> None:
+    named = {**PODS["relay"].labels, "app.kubernetes.io/instance": "billing"}
+    assert reaches(named, NAMESPACE, PODS["restate"], "admin")
+    assert not reaches(named, "elsewhere", PODS["restate"], "admin")
+
+
 def test_another_release_reaches_nothing() -> None:
     labels = {**PODS["relay"].labels, "app.kubernetes.io/instance": "other"}
     assert not any(

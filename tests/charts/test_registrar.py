@@ -88,7 +88,7 @@ def test_a_release_says_who_else_may_register_in_its_restate() -> None:
 
 def test_services_of_a_release_may_take_from_each_other_and_from_nobody_else() -> None:
     found = {one["metadata"]["name"]: one["spec"] for one in of_kind(rendered(case("tandem", "all")), "RestateService")}
-    for name, taken, policy in (("shop", [], "LetGo"), ("shop-reports", ["Reports"], "Wait")):
+    for name, taken, policy in (("shop", [], "Wait"), ("shop-reports", ["Reports"], "Cancel")):
         specification = parse(found[name], namespace=NAMESPACE)
         assert set(found) <= set(specification.siblings)
         assert (list(specification.take_over), specification.deletion_policy) == (taken, policy)
