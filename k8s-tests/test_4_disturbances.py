@@ -106,6 +106,8 @@ def test_a_missing_secret_and_a_wrong_route_are_named_and_the_old_pods_serve(pla
         assert deployment["status"]["availableReplicas"] == 2, "the old pods no longer serve"
     platform.install()
     platform.kubectl("delete", "secret", "shop-key")
+    jobs = platform.get("jobs", "--selector=app.kubernetes.io/component=migrate")["items"]
+    assert len(jobs) <= 1, "a failed upgrade left its Job"
 
 
 @pytest.mark.long

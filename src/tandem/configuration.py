@@ -18,6 +18,7 @@ __all__ = [
     "RestateOptions",
     "configurations",
     "ledger_configuration",
+    "scaled_to_zero",
     "several",
 ]
 
@@ -143,6 +144,11 @@ def _read_restate(options: Any, spot: str) -> RestateOptions:
     # Web has none: it never talks to the admin API.
     _require_url(restate.admin_url or restate.ingress_url, f"{spot}['ADMIN_URL']")
     return restate
+
+
+def scaled_to_zero() -> frozenset[str]:
+    """Read `TANDEM_SCALED_TO_ZERO`: engines, and queues as `ENGINE/QUEUE`, for which nothing runs while nothing is due."""
+    return frozenset(filter(None, os.environ.get("TANDEM_SCALED_TO_ZERO", "").split(",")))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from tandem.exceptions import TandemError
+from tandem.exceptions import BrokerUnavailable, TandemError
 
 __all__ = ["HANGS_SECONDS", "PATIENCE_SECONDS", "Loop", "Watch"]
 
@@ -200,6 +200,9 @@ class Loop:
         reason = said if expected else f"{type(error).__name__}: {said}"
         self.watch.failed(work, reason, patience=max(self.patience, self.pause))
         now, cause = time.monotonic(), (work, type(error), _PARTICULARS.sub("", said))
+        if isinstance(error, BrokerUnavailable):
+            # All of a loop's work fails by it, each in its own words.
+            cause = ("", BrokerUnavailable, "")
         if now - self._logged.get(cause, float("-inf")) < _LOGGED_AGAIN_SECONDS:
             return
         self._logged = {key: at for key, at in self._logged.items() if now - at < _LOGGED_AGAIN_SECONDS}

@@ -47,8 +47,8 @@ def _send(engines: Mapping[str, Engine], name: str, references: Sequence[Referen
     ids = [reference.id for reference in references]
     try:
         epoch = engines[name].submit(references)
-    except BrokerUnavailable as error:
-        logger.warning("%s The relay sends %d execution(s) when it is back.", error, len(references))
+    except BrokerUnavailable:
+        # Logged once by who keeps the connection, not at each enqueue.
         ledger.execute_in_transaction(statements.unsent(ids))
         return
     except BaseException:

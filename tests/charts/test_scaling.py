@@ -1,10 +1,11 @@
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.charts.objects import container, named, of_kind, pods
-from tests.charts.rendering import MINIMAL, Object, render
+from tests.charts.objects import container, environment, named, of_kind, pods
+from tests.charts.rendering import MINIMAL, Object, case, render, rendered
 
 
 def pool(**options: object) -> tuple[Object, ...]:
@@ -112,3 +113,16 @@ def test_the_site_loses_no_request_when_its_pods_are_replaced() -> None:
     (gunicorn,) = pod.spec["containers"]
     assert gunicorn["lifecycle"]["preStop"] == {"sleep": {"seconds": 2}}
     assert pod.spec["terminationGracePeriodSeconds"] > 2 + int(option(gunicorn, "--grace"))
+
+
+def test_check_is_told_what_has_no_pods_while_it_has_no_work() -> None:
+    def told(objects: Iterable[Object]) -> str:
+        return str(environment(container(objects, "Deployment", "shop-relay"))["TANDEM_SCALED_TO_ZERO"])
+
+    all_values = case("tandem", "all")
+    assert told(rendered(all_values)) == "celery/default"
+    idle = {"minReplicas": 0, "replicas": None}
+    values: dict[str, Any] = {f"workers__{name}__scaling": idle for name in ("files", "fixed")}
+    values |= {f"services__{name}__scaling": idle for name in ("default", "reports")}
+    everything = "celery/default,celery/files,celery/large-files,celery/nightly,celery,restate"
+    assert told(render(all_values, **values)) == everything

@@ -482,7 +482,7 @@ def test_check_names_a_broker_that_cannot_be_reached_without_its_password(broker
     assert "secret" not in text
 
 
-def test_check_names_a_queue_that_nobody_consumes(celery: Stage) -> None:
+def test_check_names_a_queue_that_nobody_consumes(celery: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO tandem_worker (id, kind, engine, queues, concurrency, running, stuck, started_at, seen_at)"
@@ -491,3 +491,6 @@ def test_check_names_a_queue_that_nobody_consumes(celery: Stage) -> None:
     (text,) = celery.engine.check()
     assert "'emails'" in text
     assert "--queues emails" in text
+    # Its pool has no pods while it has no work.
+    monkeypatch.setenv("TANDEM_SCALED_TO_ZERO", "celery/emails")
+    assert celery.engine.check() == []

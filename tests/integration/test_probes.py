@@ -12,6 +12,7 @@ import httpx
 import psycopg
 import pytest
 
+from tandem.checks import live_problems
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 from tandem.ledger import statements
@@ -20,7 +21,8 @@ from tandem.ledger.identity import new_id
 from tandem.ledger.load import Load, load
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
-from tests.integration.ledger_database import ledger_database
+from tandem.management.arguments import backend_of
+from tests.integration.ledger_database import LATER, ledger_database
 from tests.integration.waiting import finished, until
 from tests.work import tasks
 from tests.work.effects import recorded
@@ -209,7 +211,13 @@ def a_row(*, queue: str, phase: str, engine: str = "celery", minutes: int | None
     )
 
 
-def test_what_needs_a_worker_now_is_the_load_of_its_queue(servers: Stack, database: None) -> None:
+def nobody_runs() -> list[str]:
+    return [text for text in live_problems(backend_of()) if text.startswith(("No celery", "No restate"))]
+
+
+def test_what_needs_a_worker_now_is_the_load_of_its_queue(
+    servers: Stack, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with ledger_database(servers):
         for phase, minutes in (
             ("queued", None),
@@ -230,6 +238,17 @@ def test_what_needs_a_worker_now_is_the_load_of_its_queue(servers: Stack, databa
         assert loads["b"] == Load()
         assert loads["c"] == Load(queued=3)
         assert execute(load(engine="celery"))["a"] == Load(queued=5, running=2)
+        # What scales to zero is missed only once something has waited for it.
+        assert [text.partition(" is running")[0] for text in nobody_runs()] == [
+            "No celery worker",
+            "No restate service",
+        ]
+        monkeypatch.setenv("TANDEM_SCALED_TO_ZERO", "celery,restate")
+        assert nobody_runs() == []
+        execute(LATER)
+        worker, service = nobody_runs()
+        assert "though 7 execution(s) have waited for one for over 60 s: the autoscaler starts none" in worker
+        assert "though 1 execution(s) have waited" in service
 
 
 def unfinished(engine: str) -> str:

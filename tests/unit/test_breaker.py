@@ -1,5 +1,6 @@
 """The circuit breaker."""
 
+import logging
 import time
 
 import pytest
@@ -35,3 +36,19 @@ def test_it_lets_callers_try_again_when_its_time_is_over(monkeypatch: pytest.Mon
         breaker.check()
     now = 102.1
     breaker.check()
+
+
+def test_a_broker_that_is_away_is_logged_once_and_then_counted(caplog: pytest.LogCaptureFixture) -> None:
+    breaker = Breaker(seconds=60.0)
+    with caplog.at_level(logging.WARNING, "tandem"):
+        for _ in range(2):
+            breaker.failed("Redis does not answer at redis://nowhere.")
+            for _ in range(4):
+                with pytest.raises(BrokerUnavailable):
+                    breaker.check()
+        (away,) = caplog.messages
+        breaker.succeeded()
+        breaker.succeeded()
+    assert away.startswith("Redis does not answer at redis://nowhere. What is enqueued is kept; the relay sends it")
+    (back,) = caplog.messages[1:]
+    assert ", in which 10 call(s) failed. It was: Redis does not answer at redis://nowhere." in back

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tandem import LedgerUnavailable
+from tandem import BrokerUnavailable, LedgerUnavailable
 from tandem.configuration import RestateOptions
 from tandem.engines.celery.parent import Parent
 from tandem.engines.restate.tracker import Mirror
@@ -131,6 +131,18 @@ def test_a_cause_is_logged_once_however_often_it_comes(caplog: pytest.LogCapture
     with loop.guarded("A part"):
         pass
     assert caplog.messages[-1] == "A part works again."
+
+
+def test_a_broker_that_is_away_is_logged_once_for_all_that_needs_it(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop(name="Rounds", round=lambda: 1.0)
+    for text in ("Redis refused.", "Redis refused. Not tried again for 2.0 s."):
+        for part in ("Sending", "Waking"):
+            with loop.guarded(part):
+                throw(BrokerUnavailable(text))
+    for part in ("Sending", "Waking"):
+        with loop.guarded(part):
+            pass
+    assert caplog.messages == ["Sending failed, and is tried again: Redis refused.", "Sending works again."]
 
 
 def test_a_part_that_fails_is_red_by_name_after_its_patience_and_green_once_it_works(

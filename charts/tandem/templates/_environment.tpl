@@ -35,6 +35,31 @@
 {{- end }}
 {{- end }}
 
+{{- /* What has no pods while it has no work, for `tandem check`: an engine, or a queue of Celery's. */ -}}
+{{- define "tandem.scaledToZero" -}}
+{{- $found := list -}}
+{{- $kinds := dict "celery" (list .Values.workers .Values.workerDefaults) "restate" (list .Values.services .Values.serviceDefaults) -}}
+{{- range $engine, $kind := $kinds -}}
+{{- $always := false -}}
+{{- range $given := index $kind 0 -}}
+{{- $options := mergeOverwrite (deepCopy (index $kind 1)) ($given | default dict) -}}
+{{- if $options.enabled -}}
+{{- if or (not (kindIs "invalid" $options.scaling.replicas)) $options.scaling.minReplicas -}}
+{{- $always = true -}}
+{{- else -}}
+{{- range $options.queues -}}
+{{- $found = append $found (printf "%s/%s" $engine .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- if not $always -}}
+{{- $found = append $found $engine -}}
+{{- end -}}
+{{- end -}}
+{{ join "," $found }}
+{{- end }}
+
 {{- define "tandem.origins" -}}
 {{- $scheme := ternary "https" "http" (not (empty .Values.web.ingress.tlsSecret)) -}}
 {{- $origins := .Values.django.csrfTrustedOrigins -}}
@@ -85,6 +110,8 @@ http://{{ include "tandem.name" (list . "web") }}.{{ .Release.Namespace }}.svc/
 {{- end }}
 - name: TANDEM_ROUTES
   value: {{ include "tandem.routes" $root | quote }}
+- name: TANDEM_SCALED_TO_ZERO
+  value: {{ include "tandem.scaledToZero" $root | quote }}
 - name: ALLOWED_HOSTS
   value: {{ include "tandem.hosts" $root | quote }}
 - name: CSRF_TRUSTED_ORIGINS

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from tandem.configuration import Configuration
+from tandem.configuration import Configuration, scaled_to_zero
 from tandem.engines.celery.link import Link
 from tandem.engines.celery.lists import Lists
 from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
@@ -73,7 +73,7 @@ def _workers(configuration: Configuration) -> list[str]:
         # Said by the ledger's own check.
         return []
     # That no worker runs at all is said for every engine alike.
-    wanted = queues_of(configuration.queues)
+    wanted = [queue for queue in queues_of(configuration.queues) if f"celery/{queue}" not in scaled_to_zero()]
     return [_unconsumed(queue, consumed) for queue in wanted if queue not in consumed] if consumed else []
 
 
