@@ -21,6 +21,8 @@ SERVICES: Final[Mapping[str, Mapping[str, str]]] = {
     "v2": {"shop": "Service", "mail": "Service", "new": "Service"},
     "v3": {"shop": "Service", "mail": "Service"},
     "without-mail": {"shop": "Service"},
+    "mail-alone": {"mail": "Service"},
+    "new-alone": {"new": "Service"},
     "changed-type": {"shop": "VirtualObject", "mail": "Service"},
     "broken": {"shop": "Service"},
 }

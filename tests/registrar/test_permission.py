@@ -137,6 +137,57 @@ def test_a_name_moves_between_siblings_and_back_and_nobody_fights() -> None:
     on_stage(play)
 
 
+def test_what_moves_in_one_upgrade_and_back_stalls_neither() -> None:
+    """As an app moves from one entry of a release to another; Helm gives up at once where an object is stalled."""
+
+    async def play(stage: Stage) -> None:
+        def upgrade(**images: str) -> None:
+            for name, image in images.items():
+                template = {"spec": {"containers": [{"name": "main", "image": image}]}}
+                spec = {**stage.spec, "template": template, "siblings": [NAME, "other"]}
+                stage.kubernetes.put("RestateService", name, {"spec": spec})
+
+        def conditions(name: str) -> dict[str, str]:
+            status = stage.kubernetes.objects["RestateService", name]["status"]
+            return {item["type"]: item["status"] for item in status["conditions"]}
+
+        async def settles(seconds: float) -> None:
+            for _ in range(int(seconds / 5)):
+                for name in (NAME, "other"):
+                    await stage.controller.run(NAMESPACE, name)
+                    assert conditions(name)["Stalled"] == "False"
+                stage.clock.advance(5)
+                stage.kubernetes.tick()
+                await stage.restate.tick()
+            assert {conditions(name)["Ready"] for name in (NAME, "other")} == {"True"}
+
+        upgrade(shop="v0", other="new-alone")
+        await settles(30)
+        await stage.restate.start("mail")
+        upgrade(shop="without-mail", other="mail-alone")
+        await settles(60)
+        assert await stage.latest() == {"shop": "without-mail", "mail": "mail-alone", "new": "new-alone"}
+        upgrade(shop="v0", other="new-alone")
+        await settles(60)
+        assert await stage.latest() == {"shop": "v0", "mail": "v0", "new": "new-alone"}
+        # One entry goes, and the other has its work while what runs there ends.
+        upgrade(shop="without-mail", other="mail-alone")
+        await settles(60)
+        await stage.restate.start("mail")
+        stage.kubernetes.take("RestateService", "other")
+        upgrade(shop="v0")
+        for _ in range(6):
+            await stage.controller.run(NAMESPACE, "other")
+            await stage.rest(10)
+        assert stage.condition("Ready")[0] == "True"
+        assert (await stage.latest())["mail"] == "v0"
+        reasons = {item["reason"] for item in stage.kubernetes.events if item["involvedObject"]["name"] == "other"}
+        assert "Deleting" in reasons
+        assert not stage.restate.violations
+
+    on_stage(play)
+
+
 def test_what_a_deleted_object_left_behind_may_be_had_by_its_namespace() -> None:
     async def play(stage: Stage) -> None:
         stage.policy = "LetGo"
