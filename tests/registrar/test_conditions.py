@@ -213,6 +213,7 @@ def test_while_restate_does_not_answer_nothing_is_destroyed() -> None:
         await stage.deploy("v2", 900)
         assert stage.condition("Ready")[:2] == ("False", "AdminUnreachable")
         assert "http://restate.shop-space.svc:9070/deployments does not answer" in stage.condition("Ready")[2]
+        assert "a NetworkPolicy holds it, that must let the registrar's own namespace in" in stage.condition("Ready")[2]
         assert not [item for item in stage.kubernetes.writes if item.method == "DELETE"]
         assert all(stage.replicas(image) for image in ("v0", "v1", "v2"))
         stage.restate.down = False
