@@ -1,6 +1,5 @@
 """What a relay does for one engine, on a thread of its own: another engine's trouble, or slowness, is not this one's."""
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -16,8 +15,6 @@ from tandem.ledger.bell import Bell
 from tandem.loops import Loop, Watch
 
 __all__ = ["BATCH", "Lane"]
-
-logger = logging.getLogger("tandem.relay")
 
 BATCH: Final = 1_000
 _SWEEP_SECONDS: Final = 2.0
@@ -68,7 +65,7 @@ class Lane:
         if started - self._swept_at >= _SWEEP_SECONDS:
             self._swept_at = started
             with self._part("looking for what was lost"):
-                self._sweep()
+                self.engine.sweep(lease=self.configuration.lease_seconds)
         queues = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == name]
         for queue in queues:
             with self._part("waking"):
@@ -89,11 +86,6 @@ class Lane:
     def _close(self) -> None:
         self._bell.close()
         ledger.close()
-
-    def _sweep(self) -> None:
-        lost = self.engine.sweep(lease=self.configuration.lease_seconds)
-        if lost:
-            logger.warning("%d execution(s) were lost on the way to %s and are sent again.", lost, self.engine.name)
 
     def _wake(self, queue: str) -> None:
         """Look at who waits, and have those go on that can."""

@@ -1,6 +1,7 @@
 """References on a real Redis: what Celery finds there, what is lost and found again, a broker that is down."""
 
 import json
+import logging
 import os
 import signal
 import threading
@@ -255,14 +256,25 @@ def test_each_list_of_a_queue_is_judged_by_its_own_head(celery: Stage) -> None:
     assert due() == ids(early)
 
 
-def test_an_empty_list_says_that_what_is_unclaimed_for_a_lease_is_lost(celery: Stage) -> None:
+def test_what_is_unclaimed_for_a_lease_is_sent_again_and_not_called_lost(
+    celery: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
     references = rows(2)
     send(celery.engine, references)
     with celery.broker.client as client:
         client.delete("default:6")
     assert celery.engine.sweep(lease=LEASE) == 0
-    until(lambda: celery.engine.sweep(lease=0.2) == 2, what="what is lost is sent again")
+    with caplog.at_level(logging.INFO, "tandem.relay"):
+        until(lambda: celery.engine.sweep(lease=0.2) == 2, what="what is lost is sent again")
     assert due() == ids(references)
+    # A worker that was told to end may have had them.
+    assert "2 execution(s) that celery passed on are not claimed for a lease: sent again." in caplog.messages
+    assert [record for record in caplog.records if record.levelno > logging.INFO] == []
+    send(celery.engine, more := rows(1))
+    with celery.broker.client as client:
+        client.set("tandem:epoch", "another")
+    assert celery.engine.sweep(lease=LEASE) == len(more)
+    assert caplog.messages[-1] == "1 execution(s) were lost on the way to celery and are sent again."
 
 
 def test_what_a_worker_claims_within_a_lease_is_not_sent_again(celery: Stage) -> None:

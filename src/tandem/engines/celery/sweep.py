@@ -5,6 +5,7 @@ have come back with old data (so the epoch is changed), or a row is older than w
 and nobody has claimed it for a lease. A long backlog that is still there shows none.
 """
 
+import logging
 import re
 import secrets
 import time
@@ -24,6 +25,8 @@ from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 
 __all__ = ["EPOCH_KEY", "Sweep", "epoch_of"]
+
+logger = logging.getLogger("tandem.relay")
 
 EPOCH_KEY: Final = "tandem:epoch"
 _RUN_KEY: Final = "tandem:run"
@@ -73,11 +76,16 @@ class Sweep:
         bands = {queue: self.lists.bands(queue) for queue in queues}
         keys = list(dict.fromkeys(band.key for queue in queues for band in bands[queue]))
         epoch, fronts = self._look(keys)
-        marked = self._walk_backlog(epoch, in_ledger, lease)
+        lost = self._walk_backlog(epoch, in_ledger, lease)
+        if lost:
+            logger.warning("%d execution(s) were lost on the way to celery and are sent again.", lost)
         times = self._sent_times(fronts)
-        for queue in in_ledger:
-            marked += self._walk_line(queue, self._heads(bands[queue], fronts, times), lease)
-        return epoch, marked
+        heads = {queue: self._heads(bands[queue], fronts, times) for queue in in_ledger}
+        unclaimed = sum(self._walk_line(queue, heads[queue], lease) for queue in in_ledger)
+        if unclaimed:
+            # No loss, for all that is known: a worker that is busy, or was told to end, may have put them aside.
+            logger.info("%d execution(s) that celery passed on are not claimed for a lease: sent again.", unclaimed)
+        return epoch, lost + unclaimed
 
     def _look(self, keys: Sequence[str]) -> tuple[str, dict[str, list[bytes]]]:
         """Ask the broker who it is and what stands at the front of each list, in one round trip."""

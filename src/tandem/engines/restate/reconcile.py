@@ -55,6 +55,8 @@ class Reconciler:
             suspects = ledger.execute(rows.suspects(queue=queue, age=self._age, lease=lease, limit=limit))
             full = full or len(suspects) == limit
             lost += self._settle(suspects)
+        if lost:
+            logger.warning("%d execution(s) are not, or no longer, with restate and are sent again.", lost)
         self._age = min(self._age * 1.5, _LONGEST_AGE) if full else max(self._age / 1.5, lease)
         return lost
 
