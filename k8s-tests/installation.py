@@ -150,7 +150,8 @@ class Installation:
 
     def pods(self, component: str) -> list[Any]:
         """The pods of a component that are not on their way out."""
-        found = self.get("pods", f"--selector=app.kubernetes.io/component={component}")["items"]
+        selector = f"app.kubernetes.io/instance={self.release},app.kubernetes.io/component={component}"
+        found = self.get("pods", f"--selector={selector}")["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def manage(self, *words: str) -> str:

@@ -31,11 +31,14 @@ def test_the_site_answers_through_its_service(platform: Installation) -> None:
 
 
 def test_services_refuse_what_restate_did_not_sign(platform: Installation) -> None:
-    (service,) = [each["metadata"]["name"] for each in platform.get("services", "--selector=" + OWNED)["items"]]
-    with platform.forwarded(service, 9080) as address, pytest.raises(urllib.error.HTTPError) as refused:
-        urllib.request.urlopen(f"{address}/discover", timeout=30)
-    with refused.value:
-        assert refused.value.code == 401
+    services = platform.get("services", "--selector=" + OWNED)["items"]
+    assert {each["metadata"]["labels"][OWNED] for each in services} == {"tandem", "tandem-flows"}
+    for service in services:
+        name = service["metadata"]["name"]
+        with platform.forwarded(name, 9080) as address, pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{address}/discover", timeout=30)
+        with refused.value:
+            assert refused.value.code == 401
 
 
 def test_all_workloads_on_both_engines(platform: Installation, figures: Figures) -> None:
@@ -62,6 +65,7 @@ def test_all_workloads_on_both_engines(platform: Installation, figures: Figures)
         ("workers.default.queues=null", "queues"),
         ("workers.default.pool=gevent", "pool"),
         ("restate.nodes=2", "nodes"),
+        ("services.second.protocol=http2", "services.default and services.second have no take"),
     ],
 )
 def test_one_wrong_value_fails_by_name_before_anything_is_made(

@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 from conftest import Figures
 from installation import Installation, until
 
@@ -63,17 +65,30 @@ def test_a_pool_goes_from_none_to_what_its_work_needs_and_back(platform: Install
     figures.add("pods of the pool over time", watch.text())
 
 
-def test_the_services_grow_with_their_work_and_keep_one(platform: Installation, figures: Figures) -> None:
-    watch = Watch(platform=platform, selector="tandem.dev/restate-service=tandem")
-    until(lambda: watch.look() == (1, 1), "the services are not at one", patience=240)
+def grows_alone(platform: Installation, task: str, busy: str, idle: str) -> Watch:
+    """Have one service's pods follow its work and go back to one, while another, which has none, stays at one."""
+    watch = Watch(platform=platform, selector=f"tandem.dev/restate-service={busy}")
+    other = Watch(platform=platform, selector=f"tandem.dev/restate-service={idle}")
+    until(lambda: watch.look() == other.look() == (1, 1), "the services are not at one", patience=240)
     watch.started = time.monotonic()
-    ids = platform.enqueue_many("slow", SECONDS, engine="restate", number=NUMBER)
+    other.seen.clear()
+    ids = platform.enqueue_many(task, SECONDS, engine="restate", number=NUMBER)
     # Four bodies in each pod, and three pods are the most.
-    until(lambda: watch.look()[1] == 3, "the services did not grow", patience=120)
-    until(lambda: watch.until_over(ids), "the work is not done", patience=300)
+    until(lambda: (watch.look()[0], other.look()[0]) == (3, 1), "this service alone did not grow", patience=120)
+    until(lambda: (watch.until_over(ids), other.look()[0]) == (True, 1), "the work is not done", patience=300)
     until(lambda: watch.look() == (1, 1), "the services did not go back to one", patience=300)
+    assert {pods for _, pods, _ in other.seen} == {1}, other.text()
     assert platform.sql(failures(ids)) == [["0"]]
-    figures.add("pods of the services over time", watch.text())
+    return watch
+
+
+def test_the_services_grow_with_their_work_and_keep_one(platform: Installation, figures: Figures) -> None:
+    figures.add("pods of the services over time", grows_alone(platform, "slow", "tandem", "tandem-flows").text())
+
+
+@pytest.mark.long
+def test_a_service_of_some_workflows_grows_with_these_alone(platform: Installation, figures: Figures) -> None:
+    figures.add("pods of the second service over time", grows_alone(platform, "busy", "tandem-flows", "tandem").text())
 
 
 def named(ids: list[str]) -> str:

@@ -1,6 +1,11 @@
-"""A new image under load, and back again: nothing is lost, nothing fails, the site answers all the time."""
+"""A new image under load, and back again: nothing is lost, nothing fails, the site answers all the time.
+
+Beside it runs another release on the same Restate, which has a prefix for its names; and an app
+moves to another service, a queue to another pool.
+"""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -9,13 +14,40 @@ from conftest import Figures
 from installation import Installation, until
 
 SECONDS = 75
+RATE = 20
 SLEEP = 15
+
+NEIGHBOUR = (
+    "--set=web.enabled=false,media.enabled=false,postgres.storage.enabled=false,relay.replicas=1",
+    "--set=services.flows.enabled=false,restate.enabled=false,restate.identity.existingSecret=tandem-restate-identity",
+    "--set=restate.ingressUrl=http://tandem-restate.tandem.svc:8080",
+    "--set=restate.adminUrl=http://tandem-restate-admin.tandem.svc:9070",
+)
+NEW = "--set-string=restate.image.tag=2,redis.image.tag=2"
+# The plain tasks leave the service that takes the rest, and the queue of all load its pool.
+MOVED = (
+    '--set-json=services.flows.take=["Busy","Stepped","work"]',
+    '--set-json=workers.default.queues=["emails"]',
+    '--set-json=workers.files.queues=["files","default"]',
+)
+BAD = '--set-json=services.flows.take=["Busy","Steped","work"]'
+
+
+@pytest.fixture(scope="module")
+def neighbour(platform: Installation, figures: Figures) -> Iterator[Installation]:
+    """A second release, with a ledger and a broker of its own, on the first one's Restate."""
+    found = Installation(kubernetes=platform.kubernetes, release="second")
+    with figures.timed("a second release on the same Restate"):
+        found.install(*NEIGHBOUR, "--set=restate.prefix=second", tag="1")
+    yield found
+    found.uninstall()
+    assert not [name for name in serving(platform) if name.startswith(("second.", "moved."))]
 
 
 def load(platform: Installation, name: str) -> None:
     """Start 20 executions a second on both engines, one in five a workflow that sleeps."""
-    command = ["python", "-m", "project.load", "--rate=20", f"--seconds={SECONDS}", f"--sleep={SLEEP}"]
-    platform.start_pod(name, [*command, f"--site=http://{platform.release}-web/"])
+    command = ["python", "-m", "project.load", f"--rate={RATE}", f"--seconds={SECONDS}", f"--sleep={SLEEP}"]
+    platform.start_pod(name, [*command, "--site=http://tandem-web/"])
     until(lambda: platform.pod_phase(name) == "Running", f"the pod {name} does not run")
 
 
@@ -27,8 +59,15 @@ def sound(figures: Figures, what: str, text: str) -> dict[str, Any]:
     figures.add(what, ", ".join(f"{key} {value}" for key, value in shown.items()))
     wrong = {key: counts[key] for key in ("lost", "failed", "stale", "refused_tasks", "refused") if counts[key]}
     assert not wrong, counts
-    assert min(counts["enqueued"].values()) > SECONDS * 5, counts
+    assert min(counts["enqueued"].values()) > SECONDS * RATE / 4, counts
     return counts
+
+
+def serving(platform: Installation) -> dict[str, str]:
+    """Which revision gets the new calls of each of Restate's services."""
+    uris = {each["id"]: each["uri"] for each in json.loads(admin(platform, "/deployments"))["deployments"]}
+    services = json.loads(admin(platform, "/services"))["services"]
+    return {each["name"]: uris[each["deployment_id"]].removeprefix("http://").partition(".")[0] for each in services}
 
 
 def images_of(platform: Installation) -> set[str]:
@@ -38,8 +77,8 @@ def images_of(platform: Installation) -> set[str]:
     return {container["image"].rpartition(":")[2] for pod in pods for container in pod["spec"]["containers"]}
 
 
-def latest(platform: Installation) -> str:
-    return str(platform.get("restateservice", platform.release)["status"]["latestRevision"])
+def latest(platform: Installation, name: str = "") -> str:
+    return str(platform.get("restateservice", name or platform.release)["status"]["latestRevision"])
 
 
 def test_a_new_image_rolls_out_under_load(platform: Installation, figures: Figures) -> None:
@@ -47,7 +86,7 @@ def test_a_new_image_rolls_out_under_load(platform: Installation, figures: Figur
     load(platform, "load-upgrade")
     with figures.timed("upgrade of every image but PostgreSQL's under load"):
         platform.install_registrar(tag="2")
-        platform.install("--set-string=restate.image.tag=2,redis.image.tag=2", tag="2")
+        platform.install(NEW, tag="2")
     counts = sound(figures, "counts of the upgrade", platform.output("load-upgrade"))
     assert counts["workflows"] > 0
     for server in ("restate", "redis"):
@@ -57,6 +96,9 @@ def test_a_new_image_rolls_out_under_load(platform: Installation, figures: Figur
     until(lambda: images_of(platform) == {"2"}, "pods of the old image are still there", patience=300)
     assert before in {each["name"] for each in platform.revisions()}
     until(lambda: pods_of(platform, before) == 0, "the old revision keeps its pods though nothing needs it")
+    found = serving(platform)
+    assert [found[name] for name in ("Busy", "Stepped")] == [latest(platform, "tandem-flows")] * 2
+    assert [found[name] for name in ("work", "TandemTasks", "TaskTracker")] == [latest(platform)] * 3
 
 
 @pytest.mark.long
@@ -67,12 +109,65 @@ def test_a_rollback_under_load_comes_back_to_the_old_revision(platform: Installa
         platform.roll_back("1")
     sound(figures, "counts of the rollback", platform.output("load-rollback"))
     assert latest(platform) != before
-    endpoints = {each["name"]: each["endpoint"] for each in platform.revisions()}
-    services = json.loads(admin(platform, "/services"))["services"]
-    deployments = {
-        each["id"]: each["uri"].rstrip("/") for each in json.loads(admin(platform, "/deployments"))["deployments"]
-    }
-    assert {deployments[each["deployment_id"]] for each in services} == {endpoints[latest(platform)].rstrip("/")}
+    found = serving(platform)
+    assert found["work"] == found["TaskTracker"] == latest(platform)
+    assert found["Stepped"] == latest(platform, "tandem-flows")
+
+
+@pytest.mark.long
+def test_an_upgrade_that_moves_an_app_and_a_queue_loses_nothing_of_two_releases(
+    platform: Installation, neighbour: Installation, figures: Figures
+) -> None:
+    beside = latest(neighbour)
+    load(platform, "load-moving")
+    load(neighbour, "load-beside")
+    with figures.timed("upgrade that moves an app and a queue, beside another release on that Restate"):
+        platform.install(NEW, *MOVED, tag="2")
+    sound(figures, "counts of that upgrade", platform.output("load-moving"))
+    sound(figures, "counts of the other release", neighbour.output("load-beside"))
+    found, rest, flows = serving(platform), latest(platform), latest(platform, "tandem-flows")
+    assert [found[name] for name in ("Busy", "Stepped", "work")] == [flows] * 3
+    assert [found[name] for name in ("TandemTasks", "TaskTracker")] == [rest] * 2
+    assert latest(neighbour) == beside
+    assert {revision for name, revision in found.items() if name.startswith("second.")} == {beside}
+
+
+@pytest.mark.long
+def test_a_release_changes_its_prefix_under_load(
+    platform: Installation, neighbour: Installation, figures: Figures
+) -> None:
+    """What began under the old names ends there, and the old revision keeps answering to them."""
+    before = latest(neighbour)
+    load(neighbour, "load-moved")
+    with figures.timed("change of a release's prefix under load"):
+        neighbour.install(*NEIGHBOUR, "--set=restate.prefix=moved")
+    sound(figures, "counts of the change of a prefix", neighbour.output("load-moved"))
+    found = serving(platform)
+    assert {revision for name, revision in found.items() if name.startswith("second.")} == {before}
+    assert {revision for name, revision in found.items() if name.startswith("moved.")} == {latest(neighbour)}
+
+
+@pytest.mark.long
+def test_a_name_that_no_code_knows_leaves_the_old_pods_serving(platform: Installation) -> None:
+    before = serving(platform)
+    platform.install(NEW, *MOVED, BAD, wait=False, tag="2")
+    until(lambda: "did you mean 'Stepped'" in said_of_services(platform), "no check says so")
+    assert platform.finished(platform.enqueue("stepped", 1, 0.5, engine="restate")) == "succeeded"
+    assert serving(platform) == before
+    platform.install(NEW, *MOVED)
+    assert serving(platform)["Stepped"] == latest(platform, "tandem-flows")
+
+
+def said_of_services(platform: Installation) -> str:
+    """The last words of the check of services' names."""
+    return " ".join(
+        str(state["terminated"].get("message", ""))
+        for pod in platform.pods("service")
+        for status in pod["status"].get("initContainerStatuses", [])
+        if status["name"] == "check-services"
+        for state in (status["state"], status["lastState"])
+        if "terminated" in state
+    )
 
 
 def pods_of(platform: Installation, revision: str) -> int:

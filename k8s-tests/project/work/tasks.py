@@ -7,7 +7,7 @@ from typing import Any
 from tandem import Context
 from tandem.decorators import task
 
-__all__ = ["plain", "slow", "stepped"]
+__all__ = ["busy", "plain", "slow", "stepped"]
 
 
 @task(retries=3, time_limit=60)
@@ -19,6 +19,13 @@ def plain(number: int) -> dict[str, Any]:
 @task(retries=3, time_limit=60)
 def slow(seconds: float) -> dict[str, Any]:
     """Holds its place for so long."""
+    time.sleep(seconds)
+    return {"pod": socket.gethostname()}
+
+
+@task(retries=3, time_limit=60, workflow="Busy")
+def busy(seconds: float) -> dict[str, Any]:
+    """As `slow`, in a service of its own on Restate."""
     time.sleep(seconds)
     return {"pod": socket.gethostname()}
 
