@@ -49,7 +49,7 @@ def test_the_commands_that_are_shown_work(platform: Installation, figures: Figur
     (tmp_path / "helm").symlink_to(platform.kubernetes.helm_program)
     (tmp_path / "kubectl").symlink_to(platform.kubernetes.kubectl_program)
     first = tmp_path / "first.yaml"
-    (values,) = re.findall(r"^```yaml\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
+    (values,) = re.findall(r"^```yaml\n(image:.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     assert len(values.splitlines()) <= 10
     first.write_text(ours(values))
     started = 0.0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.charts.objects import containers, pods
-from tests.charts.rendering import CHARTS, MINIMAL, Object, Refused, case, cases, load, render, rendered
+from tests.charts.rendering import CHARTS, MINIMAL, Case, Object, Refused, case, cases, load, render, rendered
 
 NAMES = sorted(folder.name for folder in CHARTS.iterdir())
 
@@ -269,3 +269,17 @@ def _open(part: Any, path: str) -> Iterator[str]:
 
 def test_the_examples_of_values_are_the_whole_matrix() -> None:
     assert {file.parent.parent.name for file in Path(CHARTS).glob("*/ci/*-values.yaml")} == set(NAMES)
+
+
+def test_the_pages_first_values_are_ten_lines_and_all_that_a_project_needs(tmp_path: Path) -> None:
+    page = (CHARTS.parent / "docs" / "kubernetes.md").read_text()
+    (text,) = re.findall(r"^```yaml\nimage:(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    assert len(text.splitlines()) <= 10
+    file = tmp_path / "values.yaml"
+    file.write_text(f"image:{text}")
+    images = {
+        one["image"].rpartition("/")[0]
+        for pod in pods(render(Case(chart="tandem", file=file)))
+        for one in containers(pod)
+    }
+    assert images == {"registry.example.com", "registry.example.com/tandem"}
