@@ -361,7 +361,7 @@ def test_flower_sees_dotted_names_and_ids(celery: Stage) -> None:
 
 
 def test_a_tandem_task_cannot_be_sent_past_the_ledger(celery: Stage) -> None:
-    worker: Worker = celery.worker("--loglevel", "info")
+    worker: Worker = celery.worker("--loglevel", "debug")
     app = plain_of(celery)
     app.conf.broker_transport_options = {"sep": ":"}
     app.send_task("tests.work.tasks.add", [1], queue="default", task_id="no-uuid")

@@ -122,6 +122,8 @@ http://{{ include "tandem.name" (list . "web") }}.{{ .Release.Namespace }}.svc/
 - name: MEDIA_ROOT
   value: {{ $root.Values.media.mountPath | quote }}
 {{- end }}
+- name: TANDEM_LOG_LEVEL
+  value: {{ $root.Values.logLevel }}
 - name: HOME
   value: /tmp
 - name: MPLCONFIGDIR

@@ -1,7 +1,6 @@
 """What several commands share: the backend, finding executions, printing tables."""
 
 import argparse
-import logging
 import queue
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -33,7 +32,6 @@ __all__ = [
     "filtered",
     "health_of",
     "print_table",
-    "quieten",
     "refuse_unsound",
     "told_to_end",
     "when",
@@ -89,13 +87,6 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--queue", metavar="QUEUE")
     parser.add_argument("--owner", metavar="OWNER")
     parser.add_argument("--since", metavar="AGE", help="enqueued at most so long ago: 90s, 15m, 12h, 7d")
-
-
-def quieten(level: str) -> None:
-    """Set Django's log of tasks to `level`, unless the project has set it: two lines a task cost half of running one."""
-    tasks = logging.getLogger("django.tasks")
-    if tasks.level == logging.NOTSET:
-        tasks.setLevel(level)
 
 
 def filtered(options: dict[str, Any]) -> "QuerySet[Execution]":

@@ -9,8 +9,11 @@ from django.core.management.base import CommandError
 from tandem.exporter import Exporter
 from tandem.listening import listen
 from tandem.management.arguments import backend_of, refuse_unsound, told_to_end
+from tandem.management.logs import write_log
 
 __all__ = ["add_arguments", "handle"]
+
+logger = logging.getLogger("tandem.exporter")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,14 +26,13 @@ def handle(options: dict[str, Any]) -> None:
     """Answer until SIGTERM or Ctrl-C; any number may run."""
     if options["interval"] <= 0:
         raise CommandError(f"--interval is {options['interval']}, but must be above 0 seconds.")
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    write_log()
     backend = backend_of()
     refuse_unsound(backend)
     exporter = Exporter(backend.configuration, interval=options["interval"])
     with told_to_end() as wait:
         server = listen(options["bind"], exporter.routes(), option="--bind")
-        print(f"Answering on {server.server_address[0]!s}:{server.server_address[1]}.", flush=True)
+        logger.info("Answering on %s:%s.", *server.server_address[:2])
         exporter.start()
         wait()
     exporter.stop()

@@ -5,9 +5,12 @@ import logging
 from typing import Any
 
 from tandem.management.arguments import add_health, backend_of, health_of, refuse_unsound, told_to_end
+from tandem.management.logs import write_log
 from tandem.relay import Relay
 
 __all__ = ["add_arguments", "handle"]
+
+logger = logging.getLogger("tandem.relay")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,14 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def handle(options: dict[str, Any]) -> None:
     """Run a relay until SIGTERM or Ctrl-C; any number may run."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    write_log()
     backend = backend_of()
     refuse_unsound(backend)
     health = health_of(options)
     relay = Relay(configuration=backend.configuration, engines=backend.engines, watch=health)
     with told_to_end() as wait:
         relay.round()
-        print(f"Relay {relay.name} is running for {', '.join(backend.engines)}.", flush=True)
+        logger.info("Relay %s is running for %s.", relay.name, ", ".join(backend.engines))
         relay.start()
         health.begin()
         wait()

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.server import run_service
-from tandem.management.arguments import add_health, backend_of, health_of, quieten, refuse_unsound
+from tandem.management.arguments import add_health, backend_of, health_of, refuse_unsound
+from tandem.management.logs import write_log
 from tandem.management.share import add_share, share_of
 
 __all__ = ["add_arguments", "handle"]
@@ -40,7 +41,7 @@ def handle(options: dict[str, Any]) -> None:
     if options["service_url"]:
         restate = replace(restate, service_url=options["service_url"])
         configuration = replace(configuration, restate=restate)
-    quieten("WARNING")
+    write_log()
     url = urlsplit(restate.service_url)
     code = run_service(
         configuration,
@@ -50,7 +51,6 @@ def handle(options: dict[str, Any]) -> None:
         register=options["register"],
         grace=options["grace"],
         health=health_of(options),
-        out=lambda line: print(line, flush=True),
     )
     if code:
         sys.exit(code)

@@ -11,6 +11,7 @@ from django.tasks import task_backends
 
 from tandem.backend import TandemBackend
 from tandem.management.arguments import refuse_unsound
+from tandem.management.logs import write_log
 
 __all__ = ["add_arguments", "handle"]
 
@@ -44,7 +45,8 @@ def handle(options: dict[str, Any]) -> None:
         "graceful-timeout": options["grace"],
         # Its heartbeat's file must not wait for a disk, and the root may be read-only.
         "worker-tmp-dir": "/dev/shm" if os.path.isdir("/dev/shm") else "/tmp",  # noqa: PTH112, S108  # gunicorn's own advice
-        "log-level": "warning",
+        "log-level": write_log(),
+        "logger-class": "tandem.management.gunicorn.ProcessLogger",
     }
     command = [sys.executable, "-m", "gunicorn", "tandem.wsgi:application", "--no-control-socket"]
     command += [part for name, value in arguments.items() for part in (f"--{name}", str(value))]

@@ -1,10 +1,11 @@
 """`manage.py tandem worker`."""
 
 import argparse
+import logging
 import os
 import socket
 import sys
-from typing import Any, Final
+from typing import Any
 
 from django.core.management.base import CommandError
 
@@ -12,12 +13,11 @@ from tandem.configuration import Configuration
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, nearest
 from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
-from tandem.management.arguments import add_health, backend_of, health_of, quieten, refuse_unsound
+from tandem.management.arguments import add_health, backend_of, health_of, refuse_unsound
+from tandem.management.logs import LEVELS, Format, write_log
 from tandem.registry import queues_of
 
 __all__ = ["add_arguments", "handle"]
-
-_LEVELS: Final = ("debug", "info", "warning", "error", "critical")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,7 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="after SIGTERM, how long bodies may run on before their executions are handed back (default: 25)",
     )
     parser.add_argument("--hostname", metavar="NAME", help="Celery's node name, such as emails@%%h")
-    parser.add_argument("--loglevel", choices=_LEVELS, default="warning")
+    parser.add_argument(
+        "--loglevel", choices=LEVELS, help="default: TANDEM_LOG_LEVEL, else info; debug tells of each task"
+    )
     parser.add_argument("--events", action="store_true", help="send task events from the start, for Flower")
 
 
@@ -58,7 +60,9 @@ def handle(options: dict[str, Any]) -> None:
         raise CommandError(f"--concurrency is {concurrency}, but must be at least 1.")
     _ask_ledger()
     try:
-        from celery.concurrency.thread import TaskPool as ThreadPool  # noqa: PLC0415  # an extra of the distribution
+        import celery.apps.worker  # noqa: PLC0415  # an extra of the distribution
+        from celery.concurrency.thread import TaskPool as ThreadPool  # noqa: PLC0415  # as above
+        from celery.signals import setup_logging  # noqa: PLC0415  # as above
 
         from tandem.engines.celery.app import app_of, install, options_of  # noqa: PLC0415  # as above
         from tandem.engines.celery.pool import PreforkPool  # noqa: PLC0415  # as above
@@ -67,7 +71,15 @@ def handle(options: dict[str, Any]) -> None:
         raise CommandError(
             f"The Celery engine is not installed ({error}): pip install 'django-tandem[celery]'"
         ) from None
-    quieten(options["loglevel"].upper())
+    level = write_log(options["loglevel"])
+    celery.apps.worker.safe_say = _say
+
+    def set_up(**_: Any) -> None:
+        # Once more: Celery has Django set up again, which forgets the levels of its loggers.
+        write_log(level)
+
+    # Whoever listens sets the log up: Celery would in a format of its own, with colours, children's too.
+    setup_logging.connect(set_up, weak=False, dispatch_uid="tandem.log")
     app = app_of(options_of(configuration), configuration.queues or tuple(queues), worker=True)
     install(app, configuration)
     prepare(app, grace=options["grace"], health=health_of(options))
@@ -76,13 +88,22 @@ def handle(options: dict[str, Any]) -> None:
         pool_cls=PreforkPool if options["pool"] == "prefork" else ThreadPool,
         concurrency=concurrency,
         queues=queues,
-        loglevel=options["loglevel"].upper(),
+        loglevel=level.upper(),
+        quiet=True,
         task_events=options["events"],
         without_gossip=True,
         without_mingle=True,
     )
     worker.start()
     sys.exit(worker.exitcode)
+
+
+def _say(text: str, _: object = None) -> None:
+    """Write what Celery's signal handlers have to say, which take no lock and so log nothing, as if they did."""
+    logger, words = logging.getLogger("celery.worker"), " ".join(text.split())
+    if logger.isEnabledFor(logging.INFO):
+        record = logger.makeRecord(logger.name, logging.INFO, "", 0, words, (), None)
+        os.write(sys.stderr.fileno(), f"{Format().format(record)}\n".encode())
 
 
 def _queues(text: str | None, configuration: Configuration) -> list[str]:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+import time
 from datetime import UTC, datetime
 
 import kopf
@@ -53,13 +54,22 @@ async def operate(options: Options) -> None:
         await restate.close()
 
 
+def log_handler() -> logging.Handler:
+    """Write to stderr in the format of Tandem's processes: UTC, no colours."""
+    formatter = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    return handler
+
+
 def main() -> int | str:
     """Start; answers the exit code, or what to say on stderr before exit code 1."""
     try:
         options = Options.read(os.environ)
     except InvalidOption as error:
         return str(error)
-    logging.basicConfig(level=options.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.basicConfig(level=options.log_level, handlers=[log_handler()])
     # One line for each event that is seen, and each request, tells nobody anything.
     for name in ("httpx", "kopf.objects"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -60,7 +60,6 @@ def run_service(
     register: bool = False,
     grace: float = 25.0,
     health: Health | None = None,
-    out: Callable[[str], None] = print,
 ) -> int:
     """Serve a share of the services until a signal, and answer the exit code: 1 where stuck threads made the process end.
 
@@ -80,7 +79,6 @@ def run_service(
             register=register,
             grace=grace,
             health=health or Health(),
-            out=out,
         )
     )
 
@@ -102,7 +100,6 @@ async def _serve(
     register: bool,
     grace: float,
     health: Health,
-    out: Callable[[str], None],
 ) -> int:
     loop = asyncio.get_running_loop()
     listening = _listen(bind)
@@ -116,9 +113,9 @@ async def _serve(
     beating = asyncio.create_task(_beating(health, configuration.lease_seconds).arun())
     serving = asyncio.ensure_future(serve(application, _hypercorn(listening), shutdown_trigger=stop.wait, mode="asgi"))
     try:
-        out(f"Serving {', '.join(describe(services))} on {bind}, {process.concurrency} at once.")
+        logger.info("Serving %s on %s, %s at once.", ", ".join(describe(services)), bind, process.concurrency)
         if register:
-            out(await _register(configuration))
+            logger.info("%s", await _register(configuration))
         await asyncio.to_thread(health.begin)
         draining = asyncio.ensure_future(process.draining.wait())
         await asyncio.wait((draining, serving), return_when=asyncio.FIRST_COMPLETED)
@@ -148,7 +145,7 @@ def _hypercorn(listening: socket.socket) -> Config:
     H2Connection.MAX_CLOSED_STREAMS = _ENDED_STREAMS
     config = Config()
     config.bind = [f"fd://{listening.fileno()}"]
-    config.loglevel = "WARNING"
+    config.errorlog = logging.getLogger("hypercorn.error")
     config.h2_max_concurrent_streams = _STREAMS
     config.keep_alive_max_requests = _WITHOUT_LIMIT
     config.keep_alive_timeout = _WITHOUT_LIMIT
