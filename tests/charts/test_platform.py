@@ -244,9 +244,24 @@ def test_the_notes_are_whole(each: Case) -> None:
 
 def test_the_test_asks_for_all_pools() -> None:
     pod = named(rendered(case("tandem", "all")), "Pod", "shop-test")
-    (one,) = pod["spec"]["containers"]
-    asked = [address.partition("queues=")[2] for address in one["args"][1:] if "queues=" in address]
+    answers = next(one for one in pod["spec"]["initContainers"] if one["name"] == "answers")
+    asked = [address.partition("queues=")[2] for address in answers["args"][1:] if "queues=" in address]
     assert asked == ["default", "files%2Clarge-files", "nightly"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("all", ["--engines=celery,restate", "--queues=default,files,nightly"]),
+        ("celery", ["--engines=celery", "--queues=default"]),
+    ],
+)
+def test_the_test_runs_a_task_on_each_engine_and_pool(name: str, words: list[str]) -> None:
+    (pod,) = [
+        one for one in of_kind(rendered(case("tandem", name)), "Pod") if one["metadata"]["name"].endswith("-test")
+    ]
+    (one,) = pod["spec"]["containers"]
+    assert one["args"] == ["tandem", "smoke", *words, "--within=120"]
 
 
 def _services() -> list[Object]:

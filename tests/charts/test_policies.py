@@ -7,7 +7,7 @@ from tests.charts.rendering import NAMESPACE, Object, case, rendered
 
 OBJECTS = rendered(case("tandem", "all"))
 PODS = {pod.component: pod for pod in pods(OBJECTS)}
-DJANGO = {"web", "worker", "service", "relay", "exporter", "migrate"}
+DJANGO = {"web", "worker", "service", "relay", "exporter", "migrate", "test"}
 OUTSIDE = {"app.kubernetes.io/name": "stranger"}
 REGISTRAR = {"app.kubernetes.io/name": "tandem-registrar"}
 

@@ -1,5 +1,6 @@
 """`manage.py tandem` as an operator meets it."""
 
+import re
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -161,3 +162,34 @@ def test_show_has_the_steps(tandem: Run) -> None:
     shown = tandem("show", result.id)
     for word in ("same name", "same name#1", "same name#2", "step-3", "3 of 3 step 3"):
         assert word in shown
+
+
+def smoked() -> list[str]:
+    return [row.phase for row in Execution.objects.filter(task="tandem.smoke.answer")]
+
+
+def test_smoke_runs_a_task_on_each_engine_and_leaves_nothing(tandem: Run, workers: object) -> None:
+    said = tandem("smoke")
+    assert "celery, queue 'default': it ran on " in said
+    assert "restate: it ran on " in said
+    assert not smoked()
+
+
+def test_smoke_says_what_became_of_what_does_not_run(tandem: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    tandem("routes", "kill", "restate")
+    # It gets to nobody.
+    monkeypatch.setattr(tasks.noop.get_backend().engines["celery"], "submit", lambda _: None)
+    with pytest.raises(CommandError) as failed:
+        tandem("smoke", "--queues", "other", "--within", "0")
+    first, second = str(failed.value).splitlines()
+    assert re.match(
+        r"celery, queue 'other': queued after 0 s; execution \S+ (No process of celery|Processes that)", first
+    )
+    assert second.startswith("restate: held (kill switch on restate")
+    assert "`tandem routes kill restate --off`" in second
+    assert smoked() == ["cancelled", "cancelled"]
+    with pytest.raises(CommandError, match=r"--engines names 'celary'.*did you mean 'celery'"):
+        tandem("smoke", "--engines", "celary")
+    with pytest.raises(CommandError, match=r"--queues names 'nobodys'"):
+        tandem("smoke", "--queues", "nobodys")
+    Execution.objects.filter(task="tandem.smoke.answer").delete()

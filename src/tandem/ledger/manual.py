@@ -13,6 +13,7 @@ __all__ = [
     "Retried",
     "Unfinished",
     "by_idempotency_key",
+    "forget",
     "forget_workers",
     "free_key",
     "phase_of",
@@ -63,16 +64,7 @@ WITH again AS (
 SELECT id, task, queue, priority, dispatch, engine FROM again
 """
 
-# By primary keys of a short batch: never a long transaction, and beside a full load it waits for nobody. A child stays
-# for as long as its parent may ask for its answer.
-PRUNE: Final = """
-WITH old AS (
-    SELECT id FROM tandem_execution AS execution
-    WHERE created_at < now() - %(days)s * interval '1 day' AND finished_at < now() - %(days)s * interval '1 day'
-      AND NOT EXISTS (
-          SELECT FROM tandem_execution AS parent WHERE parent.id = execution.parent AND parent.finished_at IS NULL)
-    ORDER BY created_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-), steps AS (
+_DELETE: Final = """steps AS (
     DELETE FROM tandem_step USING old WHERE execution_id = old.id
 ), progress AS (
     DELETE FROM tandem_progress USING old WHERE execution_id = old.id
@@ -85,6 +77,24 @@ WITH old AS (
 )
 DELETE FROM tandem_execution USING old WHERE tandem_execution.id = old.id
 RETURNING tandem_execution.id
+"""
+
+# By primary keys of a short batch: never a long transaction, and beside a full load it waits for nobody. A child stays
+# for as long as its parent may ask for its answer.
+PRUNE: Final = f"""
+WITH old AS (
+    SELECT id FROM tandem_execution AS execution
+    WHERE created_at < now() - %(days)s * interval '1 day' AND finished_at < now() - %(days)s * interval '1 day'
+      AND NOT EXISTS (
+          SELECT FROM tandem_execution AS parent WHERE parent.id = execution.parent AND parent.finished_at IS NULL)
+    ORDER BY created_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+), {_DELETE}
+"""
+
+FORGET: Final = f"""
+WITH old AS (
+    SELECT id FROM tandem_execution WHERE id = ANY(%(ids)s::uuid[]) AND phase = 'succeeded' FOR UPDATE
+), {_DELETE}
 """
 
 # A key is freed by who next asks for it: nothing has to look for those that are old enough.
@@ -160,6 +170,11 @@ def _count(rows: Sequence[tuple[Any, ...]]) -> int:
 def prune(*, days: float, limit: int) -> Statement[int]:
     """Delete a batch of executions that finished more than `days` ago, with their steps; answers how many."""
     return Statement("prune", PRUNE, {"days": days, "limit": limit}, _count)
+
+
+def forget(ids: Sequence[str]) -> Statement[int]:
+    """Delete those of these executions that succeeded, with their steps; answers how many."""
+    return Statement("forget", FORGET, {"ids": list(ids)}, _count)
 
 
 def free_key(*, task: str, key: str, days: float) -> Statement[bool]:

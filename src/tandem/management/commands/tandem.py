@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "signal": "send a signal to an execution that waits for one",
     "retry": "run ended or parked executions again",
     "prune": "delete old executions",
+    "smoke": "run a task on each engine, and look at the routes",
     "check": "say what is misconfigured or unreachable",
 }
 

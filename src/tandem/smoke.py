@@ -1,0 +1,16 @@
+"""The task that `manage.py tandem smoke` runs on each engine.
+
+In no `tasks` module: nobody registers it, and who runs it imports it then.
+"""
+
+from tandem.configuration import ledger_configuration
+from tandem.decorators import task
+
+__all__ = ["answer"]
+
+_CONFIGURATION = ledger_configuration()
+
+
+@task(backend=_CONFIGURATION.alias, queue_name=next(iter(_CONFIGURATION.queues), "default"), time_limit=30)
+def answer() -> None:
+    """End at once."""
