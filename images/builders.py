@@ -72,23 +72,22 @@ class Buildah(Builder):
     def __init__(self, *, folder: Path) -> None:
         self.folder = folder
 
-    def _command(self, *words: str) -> list[str]:
+    def command(self, *words: str) -> list[str]:
+        """A command of buildah on this store."""
         store = ("--root", str(self.folder / "storage"), "--runroot", str(self.folder / "run"))
         return ["buildah", *store, "--storage-driver", "overlay", *words]
 
     def build(self, options: Sequence[str]) -> list[str]:
         """The command that builds one image; without namespaces, so that it works inside a container too."""
-        return self._command("build", "--isolation", "chroot", "--layers", "--pull=never", *options)
+        return self.command("build", "--isolation", "chroot", "--layers", "--pull=never", *options)
 
     def save(self, reference: str, path: Path) -> list[str]:
         """The command that writes one image as a docker-archive."""
-        return self._command(
-            "push", "--quiet", "--disable-compression", reference, f"docker-archive:{path}:{reference}"
-        )
+        return self.command("push", "--quiet", "--disable-compression", reference, f"docker-archive:{path}:{reference}")
 
     def exists(self, reference: str) -> list[str]:
         """The command that fails when there is no such image here."""
-        return self._command("inspect", "--type", "image", reference)
+        return self.command("inspect", "--type", "image", reference)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -200,14 +200,17 @@ class Installation:
         """The registrar's revisions of the release's service."""
         return list(self.get("restateservice", self.release).get("status", {}).get("revisions", []))
 
-    def start_pod(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-        """Run a command in a pod that is like the relay's, but for its labels and probes."""
+    def start_pod(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None, *, image: str = ""
+    ) -> None:
+        """Run a command in a pod that is like the relay's, but for its labels and probes, and its image if another is named."""
         pod = json.loads(json.dumps(self.get("deployment", f"{self.release}-relay")["spec"]["template"]["spec"]))
         (container,) = pod["containers"]
         for key in ("livenessProbe", "readinessProbe", "startupProbe", "args", "ports"):
             container.pop(key, None)
         given = [{"name": key, "value": value} for key, value in (environment or {}).items()]
         container["command"] = list(command)
+        container["image"] = image or container["image"]
         container["env"] = [*[each for each in container["env"] if each["name"] not in (environment or {})], *given]
         pod |= {"restartPolicy": "Never", "topologySpreadConstraints": []}
         manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": pod}

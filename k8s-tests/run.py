@@ -26,6 +26,7 @@ from local_node import keda  # noqa: E402  # as above
 from local_node.cluster import Cluster  # noqa: E402  # as above
 from local_node.packages import IMAGES, NODE, install, missing  # noqa: E402  # as above
 from local_node.programs import program  # noqa: E402  # as above
+from project_image import build_project  # noqa: E402  # as above
 
 RELEASES: Final = ("1", "2")
 # With the project all that an upgrade changes: a new image of the one PostgreSQL is an outage of it.
@@ -118,7 +119,7 @@ def images(folder: Path) -> list[Path]:
     """Build every image, a second release of those that roll, and two of a project of its own; answers their archives."""
     build.main(["--quiet", "--save", str(folder)])
     builder = chosen_builder()
-    archives = sorted(path for path in folder.glob("*.tar") if path.stem not in {"platform", "showcase"})
+    archives = sorted(path for path in folder.glob("*.tar") if path.stem != "showcase")
 
     def release(name: str, tag: str, context: Path, *options: str) -> None:
         (context / "RELEASE").write_text(tag)
@@ -135,10 +136,11 @@ def images(folder: Path) -> list[Path]:
             f"FROM localhost/tandem/{name}:{build.version()}\nLABEL release={RELEASES[1]}\n"
         )
         release(name, RELEASES[1], context)
-    base = f"BASE_IMAGE=localhost/tandem/showcase:{build.version()}"
     for tag in RELEASES:
-        context = shutil.copytree(ROOT / "k8s-tests" / "project", folder / f"project-{tag}")
-        release("project", tag, context, "--build-arg", base)
+        reference = build_project(builder, folder / f"project-{tag}", tag)
+        path = folder / f"project-{tag}.tar"
+        builder.run(builder.save(reference, path))
+        archives.append(path)
     return archives
 
 

@@ -2,25 +2,67 @@
 
 import json
 import re
+import tomllib
 import urllib.error
 import urllib.request
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from conftest import Figures
-from installation import CommandError, Installation, until
+from installation import ROOT, CommandError, Installation, until
 
 OWNED = "tandem.dev/restate-service"
+LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:DEBUG|INFO|WARNING|ERROR|CRITICAL) [\w.]+: ")
 
 
-def test_the_pods_are_ready_and_helm_test_agrees(platform: Installation) -> None:
-    platform.kubernetes.helm("test", platform.release, f"--namespace={platform.namespace}", "--timeout=120s")
+def test_the_pods_are_ready_and_helm_test_agrees(platform: Installation, figures: Figures) -> None:
+    with figures.timed("helm test: a task on each engine, pools from zero"):
+        said = platform.kubernetes.helm(
+            *("test", platform.release, f"--namespace={platform.namespace}", "--timeout=180s", "--logs")
+        )
+    for place in ("celery, queue 'default'", "celery, queue 'files'", "restate"):
+        assert f"{place}: it ran on " in said, said
+    assert platform.sql("SELECT count(*) FROM tandem_execution WHERE task = 'tandem.smoke.answer'") == [["0"]]
     for component in ("web", "relay", "exporter", "service", "restate", "postgres", "redis"):
         pods = platform.pods(component)
         assert pods, component
         for pod in pods:
             (ready,) = [each for each in pod["status"]["conditions"] if each["type"] == "Ready"]
             assert ready["status"] == "True", (component, ready)
+
+
+def test_each_pod_logs_in_one_format_in_utc(platform: Installation) -> None:
+    # The project says nothing of TIME_ZONE: Django's own is not UTC.
+    for component in ("web", "relay", "exporter", "worker", "service"):
+        for pod in platform.pods(component):
+            lines = platform.kubectl("logs", pod["metadata"]["name"]).splitlines()
+            assert lines, component
+            assert LINE.match(lines[0]), (component, lines[0])
+            now = datetime.now(UTC)
+            for line in filter(LINE.match, lines):
+                assert now - timedelta(hours=3) < datetime.fromisoformat(line.split()[0]) <= now + timedelta(minutes=1)
+            assert "\x1b[" not in "".join(lines), component
+
+
+def test_every_command_of_the_platforms_image_starts(platform: Installation) -> None:
+    platform.kubectl(
+        *("exec", f"statefulset/{platform.release}-postgres", "--"),
+        *("sh", "-c", 'createdb --username "$POSTGRES_USER" images'),
+    )
+    program = (ROOT / "k8s-tests" / "commands.py").read_text()
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    platform.start_pod(
+        "commands",
+        ["python", "-c", program],
+        {"DJANGO_SETTINGS_MODULE": "platform_settings", "PYTHONPATH": "/tmp"},
+        image=f"localhost/tandem/platform:{version}",
+    )
+    text = platform.output("commands")
+    started = set(re.findall(r"^started (\S+)$", text, re.MULTILINE))
+    # `up` is for one machine, and its servers are of another extra.
+    (commands,) = re.findall(r"^commands (.*)$", text, re.MULTILINE)
+    assert started == set(commands.split()) - {"up"}
 
 
 def test_the_site_answers_through_its_service(platform: Installation) -> None:

