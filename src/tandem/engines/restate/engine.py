@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -14,12 +14,13 @@ from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Query, Requests, RestateRefused
 from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.reconcile import Reconciler
-from tandem.engines.restate.targets import Target, any_task, problems, target, target_of
+from tandem.engines.restate.registration import unregistered
+from tandem.engines.restate.targets import Target, any_task, problems, target_of
 from tandem.exceptions import BrokerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger import restate as rows
 from tandem.ledger.waking import Waiter
-from tandem.registry import is_discovered, registered_tasks
+from tandem.registry import registered_tasks
 
 __all__ = ["RestateEngine"]
 
@@ -203,7 +204,7 @@ class RestateEngine:
             except RestateRefused as error:
                 found.append(f"{error} Is it Restate's? Else correct ENGINES['restate'][{name!r}].")
         if not found:
-            found.extend(self._unregistered())
+            found.extend(unregistered(self._client.ask(self._requests.services()), self.options))
         return found
 
     def close(self) -> None:
@@ -212,33 +213,6 @@ class RestateEngine:
             made, self._made = self._made, None
         if made is not None and made.pid == os.getpid():
             made.close()
-
-    def _unregistered(self) -> Iterable[str]:
-        handlers = {
-            (service["name"], handler["name"])
-            for service in self._client.ask(self._requests.services())
-            for handler in service["handlers"]
-        }
-        services = {service for service, _ in handlers}
-        anything = any_task(self.options.prefix)
-        targets = {task: target(task, self.options.prefix) for task in registered_tasks().values()}
-        where = f"Restate at {self.options.admin_url} does not know"
-        # Where any task can run, one without a handler of its own runs.
-        if (anything.service, anything.handler) not in handlers:
-            missing = {
-                str(item) for item in (anything, *targets.values()) if (item.service, item.handler) not in handlers
-            }
-            yield (
-                f"{where} {', '.join(sorted(missing))}. Start"
-                " `manage.py tandem service --register`, or register the running service's URL."
-            )
-        elif absent := {
-            item.service for task, item in targets.items() if item.service not in services and is_discovered(task)
-        }:
-            yield (
-                f"{where} the service {', '.join(sorted(absent))}: its tasks run at {anything}, in the process that takes"
-                " the rest. Start one with `manage.py tandem service --take`, or have the rest take it."
-            )
 
     def _targets(self, reference: Reference) -> list[Target]:
         """Where a reference may be: at its task's own handler, where this process knows it; else at the one for any."""
