@@ -31,6 +31,8 @@ from tests.work.effects import recorded
 pytestmark = pytest.mark.usefixtures("workers")
 
 ROOT = Path(__file__).resolve().parents[2]
+# The id of no execution.
+NOBODY = uuid.UUID("e1d3f07c-f229-4296-af74-116fe0e50467")
 
 
 @pytest.fixture
@@ -134,7 +136,7 @@ def test_a_task_that_is_not_external_refuses_calls(ingress: httpx.Client) -> Non
     assert "Set @task(external=True)" in message(answer)
 
 
-@pytest.mark.parametrize("reference", ["nonsense", "1.1", f"{uuid.uuid4()}", f"{uuid.uuid4()}.x"])
+@pytest.mark.parametrize("reference", ["nonsense", "1.1", str(NOBODY), f"{NOBODY}.x"])
 def test_a_malformed_reference_is_refused(ingress: httpx.Client, reference: str) -> None:
     answer = ingress.post("/Work/greet", json={"name": "x"}, headers={HEADER: reference})
     assert answer.status_code == 400
