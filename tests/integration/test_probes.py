@@ -13,6 +13,9 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
+from django.db import connections
+from django.db.migrations.loader import MigrationLoader
+from django.test import override_settings
 
 from tandem.checks import live_problems
 from tandem.embedded.ports import Ports
@@ -24,6 +27,7 @@ from tandem.ledger.load import Load, load
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
 from tandem.management.arguments import backend_of
+from tandem.management.schema import too_new
 from tests.integration.ledger_database import LATER, ledger_database
 from tests.integration.waiting import finished, until
 from tests.work import tasks
@@ -211,6 +215,26 @@ def test_what_a_process_or_an_enqueue_would_refuse_is_refused_first(
 ) -> None:
     code, text = run(start, "require", "routes", **environment)
     assert (code, text) == (0, "") if not words else (code == 1 and words in text), text
+
+
+class AccountsElsewhere:
+    """A router of a project that keeps its accounts in another database."""
+
+    def allow_migrate(self, _database: str, app_label: str, **_hints: object) -> bool | None:
+        return False if app_label == "auth" else None
+
+
+def test_a_newer_schema_of_another_database_is_no_obstacle(servers: Stack, database: None) -> None:
+    """`migrate` records its migrations in the default one, too."""
+    with ledger_database(servers):
+        default = connections["default"]
+        with default.cursor() as cursor:
+            cursor.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('auth', '9999', now())")
+        refused = too_new(default, MigrationLoader(default))
+        assert refused is not None
+        assert "it has no table auth_user" in refused
+        with override_settings(DATABASE_ROUTERS=[f"{__name__}.AccountsElsewhere"]):
+            assert too_new(default, MigrationLoader(default)) is None
 
 
 def a_row(*, queue: str, phase: str, engine: str = "celery", minutes: int | None = None) -> None:

@@ -2,10 +2,14 @@
 
 import logging
 import time
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import redis
 
 from tandem.engines.breaker import Breaker
+from tandem.engines.celery.link import Link
 from tandem.exceptions import BrokerUnavailable
 
 
@@ -52,3 +56,32 @@ def test_a_broker_that_is_away_is_logged_once_and_then_counted(caplog: pytest.Lo
     assert away.startswith("Redis does not answer at redis://nowhere. What is enqueued is kept; the relay sends it")
     (back,) = caplog.messages[1:]
     assert ", in which 10 call(s) failed. It was: Redis does not answer at redis://nowhere." in back
+
+
+class Full:
+    """A connection to a Redis that answers each command that it is full."""
+
+    def can_read(self) -> bool:
+        return False
+
+    def connect(self) -> None: ...
+
+    def disconnect(self) -> None: ...
+
+    def pack_commands(self, commands: Any) -> Any:
+        return commands
+
+    def send_packed_command(self, _packed: Any) -> None: ...
+
+    def read_response(self) -> None:
+        raise redis.ResponseError("OOM command not allowed when used memory > 'maxmemory'.")
+
+
+def test_a_redis_that_is_full_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It answers, and is not back."""
+    broker: Any = SimpleNamespace(connection=Full, public_url="redis://full")
+    link = Link(broker=broker, breaker=Breaker(seconds=0.0))
+    for _ in range(3):
+        with pytest.raises(BrokerUnavailable, match="OOM"):
+            link.exchange(("LPUSH", "celery", "x"))
+    assert len(caplog.messages) == 1, caplog.messages

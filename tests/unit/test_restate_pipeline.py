@@ -5,12 +5,16 @@ import socketserver
 import threading
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
 
-from tandem.configuration import RestateOptions
+from tandem.configuration import Configuration, RestateOptions
+from tandem.embedded.ports import Ports
+from tandem.engines.base import Reference
 from tandem.engines.restate.client import RestateClient
+from tandem.engines.restate.engine import RestateEngine
 from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.targets import Target
@@ -133,3 +137,20 @@ def test_a_single_request_survives_a_closed_connection(options: RestateOptions) 
     for key in some(3):
         assert client.ask(queries(options, [key])[0]) == key
     client.close()
+
+
+def test_an_admin_api_that_is_away_is_logged_once_and_stops_no_send(
+    options: RestateOptions, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is another server: a network policy may shut it alone."""
+    nowhere = f"http://127.0.0.1:{Ports.free().restate_admin}"
+    restate = {"INGRESS_URL": options.ingress_url, "ADMIN_URL": nowhere, "BREAKER_SECONDS": 0.0}
+    engine = RestateEngine(Configuration.read("default", {"OPTIONS": {"ENGINES": {"restate": restate}}}))
+    for number in range(3):
+        sent = Reference(id=uuid.uuid4(), task="nobody.knows", queue="default", priority=0)
+        with pytest.raises(BrokerUnavailable, match="ADMIN_URL"):
+            engine.cancel([replace(sent, invocation=f"inv_{number}")])
+        engine.submit([sent])
+    assert len(Ingress.seen) == 3
+    assert len(caplog.messages) == 1, caplog.messages
+    engine.close()

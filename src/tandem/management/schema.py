@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from django.apps import apps
+from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def _differences(connection: BaseDatabaseWrapper, labels: set[str]) -> Iterator[
         for label in sorted(labels)
         for model in apps.get_app_config(label).get_models(include_auto_created=True)
         if model._meta.managed and not model._meta.proxy  # noqa: SLF001  # as above
+        # `migrate` records what a router keeps out of this database, too.
+        if router.allow_migrate_model(connection.alias, model)
     }
     there: dict[str, dict[str, bool]] = {}
     with connection.cursor() as cursor:

@@ -62,7 +62,7 @@ def handle(options: dict[str, Any]) -> None:
     try:
         import celery.apps.worker  # noqa: PLC0415  # an extra of the distribution
         from celery.concurrency.thread import TaskPool as ThreadPool  # noqa: PLC0415  # as above
-        from celery.signals import setup_logging  # noqa: PLC0415  # as above
+        from celery.signals import after_setup_logger, after_setup_task_logger, setup_logging  # noqa: PLC0415  # as above
 
         from tandem.engines.celery.app import app_of, install, options_of  # noqa: PLC0415  # as above
         from tandem.engines.celery.pool import PreforkPool  # noqa: PLC0415  # as above
@@ -74,9 +74,13 @@ def handle(options: dict[str, Any]) -> None:
     level = write_log(options["loglevel"])
     celery.apps.worker.safe_say = _say
 
-    def set_up(**_: Any) -> None:
+    def set_up(*, loglevel: int, logfile: Any, format: str, **_: Any) -> None:  # noqa: A002  # Celery's name
         # Once more: Celery has Django set up again, which forgets the levels of its loggers.
         write_log(level)
+        # What a project's app adds by these, which Celery sends only where nobody sets the log up.
+        given: dict[str, Any] = {"loglevel": loglevel, "logfile": logfile, "format": format, "colorize": False}
+        after_setup_logger.send(sender=None, logger=logging.getLogger(), **given)
+        after_setup_task_logger.send(sender=None, logger=logging.getLogger("celery.task"), **given)
 
     # Whoever listens sets the log up: Celery would in a format of its own, with colours, children's too.
     setup_logging.connect(set_up, weak=False, dispatch_uid="tandem.log")

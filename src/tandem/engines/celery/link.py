@@ -53,7 +53,9 @@ class Link:
             if (ended := _time_limit_in(error)) is not None:
                 raise ended from None
             raise self._unavailable(error) from error
-        self._breaker.succeeded()
+        if not any(isinstance(reply, redis.RedisError) for reply in replies):
+            # Else the caller may `refuse` one of them: a server that is full answers, and is not back.
+            self._breaker.succeeded()
         return replies
 
     def refuse(self, error: Exception) -> NoReturn:

@@ -55,6 +55,8 @@ class RestateEngine:
         self.configuration = configuration
         self.options = configuration.restate or RestateOptions()
         self._breaker = Breaker(seconds=self.options.breaker_seconds)
+        # Another server: an admin API that is away keeps no send from the ingress, which keeps no word of it from the log.
+        self._admin_breaker = Breaker(seconds=self.options.breaker_seconds)
         self._lock = threading.Lock()
         self._made: _Connections | None = None
         self._reconciler = Reconciler(requests=Requests(options=self.options), ask=self._ask, inspect=self.inspect)
@@ -223,19 +225,21 @@ class RestateEngine:
             return [anything]
 
     def _ask[T](self, query: Query[T]) -> T:
-        self._breaker.check()
+        ingress = query.url.startswith(self.options.ingress_url.rstrip("/") + "/")
+        breaker = self._breaker if ingress else self._admin_breaker
+        breaker.check()
         try:
             answer = self._client.ask(query)
         except BrokerUnavailable as error:
-            self._breaker.failed(error)
+            breaker.failed(error)
             raise
         except RestateRefused as error:
             if error.status >= _SERVER_ERROR:
-                self._breaker.failed(error)
+                breaker.failed(error)
                 raise BrokerUnavailable(str(error)) from error
-            self._breaker.succeeded()
+            breaker.succeeded()
             raise
-        self._breaker.succeeded()
+        breaker.succeeded()
         return answer
 
     def _each[T](self, call: Callable[[Reference], T], batch: Sequence[Reference]) -> list[T]:

@@ -221,10 +221,11 @@ class Requests:
 
         return self._admin(f"/invocations/{quote(invocation, safe='')}/kill", read, method="PATCH")
 
-    def paused(self, *, limit: int) -> Query[list[dict[str, Any]]]:
-        """Read paused invocations: `id`, and the key it was sent with, in one of two columns."""
+    def paused(self, *, after: str, limit: int) -> Query[list[dict[str, Any]]]:
+        """Read paused invocations in the order of their ids: `id`, and the key it was sent with, in one of two columns."""
         return self.sql(
-            f"SELECT id, idempotency_key, target_service_key FROM sys_invocation WHERE status = 'paused' LIMIT {limit}"
+            "SELECT id, idempotency_key, target_service_key FROM sys_invocation"
+            f" WHERE status = 'paused' AND id > '{after}' ORDER BY id LIMIT {limit}"
         )
 
     def resume(self, invocation: str) -> Query[None]:

@@ -35,6 +35,7 @@ class Reconciler:
     inspect: Callable[[Sequence[Reference]], dict[UUID, State]]
     _age: float = 0.0
     _looked_at: float = float("-inf")
+    _paused_after: str = ""
 
     def run(self, lease: float) -> int:
         """Ask about rows that should have moved on, at most 200 a round, and make due what Restate no longer has.
@@ -90,7 +91,10 @@ class Reconciler:
     def _resume_paused(self) -> None:
         """Have paused invocations go on whose executions have not ended: the runtime itself never pauses ours."""
         paused: dict[UUID, tuple[int, str]] = {}
-        for row in self.ask(self.requests.paused(limit=_ASKED)):
+        rows_paused = self.ask(self.requests.paused(after=self._paused_after, limit=_ASKED))
+        # Others' stay paused, in a Restate that is shared: they must not be all that is ever looked at.
+        self._paused_after = str(rows_paused[-1]["id"]) if len(rows_paused) == _ASKED else ""
+        for row in rows_paused:
             id_, _, dispatch = str(row.get("idempotency_key") or row.get("target_service_key")).rpartition(".")
             if dispatch.isdecimal() and (found := read_id(id_)) is not None:
                 paused[found] = (int(dispatch), str(row["id"]))
