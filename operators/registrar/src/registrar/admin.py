@@ -60,12 +60,19 @@ class Admin:
             "additional_headers": dict(wanted.additional_headers),
             "metadata": dict(wanted.metadata),
         }
+        tried: frozenset[str] = frozenset()
         for dry_run in (True, False):
             request = Request(method="POST", url=f"{self._url}/deployments", body={**body, "dry_run": dry_run})
             answer = await self._send(request)
             if answer.ok:
+                served = frozenset(_served(self._url, answer))
                 if dry_run:
-                    await self._claim(wanted, answer)
+                    await self._claim(wanted, sorted(served))
+                    tried = served
+                elif not served <= tried:
+                    if not wanted.force:
+                        await self.deregister(answer.body["id"])
+                    raise Taken(f"{wanted.uri} serves {', '.join(sorted(served - tried))}, which it hid from the trial")
                 continue
             words = _words(answer)
             if answer.status < _SERVER_ERRORS and answer.status not in _TRY_AGAIN:
@@ -77,16 +84,18 @@ class Admin:
     async def cancel(self, deployment_id: str, done: set[str]) -> None:
         """Cancel what is pinned to a deployment and not in `done`, where it is put: a second one would end a clean-up."""
         where = f"pinned_deployment_id = '{deployment_id}' and status <> 'completed'"
-        for row in await self._query(
-            f"select id from sys_invocation where {where} order by created_at limit {_AT_ONCE}"
-        ):
-            if row["id"] in done:
-                continue
-            url = f"{self._url}/invocations/{row['id']}/cancel"
-            answer = await self._send(Request(method="PATCH", url=url))
-            if not answer.ok and answer.status not in _OVER:
-                raise Unreachable(f"{url} answers {answer.status}: {_words(answer)}")
-            done.add(row["id"])
+        rows: Sequence[dict[str, Any]] = [{"id": ""}]
+        while rows:
+            where_now = f"{where} and id > '{rows[-1]['id']}'"
+            rows = await self._query(f"select id from sys_invocation where {where_now} order by id limit {_AT_ONCE}")
+            for id_ in (row["id"] for row in rows if row["id"] not in done):
+                url = f"{self._url}/invocations/{id_}/cancel"
+                answer = await self._send(Request(method="PATCH", url=url))
+                if not answer.ok and answer.status not in _OVER:
+                    raise Unreachable(f"{url} answers {answer.status}: {_words(answer)}")
+                done.add(id_)
+            if len(rows) < _AT_ONCE:
+                return
 
     async def deregister(self, deployment_id: str) -> None:
         """Have a deployment forgotten; one that is unknown is fine."""
@@ -95,14 +104,10 @@ class Admin:
         if not answer.ok and answer.status != _NOT_FOUND:
             raise Unreachable(f"{url} answers {answer.status} to DELETE: {_words(answer)}")
 
-    async def _claim(self, wanted: Register, tried: Answer) -> None:
+    async def _claim(self, wanted: Register, names: Sequence[str]) -> None:
         """See that the names a dry run found are free, or may be taken: as things are now, and not at the last look."""
-        services = tried.body.get("services") if isinstance(tried.body, dict) else None
-        if not isinstance(services, list):
-            raise Unreachable(f"{self._url}/deployments answers what names no services: {tried.body!r:.200}")
         listed = await self._ask("GET", "/deployments")
         uris = {item.id: item.uri for item in map(_registered, listed["deployments"])}
-        names = [item["name"] for item in services]
         if conflicts := wanted.claim.conflicts(names, await self._latest(), uris):
             raise Taken(
                 f"{', '.join(f'{name} is served by {whose}' for name, whose in conflicts)}. Rename one of the two; or "
@@ -156,6 +161,13 @@ def _registered(row: dict[str, Any]) -> Registered:
         services=tuple(item["name"] for item in row.get("services", ())),
         metadata=row.get("metadata") or {},
     )
+
+
+def _served(url: str, answer: Answer) -> list[str]:
+    services = answer.body.get("services") if isinstance(answer.body, dict) else None
+    if not isinstance(services, list):
+        raise Unreachable(f"{url}/deployments answers what names no services: {answer.body!r:.200}")
+    return [item["name"] for item in services]
 
 
 def _words(answer: Answer) -> str:

@@ -60,10 +60,12 @@ class Cluster:
         answer = await self._ask("GET", "RestateService", namespace, name)
         return None if answer.status == _NOT_FOUND else dict(_checked(answer, f"RestateService {name}"))
 
-    async def service(self, namespace: str, name: str) -> Manifest | None:
-        """Read one Service, or `None` where there is none that the registrar may see."""
+    async def service(self, namespace: str, name: str, *, foreign: bool) -> Manifest | None:
+        """Read one Service, or `None` where there is none; a foreign one that may not be seen is none, too."""
         answer = await self._ask("GET", "Service", namespace, name)
-        return None if answer.status in {_NOT_FOUND, _FORBIDDEN} else dict(_checked(answer, f"Service {name}"))
+        if answer.status == _NOT_FOUND or (foreign and answer.status == _FORBIDDEN):
+            return None
+        return dict(_checked(answer, f"Service {name}"))
 
     async def versions(self, namespace: str | None) -> Mapping[tuple[str, str], str]:
         """List the `RestateService`s by namespace and name with their resource versions; `None`: everywhere."""

@@ -92,7 +92,11 @@ def hindered_status(memory: Memory, generation: int, message: str, now: datetime
     if "Stalled" not in said or said["Stalled"]["status"] != "True":
         said["Stalled"] = {"type": "Stalled", "status": "False", "reason": "KubernetesError", "message": message}
     wanted = [(item["type"], item["status"] == "True", item["reason"], item["message"]) for item in said.values()]
-    return {"observedGeneration": generation, "conditions": _conditions(memory, generation, now, wanted)}
+    # Nothing was decided: another spec still is one, at the next look.
+    return {
+        "observedGeneration": memory.observed_generation,
+        "conditions": _conditions(memory, generation, now, wanted),
+    }
 
 
 def memory_of(said: Mapping[str, Any]) -> Memory:

@@ -35,7 +35,7 @@ class Consent:
 def read_consents(text: str) -> Sequence[Consent]:
     """Read a JSON list of objects with `namespaces` and `url`; raises `InvalidConsents`."""
     try:
-        found = tuple(_consent(item) for item in json.loads(text or "[]"))
+        found = tuple(_consent(item) for item in json.loads(text or "[]") or ())
     except (ValueError, TypeError, KeyError) as error:
         raise InvalidConsents(f'{text!r} is no list of {{"namespaces": [...], "url": ...}}: {error!r}') from error
     return found

@@ -63,6 +63,7 @@ class Controller:
         self._admin = admin
         self._now = now
         self._resynced: dict[Key, datetime] = {}
+        self._silent: dict[Key, datetime] = {}
 
     async def run(self, namespace: str, name: str) -> float | None:
         """Do all that can be done now. Answers in how many seconds to look again, `None` when the object is gone.
@@ -70,17 +71,18 @@ class Controller:
         Raises `ClusterError` or `Unreachable` where Kubernetes failed: nothing is lost by trying again.
         """
         key, began = (namespace, name), time.monotonic()
-        resync = self._due(key)
+        resync = retried = self._due(key)
         rounds, again, asked = 0, 0.0, False
         while not again:
             body = await self._cluster.read(namespace, name)
             if body is None:
                 self._resynced.pop(key, None)
                 self._cancelled.pop(key, None)
+                self._silent.pop(key, None)
                 metrics.forget(namespace, name)
                 return None
             try:
-                plan, settled, failed = await self._round(body, resync=resync, may_ask=not asked)
+                plan, settled, failed = await self._round(body, resync=resync, retried=retried, may_ask=not asked)
             except Conflict:
                 raise
             except (ClusterError, Unreachable) as error:
@@ -108,13 +110,15 @@ class Controller:
         self._resynced[key] = now
         return True
 
-    async def _round(self, body: Manifest, *, resync: bool, may_ask: bool) -> tuple[Plan, bool, ClusterError | None]:
+    async def _round(
+        self, body: Manifest, *, resync: bool, retried: bool, may_ask: bool
+    ) -> tuple[Plan, bool, ClusterError | None]:
         """Look, decide and act once. The plan knows of what failed; the second value: another round has no use now.
 
         The third is what Kubernetes answered to an action, for the caller to raise once it is said.
         """
         specification = _specification(body)
-        observed = await self._observe(body, specification, resync=resync)
+        observed = await self._observe(body, specification, resync=resync, retried=retried)
         plan = reconcile(specification, observed, self._now())
         if not may_ask:
             # It has just been done. If Restate shows no sign of it, once a pass is often enough.
@@ -124,23 +128,33 @@ class Controller:
         if isinstance(trouble, ClusterError):
             failed, verdict = trouble, Verdict(kind="kubernetes", message=str(trouble))
             plan = reconcile(specification, replace(observed, verdict=verdict, resync=False), self._now())
+            if plan.status is None:
+                plan = _hindered(body, str(trouble), self._now())
         elif isinstance(trouble, Verdict):
             metrics.FAILURES.labels(*_key(body), trouble.kind).inc()
             plan = reconcile(specification, replace(observed, verdict=trouble, resync=False), self._now())
         elif trouble is not None:
-            plan = reconcile(specification, replace(observed, restate=Unanswered(message=trouble)), self._now())
+            since = self._silent.setdefault(_key(body), self._now())
+            observed = replace(observed, restate=Unanswered(message=trouble), silent_since=since)
+            plan = reconcile(specification, observed, self._now())
             if observed.deleting_since is not None:
-                await self._act(body, specification, plan.actions)
+                last = await self._act(body, specification, plan.actions)
+                if isinstance(last, ClusterError):
+                    failed, plan = last, _hindered(body, str(last), self._now())
+        elif not isinstance(observed.restate, Unanswered):
+            self._silent.pop(_key(body), None)
         return plan, trouble is not None or not plan.actions or RemoveFinalizer() in plan.actions, failed
 
     async def _observe(
-        self, body: Manifest, specification: Specification | InvalidSpecification, *, resync: bool
+        self, body: Manifest, specification: Specification | InvalidSpecification, *, resync: bool, retried: bool
     ) -> Observed:
         metadata = body["metadata"]
         namespace, name = _key(body)
         deleting = metadata.get("deletionTimestamp")
         live, keda = await self._cluster.revisions(namespace, name)
         restate = await self._look(specification, namespace, name)
+        if isinstance(restate, Unanswered):
+            self._silent.setdefault((namespace, name), self._now())
         return Observed(
             owner=Owner(name=name, namespace=namespace, uid=metadata["uid"]),
             generation=metadata.get("generation", 0),
@@ -152,6 +166,8 @@ class Controller:
             memory=memory_of(body.get("status") or {}),
             keda=keda,
             resync=resync,
+            retried=retried,
+            silent_since=self._silent.get((namespace, name)),
         )
 
     async def _present(
@@ -170,7 +186,11 @@ class Controller:
             return Unanswered(message="the spec cannot be used")
         if not is_listed(specification, namespace, self._consents):
             where = specification.admin_service
-            service = await self._cluster.service(where.namespace, where.name) if where else None
+            service = (
+                await self._cluster.service(where.namespace, where.name, foreign=where.namespace != namespace)
+                if where
+                else None
+            )
             if why := objection(specification, namespace, service):
                 return NotAllowed(message=why)
             if where and service is None:

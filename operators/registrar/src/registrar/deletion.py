@@ -31,7 +31,8 @@ def delete(
         case Unanswered(gone=True):
             return Plan(actions=[RemoveFinalizer()], status=None, again=_AGAIN)
         case Unanswered(message=message):
-            if (now - since).total_seconds() < DELETION_SECONDS:
+            # It may have waited for long before, for what is pinned; only the silence counts.
+            if (now - max(since, observed.silent_since or now)).total_seconds() < DELETION_SECONDS:
                 return Plan(actions=(), status=None, again=_AGAIN)
             left = f"Restate has not answered for {DELETION_SECONDS:.0f} s, its deployments may be left in it"
             return _release(f"{left} ({message})", observed)

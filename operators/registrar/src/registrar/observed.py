@@ -131,11 +131,6 @@ class Memory:
         """What was said of one revision."""
         return next((item for item in self.revisions if item.name == name), None)
 
-    @property
-    def hindered(self) -> bool:
-        """Whether Kubernetes kept the last plan from being done."""
-        return any(item["type"] == "Stalled" and item["reason"] == "KubernetesError" for item in self.conditions)
-
     def reason(self, kind: str) -> str:
         """The reason of a condition that was true, or an empty text."""
         found = next((item for item in self.conditions if item["type"] == kind and item["status"] == "True"), None)
@@ -159,4 +154,6 @@ class Observed:
     keda: bool = True
     present: Collection[str] | None = None
     resync: bool = False
+    silent_since: datetime | None = None
+    retried: bool = False
     verdict: Verdict | None = None

@@ -93,9 +93,10 @@ class Situation:
 
     @cached_property
     def changed(self) -> bool:
-        """Whether the spec is another one than at the last status, or that one was kept from being done."""
+        """Whether the spec is another one than the last that was decided on."""
         memory = self.observed.memory
-        return self.observed.generation != memory.observed_generation or memory.hindered
+        undecided = memory.reason("Stalled") in ("NotAllowed", "InvalidSpecification")
+        return undecided or self.observed.generation != memory.observed_generation
 
     def name(self, revision: str) -> str:
         """What a revision's objects are called."""

@@ -23,6 +23,7 @@ type Protocol = Literal["http2", "http1"]
 _ADMIN_PORT: Final = 9070
 _SERVICE_PORT: Final = 9080
 _HIGHEST_PORT: Final = 65535
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _IN_CLUSTER: Final = re.compile(r"(?P<name>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc(\.cluster\.local)?\.?")
 
 
@@ -126,6 +127,10 @@ def _admin(restate: Mapping[str, Any], namespace: str) -> tuple[str, AdminServic
         raise InvalidSpecification(f"spec.restate.service: {service!r} must have the name of a Service")
     port = _whole(service, "port", "spec.restate.service", default=_ADMIN_PORT, least=1, most=_HIGHEST_PORT)
     there = AdminService(name=name, namespace=service.get("namespace") or namespace)
+    # They become part of two addresses, Kubernetes' and Restate's: with a slash or a dot those lead elsewhere.
+    for value in (there.name, there.namespace):
+        if not _LABEL.fullmatch(str(value)):
+            raise InvalidSpecification(f"spec.restate.service: {value!r} is no name of a Service or a namespace")
     return f"http://{there.name}.{there.namespace}.svc:{port}", there
 
 

@@ -27,6 +27,9 @@ def wanted(situation: Situation) -> tuple[Finding, Standing]:
         registered=situation.own.get(revision),
         pinned=situation.pinned(situation.own.get(revision)),
     )
+    if finding.phase == "Refused" and situation.changed:
+        # Whatever keeps this pass from asking, it is still to be asked: another spec may have what the last had not.
+        finding = replace(finding, phase="Registering")
     finding = replace(finding, since=situation.since(revision, finding.phase))
     if (rejected := _rejected(situation)) is not None:
         return finding, Standing(ready=False, reason="Rejected", message=rejected, stalled=True)
@@ -66,7 +69,8 @@ def _lost(situation: Situation, registered: Registered) -> str:
     Two that may take a name from each other would else do so for ever.
     """
     before = situation.before(situation.wanted)
-    own = Claim(namespace=situation.observed.owner.namespace, owners=(situation.observed.owner.name,))
+    owner, present = situation.observed.owner, situation.observed.present
+    own = Claim(namespace=owner.namespace, owners=(owner.name,), present=present)
     taken = situation.taken(registered, own)
     settled = before is not None and before.phase in ("Active", "Refused") and not situation.changed
     if not taken or not (settled or situation.taken(registered, situation.claim)):
@@ -154,7 +158,7 @@ def _rejected(situation: Situation) -> str | None:
     observed = situation.observed
     if observed.verdict and observed.verdict.kind == "rejected":
         return observed.verdict.message
-    if observed.memory.reason("Stalled") != "Rejected" or situation.changed or observed.resync:
+    if observed.memory.reason("Stalled") != "Rejected" or situation.changed or observed.resync or observed.retried:
         return None
     return next(str(item["message"]) for item in observed.memory.conditions if item["type"] == "Stalled")
 
