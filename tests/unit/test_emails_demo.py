@@ -24,6 +24,13 @@ def line(**changes: object) -> Line:
     return Line(**values | changes)  # type: ignore[arg-type]  # the values of each test
 
 
+def test_a_scenario_that_came_to_no_line_shows_its_table_all_the_same() -> None:
+    """Else what is wrong, which is said below the table, would not be said."""
+    heading, rule = Report().table().splitlines()
+    assert "Task" in heading
+    assert set(rule) == {"-", " "}
+
+
 def test_a_line_shows_each_column() -> None:
     report = Report()
     report.add(line())
