@@ -47,6 +47,7 @@ SECRET_KEY = "tests"
 USE_TZ = True
 INSTALLED_APPS = [*SHOWCASE_APPS, "tests.celery_work", "tests.work"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ALLOWED_HOSTS = ["127.0.0.1"]
 
 
 def _database() -> dict[str, Any]:

@@ -7,9 +7,12 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from django.db import connections
+from pytest_django.plugin import DjangoDbBlocker
 
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
+from tandem.ledger.models import Execution
 from tests.celery_work.fixtures import celery, set_stage
 from tests.integration.holding import install
 from tests.integration.site import Site
@@ -18,6 +21,14 @@ from tests.servers import addresses, database, django_db_setup, platform, server
 __all__ = ["addresses", "celery", "database", "django_db_setup", "servers", "set_stage"]
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_unfinished(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
+    """Let no test find what another file's tests left: a body that waits for its test, or code that is nowhere."""
+    with django_db_blocker.unblock():
+        Execution.objects.filter(outcome=None).delete()
+        connections.close_all()
 
 
 @pytest.fixture(scope="session")

@@ -59,7 +59,8 @@ class Report:
         """Render the lines; a long cell goes on below itself."""
         rows = [HEADINGS, *(line.cells() for line in self.lines)]
         widths = [
-            min(widest, max(1, *map(len, column))) for widest, column in zip(WIDEST, zip(*rows, strict=True), strict=True)
+            min(widest, max(1, *map(len, column)))
+            for widest, column in zip(WIDEST, zip(*rows, strict=True), strict=True)
         ]
         rendered = [_row(row, widths) for row in rows]
         rendered.insert(1, "  ".join("-" * width for width in widths))
