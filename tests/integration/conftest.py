@@ -7,12 +7,11 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from django.db import connections
+from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
-from tandem.ledger.models import Execution
 from tests.celery_work.fixtures import celery, set_stage
 from tests.integration.holding import install
 from tests.integration.site import Site
@@ -22,13 +21,21 @@ __all__ = ["addresses", "celery", "database", "django_db_setup", "servers", "set
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# What is locked is somebody's end on its way.
+NOTHING_UNFINISHED = """
+UPDATE tandem_execution
+SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL
+WHERE id IN (SELECT id FROM tandem_execution WHERE outcome IS NULL ORDER BY id FOR UPDATE SKIP LOCKED)
+"""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def nothing_unfinished(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> None:
     """Let no test find what another file's tests left: a body that waits for its test, or code that is nowhere."""
     with django_db_blocker.unblock():
-        Execution.objects.filter(outcome=None).delete()
-        connections.close_all()
+        with connection.cursor() as cursor:
+            cursor.execute(NOTHING_UNFINISHED)
+        connection.close()
 
 
 @pytest.fixture(scope="session")
