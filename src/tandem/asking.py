@@ -20,7 +20,7 @@ from tandem.ledger.rows import Error
 from tandem.ledger.statements import Statement
 from tandem.values import said
 
-__all__ = ["aask", "ask", "write_end"]
+__all__ = ["aask", "ask", "call_back", "write_end"]
 
 logger = logging.getLogger("tandem.runner")
 
@@ -43,6 +43,20 @@ async def aask[T](attempt: Attempt, statement: Statement[T]) -> T:
         return await ledger.aexecute(statement)
     except _REFUSALS as error:
         raise _meaning(attempt, error) from error
+
+
+def call_back[T](attempt: Attempt, function: Callable[[], T]) -> T:
+    """Call what a durable call does on Django's connection; raises as `ask`, and what else it raises comes out.
+
+    A child is routed there, by overrides that the ledger keeps.
+    """
+    try:
+        return function()
+    except Exception as error:
+        unavailable = ledger.unavailability(error)
+        if unavailable is None:
+            raise
+        raise attempt.end(f"the ledger did not answer ({unavailable})") from error
 
 
 def _meaning(attempt: Attempt, error: Exception) -> BaseException:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from asgiref.sync import sync_to_async
 from django.tasks import TaskContext
 
-from tandem.asking import aask, ask
+from tandem.asking import aask, ask, call_back
 from tandem.attempt import Attempt, Place, duration_of
 from tandem.exceptions import Permanent
 from tandem.journal import AsyncJournal, Journal
@@ -182,7 +182,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
                 elif isinstance(asked, Statement):
                     answer = ask(self._attempt, asked)
                 else:
-                    answer = asked()
+                    answer = call_back(self._attempt, asked)
         except StopIteration as end:
             return cast("T", end.value)
 
@@ -281,6 +281,6 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
                 elif isinstance(asked, Statement):
                     answer = await aask(self._attempt, asked)
                 else:
-                    answer = await sync_to_async(asked)()
+                    answer = await sync_to_async(call_back)(self._attempt, asked)
         except StopIteration as end:
             return cast("T", end.value)

@@ -410,6 +410,21 @@ async def family_async(context: AsyncContext, mark: str, size: int) -> dict[str,
 
 
 @task(takes_context=True)
+def late_family(context: Context) -> list[int]:
+    """Asks for its children when what its process knows of the routes is too old, from the signal on."""
+    context.wait("go")
+    context.sleep(1.2)
+    return context.gather(add.bind(1), add.bind(2))
+
+
+@task(takes_context=True)
+async def late_family_async(context: AsyncContext) -> list[int]:
+    await context.wait("go")
+    await context.sleep(1.2)
+    return await context.gather(add.bind(1), add.bind(2))
+
+
+@task(takes_context=True)
 def strict_parent(context: Context, mark: str) -> Any:
     return context.call(fails_until, mark)
 
