@@ -1,33 +1,20 @@
 """One object at a time: look, decide, act, until nothing is left to do; then say so."""
 
-import asyncio
 import logging
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from registrar import metrics
-from registrar.actions import (
-    Action,
-    AddFinalizer,
-    Apply,
-    Cancel,
-    Deregister,
-    Plan,
-    Register,
-    Remove,
-    RemoveFinalizer,
-    Scale,
-    brief,
-)
-from registrar.admin import Admin, EndpointUnreachable, Refused, Taken
-from registrar.cluster import FINALIZER, Cluster, ClusterError, Conflict, Rejected
+from registrar.actions import Cancel, Plan, Register, RemoveFinalizer
+from registrar.actor import Actor
+from registrar.admin import Admin
+from registrar.cluster import FINALIZER, Cluster, ClusterError, Conflict
 from registrar.conditions import events, hindered_status, instant, memory_of
 from registrar.consent import Consent, is_listed, objection
-from registrar.manifests import Manifest, Owner
+from registrar.manifests import Key, Manifest, Owner, key_of
 from registrar.observed import NotAllowed, Observed, Restate, Unanswered, Verdict
 from registrar.reconcile import reconcile
 from registrar.revisions import own_address, owner_in
@@ -42,8 +29,6 @@ _ROUNDS: Final = 12
 _RESYNC_SECONDS: Final = 300.0
 _SOON: Final = 1.0
 
-type Key = tuple[str, str]
-
 
 class Controller:
     """Brings one `RestateService` after the other to where its spec wants it.
@@ -57,9 +42,7 @@ class Controller:
     ) -> None:
         self._cluster = cluster
         self._consents = consents
-        # Of two newcomers with one name, the second must see what the first registered.
-        self._registering: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._cancelled: defaultdict[Key, set[str]] = defaultdict(set)
+        self._actor = Actor(cluster=cluster, admin=admin)
         self._admin = admin
         self._now = now
         self._resynced: dict[Key, datetime] = {}
@@ -77,7 +60,7 @@ class Controller:
             body = await self._cluster.read(namespace, name)
             if body is None:
                 self._resynced.pop(key, None)
-                self._cancelled.pop(key, None)
+                self._actor.forget(key)
                 self._silent.pop(key, None)
                 metrics.forget(namespace, name)
                 return None
@@ -123,7 +106,7 @@ class Controller:
         if not may_ask:
             # It has just been done. If Restate shows no sign of it, once a pass is often enough.
             plan = replace(plan, actions=[item for item in plan.actions if not isinstance(item, Register | Cancel)])
-        trouble = await self._act(body, specification, plan.actions)
+        trouble = await self._actor.act(body, specification, plan.actions)
         failed: ClusterError | None = None
         if isinstance(trouble, ClusterError):
             failed, verdict = trouble, Verdict(kind="kubernetes", message=str(trouble))
@@ -131,25 +114,25 @@ class Controller:
             if plan.status is None:
                 plan = _hindered(body, str(trouble), self._now())
         elif isinstance(trouble, Verdict):
-            metrics.FAILURES.labels(*_key(body), trouble.kind).inc()
+            metrics.FAILURES.labels(*key_of(body), trouble.kind).inc()
             plan = reconcile(specification, replace(observed, verdict=trouble, resync=False), self._now())
         elif trouble is not None:
-            since = self._silent.setdefault(_key(body), self._now())
+            since = self._silent.setdefault(key_of(body), self._now())
             observed = replace(observed, restate=Unanswered(message=trouble), silent_since=since)
             plan = reconcile(specification, observed, self._now())
             if observed.deleting_since is not None:
-                last = await self._act(body, specification, plan.actions)
+                last = await self._actor.act(body, specification, plan.actions)
                 if isinstance(last, ClusterError):
                     failed, plan = last, _hindered(body, str(last), self._now())
         elif not isinstance(observed.restate, Unanswered):
-            self._silent.pop(_key(body), None)
+            self._silent.pop(key_of(body), None)
         return plan, trouble is not None or not plan.actions or RemoveFinalizer() in plan.actions, failed
 
     async def _observe(
         self, body: Manifest, specification: Specification | InvalidSpecification, *, resync: bool, retried: bool
     ) -> Observed:
         metadata = body["metadata"]
-        namespace, name = _key(body)
+        namespace, name = key_of(body)
         deleting = metadata.get("deletionTimestamp")
         live, keda = await self._cluster.revisions(namespace, name)
         restate = await self._look(specification, namespace, name)
@@ -203,84 +186,9 @@ class Controller:
                 message=f"{error}. Where a NetworkPolicy holds it, that must let the registrar's own namespace in"
             )
 
-    async def _act(
-        self, body: Manifest, specification: Specification | InvalidSpecification, actions: Sequence[Action]
-    ) -> Verdict | ClusterError | str | None:
-        """Do the actions in order, up to the first that fails; answers why it did.
-
-        Only KEDA's objects do not hold up the rest: a rollout must not wait for KEDA's webhook. They are told of last.
-        """
-        postponed: ClusterError | None = None
-        for action in actions:
-            try:
-                trouble = await self._do(body, specification, action)
-            except Conflict:
-                raise
-            except ClusterError as error:
-                if not (isinstance(action, Apply) and action.manifest["kind"] == "ScaledObject"):
-                    return error
-                postponed = error
-                continue
-            if trouble is not None:
-                return trouble
-            logger.info("%s/%s: %s", *_key(body), brief(action))
-        return postponed
-
-    async def _do(
-        self, body: Manifest, specification: Specification | InvalidSpecification, action: Action
-    ) -> Verdict | str | None:
-        """Do one action; answers why it failed, where that is to be said."""
-        try:
-            if not isinstance(action, Register | Deregister | Cancel):
-                await self._change(body, action)
-            elif isinstance(specification, Specification):
-                await self._tell_restate(body, specification, action)
-        except Refused as error:
-            return Verdict(kind="refused", message=str(error))
-        except Taken as error:
-            return Verdict(kind="taken", message=str(error))
-        except EndpointUnreachable as error:
-            return Verdict(kind="endpoint", message=str(error))
-        except Rejected as error:
-            return Verdict(kind="rejected", message=str(error))
-        except Unreachable as error:
-            if isinstance(action, Register | Deregister | Cancel):
-                return str(error)
-            raise
-        return None
-
-    async def _tell_restate(
-        self, body: Manifest, specification: Specification, action: Register | Deregister | Cancel
-    ) -> None:
-        admin = Admin(specification.admin_url, self._admin)
-        match action:
-            case Register():
-                async with self._registering[str(specification.admin_service or specification.admin_url)]:
-                    present = await self._cluster.present(body["metadata"]["namespace"])
-                    await admin.register(replace(action, claim=replace(action.claim, present=present)))
-            case Deregister(deployment_id=id_):
-                await admin.deregister(id_)
-            case Cancel(deployment_id=id_):
-                await admin.cancel(id_, self._cancelled[_key(body)])
-
-    async def _change(self, body: Manifest, action: Action) -> None:
-        namespace, _ = _key(body)
-        finalizers = body["metadata"].get("finalizers") or []
-        match action:
-            case Apply(manifest=manifest):
-                await self._cluster.apply(manifest)
-            case Remove(kind=kind, name=name):
-                await self._cluster.remove(kind, namespace, name)
-            case Scale(name=name, replicas=replicas):
-                await self._cluster.scale(namespace, name, replicas)
-            case AddFinalizer():
-                await self._cluster.set_finalizers(body, [*finalizers, FINALIZER])
-            case RemoveFinalizer():
-                await self._cluster.set_finalizers(body, [item for item in finalizers if item != FINALIZER])
-
     async def _say(self, body: Manifest, plan: Plan) -> None:
         """Write the status where it is another one, and the events that go with it."""
-        namespace, name = _key(body)
+        namespace, name = key_of(body)
         if plan.status is not None:
             metrics.tell(namespace, name, plan.status)
             before = body.get("status") or {}
@@ -302,7 +210,3 @@ def _specification(body: Manifest) -> Specification | InvalidSpecification:
         return parse(body.get("spec") or {}, namespace=body["metadata"]["namespace"])
     except InvalidSpecification as error:
         return error
-
-
-def _key(body: Manifest) -> Key:
-    return body["metadata"]["namespace"], body["metadata"]["name"]

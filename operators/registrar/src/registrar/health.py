@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from registrar.cluster import Cluster, ClusterError
+from registrar.manifests import Key
 from registrar.transport import Unreachable
 
 __all__ = ["Heartbeat"]
@@ -16,8 +17,6 @@ logger = logging.getLogger("registrar")
 _INTERVAL: Final = 30.0
 _SILENCE: Final = 100.0
 _BEHIND: Final = 60.0
-
-type Key = tuple[str, str]
 
 
 class Heartbeat:

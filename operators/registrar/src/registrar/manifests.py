@@ -8,9 +8,12 @@ from urllib.parse import quote
 from registrar.revisions import GROUP, REVISION, SERVICE, address, digest, object_name
 from registrar.specification import Elastic, Specification
 
-__all__ = ["APPLIED", "ENDPOINT", "Manifest", "Owner", "deployment", "scaled_object", "service"]
+__all__ = ["APPLIED", "ENDPOINT", "Key", "Manifest", "Owner", "deployment", "key_of", "scaled_object", "service"]
 
 type Manifest = dict[str, Any]
+
+type Key = tuple[str, str]
+"""An object's namespace and name."""
 
 APPLIED: Final = f"{GROUP}/applied"
 """An annotation with the digest of what was applied: another digest means apply again."""
@@ -19,6 +22,11 @@ ENDPOINT: Final = f"{GROUP}/endpoint"
 """An annotation of the Deployment with the URI its revision is registered with."""
 
 _FAILURES_TO_FALL_BACK: Final = 3
+
+
+def key_of(body: Manifest) -> Key:
+    """Answer the namespace and the name of an object."""
+    return body["metadata"]["namespace"], body["metadata"]["name"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Final
 
 from registrar import metrics
 from registrar.cluster import ClusterError
+from registrar.manifests import Key
 from registrar.transport import Unreachable
 
 __all__ = ["Scheduler", "spread"]
@@ -20,8 +21,6 @@ _UNHURRIED: Final = 30.0
 _LONGEST: Final = 300.0
 # A pass asks Kubernetes six times at most: so the idle passes of up to fifty objects ask it once a second.
 _SHARE: Final = 6.0
-
-type Key = tuple[str, str]
 
 
 def spread(again: float, objects: int) -> float:
