@@ -154,6 +154,12 @@ class Installation:
         found = self.get("pods", f"--selector={selector}")["items"]
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
+    def failed_probes(self) -> set[str]:
+        """The Warning events of processes that were probed before they had started, or said that they end."""
+        found = self.get("events", "--field-selector=type=Warning,reason=Unhealthy")["items"]
+        said = {f"{event['involvedObject']['name']}: {event['message']}" for event in found}
+        return {each for each in said if "Startup probe" in each or "statuscode: 503" in each}
+
     def manage(self, *words: str) -> str:
         """Run a management command in the relay's pod; answers what it printed."""
         return self.kubectl("exec", f"deployment/{self.release}-relay", "--", "python", "-m", "django", *words)

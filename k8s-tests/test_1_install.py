@@ -30,6 +30,7 @@ def test_the_pods_are_ready_and_helm_test_agrees(platform: Installation, figures
         for pod in pods:
             (ready,) = [each for each in pod["status"]["conditions"] if each["type"] == "Ready"]
             assert ready["status"] == "True", (component, ready)
+    assert platform.failed_probes() == set()
 
 
 def test_each_pod_logs_in_one_format_in_utc(platform: Installation) -> None:

@@ -82,7 +82,7 @@ def latest(platform: Installation, name: str = "") -> str:
 
 
 def test_a_new_image_rolls_out_under_load(platform: Installation, figures: Figures) -> None:
-    before = latest(platform)
+    before, cries = latest(platform), platform.failed_probes()
     load(platform, "load-upgrade")
     with figures.timed("upgrade of every image but PostgreSQL's under load"):
         platform.install_registrar(tag="2")
@@ -94,6 +94,7 @@ def test_a_new_image_rolls_out_under_load(platform: Installation, figures: Figur
         assert pod["spec"]["containers"][0]["image"].endswith(":2")
     assert latest(platform) != before
     until(lambda: images_of(platform) == {"2"}, "pods of the old image are still there", patience=300)
+    assert platform.failed_probes() <= cries
     assert before in {each["name"] for each in platform.revisions()}
     until(lambda: pods_of(platform, before) == 0, "the old revision keeps its pods though nothing needs it")
     found = serving(platform)

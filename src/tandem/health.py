@@ -26,8 +26,9 @@ _START: Final = "The start"
 class Health(Watch):
     """One process's health.
 
-    Ready is a process that said so, until it says that it ends, and whose loops all do their work: none has failed, or
-    hung, for longer than its patience, a lease for most. Alive is one none of whose loops hangs, has ended, or has
+    Ready is a process that said so, and whose loops all do their work: none has failed, or hung, for longer than its
+    patience, a lease for most. One that was told to end stays so: Kubernetes sends nothing more to a pod that ends, and
+    makes a Warning event of each probe that fails until it has. Alive is one none of whose loops hangs, has ended, or has
     failed for 300 s by an error that nobody expected.
     """
 
@@ -51,15 +52,11 @@ class Health(Watch):
         if path := os.environ.get(READY_FILE):
             Path(path).touch()
 
-    def end(self) -> None:
-        """Say that no more work is taken."""
-        self._ready = False
-
     def _alive(self, _: Mapping[str, str]) -> Answer:
         return _answer(self.hanging(), "alive")
 
     def _is_ready(self, _: Mapping[str, str]) -> Answer:
-        return _answer(self.trouble() if self._ready else "It starts, or it ends.", "ready")
+        return _answer(self.trouble() if self._ready else "It starts.", "ready")
 
 
 def _answer(reason: str | None, well: str) -> Answer:

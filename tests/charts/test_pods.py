@@ -64,6 +64,11 @@ def test_every_container_that_stays_has_its_probes(case: Case) -> None:
                 action = probe.get("httpGet") or probe.get("tcpSocket")
                 assert action is None or action["port"] in ports, f"{pod}, {name}"
                 assert probe.get("timeoutSeconds", 1) >= 3 or "tcpSocket" in probe, f"{pod}, {name}"
+            if pod.component in DJANGO:
+                # It waits: one that failed each second would be as many Warning events.
+                *_, port = one["startupProbe"]["exec"]["command"]
+                assert int(port) in {each["containerPort"] for each in one["ports"]}
+                assert one["startupProbe"]["failureThreshold"] == 1
 
 
 @pytest.mark.parametrize("case", cases("tandem"), ids=str)

@@ -1,5 +1,6 @@
 """Each process as an orchestrator meets it: probes, the init checks, and what the autoscaler reads."""
 
+import copy
 import os
 import re
 import signal
@@ -9,10 +10,12 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
 from django.test import override_settings
@@ -123,6 +126,25 @@ def test_a_process_answers_probes_and_ends_by_sigterm(name: str, start: Start, a
         written = re.match(r"(\S+Z) (?:INFO|WARNING|ERROR) [A-Za-z.]+: \S", line)
         assert written, line
         assert abs(datetime.now(UTC) - datetime.fromisoformat(written[1])) < timedelta(hours=1), line
+
+
+def test_a_worker_that_drains_stays_ready(
+    start: Start, address: str, addresses: Mapping[str, str], database: None, mark: str
+) -> None:
+    """Kubernetes makes a Warning event of each probe that fails, also of a pod that ends as it should."""
+    broker = f"{addresses['TANDEM_BROKER_URL'].rpartition('/')[0]}/7"
+    changed: dict[str, Any] = copy.deepcopy(settings.TASKS)
+    changed["default"]["OPTIONS"]["ENGINES"]["celery"]["BROKER_URL"] = broker
+    worker = start("worker", "--concurrency", "1", "--health", address, TANDEM_BROKER_URL=broker)
+    with override_settings(TASKS=changed):
+        tasks.slow_steps.using(engine="celery").enqueue(mark, 30, 0.1)
+    until(lambda: recorded(mark), lambda: f"no body runs: {worker.log.read_text()}")
+    worker.running.send_signal(signal.SIGTERM)
+    said = set()
+    while len(recorded(mark)) < 30:
+        said.add(worker.status(f"http://{address}/-/ready"))
+    assert said == {200}
+    assert worker.end() == 0, worker.log.read_text()
 
 
 def test_alive_needs_no_database_and_ready_does(start: Start, address: str, addresses: Mapping[str, str]) -> None:

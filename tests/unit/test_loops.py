@@ -211,7 +211,7 @@ def test_a_loop_that_hangs_is_red_and_one_that_was_told_to_end_is_not(health: He
 
 def test_a_start_that_hangs_is_restarted(clock: Clock) -> None:
     health = Health(clock=clock)
-    assert says(health, READY) == (503, "Not ready: It starts, or it ends.")
+    assert says(health, READY) == (503, "Not ready: It starts.")
     clock.now += HANGS_SECONDS + 1
     assert says(health, ALIVE) == (503, "Not alive: The start has not turned for 301 s.")
 

@@ -38,13 +38,19 @@ volumeMounts:
 {{- end }}
 {{- end }}
 
-{{- /* Alive: its own loop turns. Ready: it can work. Takes a dict of port and startupSeconds. */ -}}
+{{- /* Alive: its own loop turns. Ready: it can work. Takes a dict of root, port (its name) and ports. */ -}}
 {{- define "tandem.probes" -}}
 startupProbe:
-  httpGet: {path: /-/alive, port: {{ .port }}}
-  periodSeconds: 1
-  timeoutSeconds: 3
-  failureThreshold: {{ .startupSeconds }}
+  exec:
+    command:
+      - python
+      - -IS
+      - -c
+      - |
+        {{- .root.Files.Get "files/started.py" | required "The chart has no files/started.py." | nindent 8 }}
+      - {{ get .ports .port | quote }}
+  timeoutSeconds: {{ .root.Values.startupSeconds }}
+  failureThreshold: 1
 livenessProbe:
   httpGet: {path: /-/alive, port: {{ .port }}}
   periodSeconds: 10
@@ -97,7 +103,7 @@ spec:
         - name: {{ $name }}
           containerPort: {{ $number }}
         {{- end }}
-      {{- include "tandem.probes" (dict "port" .probe "startupSeconds" $root.Values.startupSeconds) | nindent 6 }}
+      {{- include "tandem.probes" (dict "root" $root "port" .probe "ports" .ports) | nindent 6 }}
       {{- with .preStop }}
       lifecycle:
         preStop:

@@ -31,5 +31,4 @@ def handle(options: dict[str, Any]) -> None:
         relay.start()
         health.begin()
         wait()
-    health.end()
     relay.stop()

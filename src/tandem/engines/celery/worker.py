@@ -106,7 +106,6 @@ class _Worker:
         """Give bodies until the grace time to end, or none in a cold shutdown; then hand their executions back."""
         if os.getpid() != self.parent_pid or self.heartbeat is None:
             return
-        self.health.end()
         if self.parent is not None:
             self.parent.ending = True
         warm = how == "Warm"

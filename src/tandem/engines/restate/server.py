@@ -121,7 +121,6 @@ async def _serve(
         await asyncio.wait((draining, serving), return_when=asyncio.FIRST_COMPLETED)
         draining.cancel()
     finally:
-        health.end()
         await process.drain(grace)
         # Not before: a grace time may be longer than a silent loop counts as alive.
         beating.cancel()
