@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 from registrar.cluster import Cluster, ClusterError
 from registrar.controller import Controller
-from registrar.transport import Answer, Request, Unreachable
+from registrar.transport import Answer, Request, Send, Unreachable
 from tests.registrar.kubernetes_model import NAMESPACE, URL, KubernetesModel
 from tests.registrar.restate_model import Facts
 
@@ -77,10 +77,14 @@ class Life:
         self.delay = self.random.choice((0, 60, 300))
         self.policy = "Wait"
         kubernetes.broken_images = {"broken"}
+        self.through: Send = kubernetes.send
         self.controller = self._controller()
 
     def _controller(self) -> Controller:
-        return Controller(cluster=Cluster(URL, self.kubernetes.send), admin=self.restate.send, now=self.clock)
+        return Controller(cluster=Cluster(URL, self._to_kubernetes), admin=self.restate.send, now=self.clock)
+
+    async def _to_kubernetes(self, request: Request) -> Answer:
+        return await self.through(request)
 
     @property
     def status(self) -> dict[str, Any]:

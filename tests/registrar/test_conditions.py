@@ -314,7 +314,7 @@ def test_what_kubernetes_rejects_stalls_and_is_no_loop() -> None:
                 return Answer(status=422, body={"message": "spec.template.spec.containers[0].image: Required value"})
             return await send(request)
 
-        stage.controller._cluster = Cluster(URL, strict)
+        stage.through = strict
         await stage.deploy("v1", 280)
         assert stage.condition("Stalled")[:2] == ("True", "Rejected")
         assert "Kubernetes rejects Deployment shop-" in stage.condition("Ready")[2]
@@ -335,11 +335,11 @@ def test_a_rollout_does_not_wait_for_the_webhook_of_keda() -> None:
                 return Answer(status=500, body={"message": "failed calling webhook"})
             return await send(request)
 
-        stage.controller._cluster = Cluster(URL, without_webhook)
+        stage.through = without_webhook
         stage.scaling = ELASTIC
         await stage.deploy("v1", 60)
         assert await stage.latest() == {"shop": "v1", "mail": "v1"}
-        stage.controller._cluster = Cluster(URL, send)
+        stage.through = send
         await stage.rest(10)
         assert stage.condition("Ready")[0] == "True"
         assert len(list(stage.kubernetes.of("ScaledObject"))) == 2
@@ -395,7 +395,7 @@ def test_events_that_are_not_taken_hold_nothing_up() -> None:
         async def terminating(request: Request) -> Answer:
             return Answer(status=403, body={}) if request.url.endswith("/events") else await send(request)
 
-        stage.controller._cluster = Cluster(URL, terminating)
+        stage.through = terminating
         stage.policy = "LetGo"
         stage.put()
         await stage.restate.start("shop")

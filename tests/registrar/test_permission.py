@@ -281,7 +281,7 @@ def test_what_kubernetes_answers_is_said_from_the_first_time_on(
                 return Answer(status=status, body={"message": words})
             return await send(request)
 
-        stage.controller._cluster = Cluster(URL, failing)
+        stage.through = failing
         stage.image = "v1"
         stage.put()
         await stage.look()
@@ -293,7 +293,7 @@ def test_what_kubernetes_answers_is_said_from_the_first_time_on(
         assert "Warning" in {item["type"] for item in told}
         await stage.rest()
         assert len([item for item in stage.kubernetes.events if words in item["message"]]) == len(told)
-        stage.controller._cluster = Cluster(URL, send)
+        stage.through = send
         await stage.deploy("v2")
         assert stage.condition("Ready")[0] == "True"
         assert stage.condition("Stalled")[1] == "Working"
@@ -310,7 +310,7 @@ def test_an_error_of_a_list_leaves_ready_as_it_was_for_this_spec_alone() -> None
                 return Answer(status=403, body={"message": "scaledobjects.keda.sh is forbidden"})
             return await send(request)
 
-        stage.controller._cluster = Cluster(URL, forbidding)
+        stage.through = forbidding
         with pytest.raises(ClusterError):
             await stage.controller.run(NAMESPACE, NAME)
         assert stage.condition("Ready")[0] == "True"
@@ -320,7 +320,7 @@ def test_an_error_of_a_list_leaves_ready_as_it_was_for_this_spec_alone() -> None
         stage.put()
         await stage.look()
         assert stage.condition("Ready")[:2] == ("False", "KubernetesError")
-        stage.controller._cluster = Cluster(URL, send)
+        stage.through = send
         await stage.rest()
         assert stage.condition("Ready")[0] == "True"
 

@@ -20,19 +20,14 @@ type Send = Callable[[Request], Awaitable[Answer]]
 
 
 def kubernetes_of(stage: Stage, refuses: Callable[[Request], bool], status: int, message: str) -> Send:
-    """Have the stage's Kubernetes refuse some requests; answers what it was, to have it back by `through`."""
+    """Have the stage's Kubernetes refuse some requests; answers what it was, which `through` may have back."""
     send: Send = stage.kubernetes.send
 
     async def refusing(request: Request) -> Answer:
         return Answer(status=status, body={"message": message}) if refuses(request) else await send(request)
 
-    through(stage, refusing)
+    stage.through = refusing
     return send
-
-
-def through(stage: Stage, send: Send) -> None:
-    """Have the registrar reach Kubernetes so."""
-    stage.controller._cluster = Cluster(URL, send)
 
 
 def applies(request: Request) -> bool:
@@ -95,7 +90,7 @@ def test_a_quota_that_is_raised_lets_it_go_on() -> None:
         )
         await stage.deploy("v1")
         assert stage.condition("Stalled")[1] == "Rejected"
-        through(stage, send)
+        stage.through = send
         await stage.rest(1500)
         assert stage.condition("Ready")[:2] == ("True", "Registered")
 
@@ -138,7 +133,7 @@ def test_what_is_asked_for_while_kubernetes_refuses_is_asked_once_it_does_not() 
         send = kubernetes_of(stage, applies, 403, "exceeded quota")
         await stage.look()
         assert stage.condition("Ready")[1] == "Rejected"
-        through(stage, send)
+        stage.through = send
         await stage.rest(900)
         assert stage.condition("Ready")[:2] == ("True", "Registered")
 
@@ -153,7 +148,7 @@ def test_an_error_of_kubernetes_is_no_reason_to_take_a_name_back() -> None:
             stage, lambda request: request.method == "GET" and request.url.endswith("/deployments"), 500, "timed out"
         )
         await stage.look()
-        through(stage, send)
+        stage.through = send
         await lose_the_names(stage)
 
     on_stage(play)
