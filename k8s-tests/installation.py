@@ -24,12 +24,14 @@ class CommandError(RuntimeError):
     """kubectl or Helm failed; the message is what it printed."""
 
 
-def until[T](condition: Callable[[], T], what: str, *, patience: float = PATIENCE, every: float = 0.5) -> T:
+def until[T](
+    condition: Callable[[], T], what: str | Callable[[], str], *, patience: float = PATIENCE, every: float = 0.5
+) -> T:
     """Ask until `condition` answers something true; fails with `what` when patience is over."""
     deadline = time.monotonic() + patience
     while not (found := condition()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"Waited {patience:g} s in vain: {what}")
+            raise AssertionError(f"Waited {patience:g} s in vain: {what() if callable(what) else what}")
         time.sleep(every)
     return found
 
@@ -200,7 +202,9 @@ class Installation:
             phase = self.phase(execution)
             return phase if phase in {"succeeded", "failed", "dead", "cancelled"} else ""
 
-        return until(over, f"{execution} is not over: {self.manage('tandem', 'show', execution)}", patience=patience)
+        return until(
+            over, lambda: f"{execution} is not over: {self.manage('tandem', 'show', execution)}", patience=patience
+        )
 
     def revisions(self) -> list[Any]:
         """The registrar's revisions of the release's service."""

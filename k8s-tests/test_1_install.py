@@ -34,9 +34,14 @@ def test_the_pods_are_ready_and_helm_test_agrees(platform: Installation, figures
 
 
 def test_each_pod_logs_in_one_format_in_utc(platform: Installation) -> None:
+    # A pool that has nothing to do has no pods, and logs nothing.
+    work = platform.enqueue("slow", 15.0, engine="celery")
+    until(lambda: platform.phase(work) == "running", "no worker comes")
     # The project says nothing of TIME_ZONE: Django's own is not UTC.
     for component in ("web", "relay", "exporter", "worker", "service"):
-        for pod in platform.pods(component):
+        pods = platform.pods(component)
+        assert pods, component
+        for pod in pods:
             lines = platform.kubectl("logs", pod["metadata"]["name"]).splitlines()
             assert lines, component
             assert LINE.match(lines[0]), (component, lines[0])
@@ -47,6 +52,11 @@ def test_each_pod_logs_in_one_format_in_utc(platform: Installation) -> None:
 
 
 def test_every_command_of_the_platforms_image_starts(platform: Installation) -> None:
+    platform.kubectl(
+        *("exec", f"statefulset/{platform.release}-postgres", "--"),
+        # On a cluster that stays there is one of before.
+        *("sh", "-c", 'dropdb --if-exists --force --username "$POSTGRES_USER" images'),
+    )
     platform.kubectl(
         *("exec", f"statefulset/{platform.release}-postgres", "--"),
         *("sh", "-c", 'createdb --username "$POSTGRES_USER" images'),

@@ -22,7 +22,9 @@ def thief(platform: Installation) -> Iterator[str]:
 
 def ready(platform: Installation, name: str, namespace: str = "") -> dict[str, Any]:
     found = platform.kubernetes.get("restateservice", name, namespace=namespace or platform.namespace)
-    return next(each for each in found["status"]["conditions"] if each["type"] == "Ready")
+    conditions = found.get("status", {}).get("conditions", [])
+    # Nothing is said of an object that the registrar has not come to yet.
+    return next((each for each in conditions if each["type"] == "Ready"), {"reason": "", "message": ""})
 
 
 def put(platform: Installation, name: str, spec: dict[str, Any], namespace: str = "") -> None:
@@ -39,9 +41,13 @@ def ends_with(platform: Installation, name: str, reason: str, namespace: str = "
         patience=90.0,
     )
     message = str(ready(platform, name, namespace)["message"])
-    events = platform.kubernetes.get("events", namespace=namespace or platform.namespace)["items"]
-    told = [each for each in events if (each["involvedObject"]["name"], each["reason"]) == (name, reason)]
-    assert [each for each in told if each["type"] == "Warning" and each["message"] == message[:1024]], told
+
+    def told() -> bool:
+        events = platform.kubernetes.get("events", namespace=namespace or platform.namespace)["items"]
+        said = {(each["involvedObject"]["name"], each["reason"], each["type"], each["message"]) for each in events}
+        return (name, reason, "Warning", message[:1024]) in said
+
+    until(told, f"no event of {name} says {message}", patience=30.0)
     return message
 
 

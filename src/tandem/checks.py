@@ -18,7 +18,7 @@ from tandem.configuration import configurations, scaled_to_zero, several
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import LedgerNotMigrated, TandemError, UnknownTask
 from tandem.ledger import connection as ledger
-from tandem.ledger import manual
+from tandem.ledger import load, manual
 from tandem.ledger.statements import Statement
 from tandem.routing import problems
 
@@ -36,17 +36,6 @@ SILENT_WORKERS: Final = """
 SELECT kind, engine, count(*) FILTER (WHERE seen_at > now() - %(lease)s * interval '1 second')
 FROM tandem_worker GROUP BY kind, engine
 """
-
-# Of a backlog the first rows say enough.
-WAITING: Final = """
-SELECT count(*) FROM (
-    SELECT 1 FROM tandem_execution
-    WHERE engine = %(engine)s AND outcome IS NULL AND phase = 'queued'
-      AND sent_at < now() - %(seconds)s * interval '1 second' LIMIT 1000
-) AS waiting
-"""
-_STARTS_SECONDS: Final = 60.0
-"""After so long an autoscaler that works has started who runs what waits."""
 
 
 def check_backend(backend: "TandemBackend") -> list[CheckMessage]:
@@ -164,12 +153,8 @@ def _nobody(backend: "TandemBackend") -> Iterator[str]:
                 continue
             if name not in scaled_to_zero():
                 yield f"No {name} {kind} is running: what is routed to {name} waits. Start one with `{command}`."
-            elif waiting := ledger.execute_in_transaction(
-                Statement(
-                    "waiting", WAITING, {"engine": name, "seconds": _STARTS_SECONDS}, lambda rows: int(rows[0][0])
-                )
-            ):
+            elif waiting := ledger.execute_in_transaction(load.waiting(engine=name)):
                 yield (
                     f"No {name} {kind} is running, though {waiting} execution(s) have waited for one for over"
-                    f" {_STARTS_SECONDS:.0f} s: the autoscaler starts none. Look at it, and at the exporter that it asks."
+                    f" {load.STARTS_SECONDS:.0f} s: the autoscaler starts none. Look at it, and at the exporter that it asks."
                 )

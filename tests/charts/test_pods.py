@@ -1,9 +1,12 @@
 import re
 import subprocess
+import sys
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 
+from tandem.listening import Answer, Route, listen
 from tests.charts.objects import Pod, containers, environment, of_kind, pods
 from tests.charts.rendering import MATRIX, MINIMAL, Case, Object, cases, rendered
 from tests.charts.rendering import case as case_of
@@ -66,7 +69,8 @@ def test_every_container_that_stays_has_its_probes(case: Case) -> None:
                 assert probe.get("timeoutSeconds", 1) >= 3 or "tcpSocket" in probe, f"{pod}, {name}"
             if pod.component in DJANGO:
                 # It waits: one that failed each second would be as many Warning events.
-                *_, port = one["startupProbe"]["exec"]["command"]
+                *_, port, seconds = one["startupProbe"]["exec"]["command"]
+                assert int(seconds) == one["startupProbe"]["timeoutSeconds"]
                 assert int(port) in {each["containerPort"] for each in one["ports"]}
                 assert one["startupProbe"]["failureThreshold"] == 1
 
@@ -78,6 +82,19 @@ def test_alive_and_ready_are_told_apart(case: Case) -> None:
             (one,) = pod.spec["containers"]
             assert one["livenessProbe"]["httpGet"]["path"] == "/-/alive"
             assert one["readinessProbe"]["httpGet"]["path"] == "/-/ready"
+
+
+def test_a_process_that_is_alive_and_not_ready_has_started_within_its_time() -> None:
+    """As where the broker is away: to start it again would not help."""
+    (pod, *_) = (pod for pod in pods(rendered(MINIMAL)) if pod.component == "relay")
+    (one,) = pod.spec["containers"]
+    _, *words, _, _ = one["startupProbe"]["exec"]["command"]
+    routes: dict[str, Route] = {
+        "/-/alive": lambda _: Answer(body="alive"),
+        "/-/ready": lambda _: Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, body="not ready"),
+    }
+    with listen("127.0.0.1:0", routes, option="--bind") as server:
+        subprocess.run([sys.executable, *words, str(server.server_address[1]), "8"], check=True, timeout=8)
 
 
 @pytest.mark.parametrize("case", cases("tandem"), ids=str)

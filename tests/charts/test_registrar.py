@@ -1,4 +1,7 @@
 import importlib.util
+import os
+import subprocess
+import sys
 import urllib.error
 from email.message import Message
 from types import ModuleType
@@ -10,6 +13,7 @@ from registrar.cluster import FINALIZER
 from registrar.consent import ALLOWED, Consent
 from registrar.options import Options
 from registrar.specification import parse
+from tandem.listening import Answer, listen
 from tests.charts.objects import container, environment, named, of_kind, pods
 from tests.charts.rendering import CHARTS, NAMESPACE, Object, case, load, rendered
 
@@ -99,6 +103,14 @@ def test_services_of_a_release_may_take_from_each_other_and_from_nobody_else() -
 def test_there_is_never_a_second_one() -> None:
     spec = named(EVERYWHERE, "Deployment", "trial")["spec"]
     assert (spec["replicas"], spec["strategy"]) == (1, {"type": "Recreate"})
+
+
+def test_its_startup_probe_asks_the_pod_and_no_proxy() -> None:
+    """The variables of extraEnv, a proxy's among them, are the probe's too."""
+    with listen("127.0.0.1:0", {"/healthz": lambda _: Answer(body="ok")}, option="--bind") as server:
+        program = (FILES / "started.py").read_text().replace(":8080", f":{server.server_address[1]}")
+        environment = {**os.environ, "http_proxy": "http://127.0.0.1:9", "no_proxy": ""}
+        subprocess.run([sys.executable, "-IS", "-c", program], env=environment, check=True, timeout=10)
 
 
 class Kubernetes:

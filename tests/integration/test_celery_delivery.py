@@ -506,3 +506,8 @@ def test_check_names_a_queue_that_nobody_consumes(celery: Stage, monkeypatch: py
     # Its pool has no pods while it has no work.
     monkeypatch.setenv("TANDEM_SCALED_TO_ZERO", "celery/emails")
     assert celery.engine.check() == []
+    send(celery.engine, references := rows(1, queue="emails"))
+    assert celery.engine.check() == []
+    age(references, 61)
+    (text,) = celery.engine.check()
+    assert "queue 'emails', though 1 execution(s) have waited for one for over 60 s: the autoscaler starts none" in text

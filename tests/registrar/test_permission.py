@@ -246,6 +246,36 @@ def test_a_deletion_waits_for_what_is_pinned_or_cancels_it(policy: str) -> None:
     on_stage(play)
 
 
+def test_what_a_deletion_cancels_is_cancelled_once_and_cleans_up() -> None:
+    """A second cancel would end the clean-up of the first."""
+
+    async def play(stage: Stage) -> None:
+        stage.policy = "Cancel"
+        stage.put()
+        await stage.restate.start("shop")
+        await stage.rest()
+        cancels: list[str] = []
+        send = stage.restate.send
+
+        async def cleaning_up(request: Request) -> Answer:
+            if request.url.endswith("/cancel"):
+                cancels.append(request.url)
+                return Answer(status=202, body="")
+            return await send(request)
+
+        stage.controller = Controller(cluster=Cluster(URL, stage.kubernetes.send), admin=cleaning_up, now=stage.clock)
+        stage.kubernetes.deleting = stage.restate.deleting = True
+        stage.kubernetes.take("RestateService", NAME)
+        await stage.rest(120)
+        assert stage.condition("Ready")[:2] == ("False", "Deleting")
+        await stage.restate.end(stage.random, 1.0)
+        while ("RestateService", NAME) in stage.kubernetes.objects:
+            await stage.look()
+        assert len(cancels) == 1
+
+    on_stage(play)
+
+
 def test_a_restate_that_went_with_its_service_is_not_waited_for() -> None:
     async def play(stage: Stage) -> None:
         stage.kubernetes.admin_services.clear()

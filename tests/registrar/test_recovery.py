@@ -12,7 +12,7 @@ from registrar.controller import Controller
 from registrar.options import Options
 from registrar.transport import Answer, Request
 from tests.registrar.kubernetes_model import NAMESPACE, URL
-from tests.registrar.sequences import NAME
+from tests.registrar.sequences import NAME, SERVICES
 from tests.registrar.test_conditions import Stage, on_stage
 from tests.registrar.test_permission import other
 
@@ -237,6 +237,32 @@ def test_a_revision_that_answers_otherwise_at_the_second_discovery_takes_nothing
         assert (await other(stage))[:2] == ("False", "ServiceTaken")
         await stage.rest()
         assert (await stage.restate.facts()).latest == before.latest
+
+    on_stage(play)
+
+
+def test_a_revision_that_answers_otherwise_once_it_is_registered_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is registered again, by force, when only `spec.metadata` has changed."""
+
+    async def play(stage: Stage) -> None:
+        alone = {"template": {"spec": {"containers": [{"name": "main", "image": "new-alone"}]}}}
+        assert (await other(stage, **alone))[:2] == ("True", "Registered")
+        before = (await stage.restate.facts()).latest
+        monkeypatch.setitem(SERVICES, "new-alone", SERVICES["v2"])
+        send = stage.restate.send
+
+        async def lying(request: Request) -> Answer:
+            answer = await send(request)
+            if request.body and "uri" in request.body and request.body["dry_run"]:
+                return replace(answer, body={**answer.body, "services": [{"name": "new"}]})
+            return answer
+
+        stage.controller = Controller(cluster=Cluster(URL, stage.kubernetes.send), admin=lying, now=stage.clock)
+        assert (await other(stage, **alone, metadata={"git": "b"}))[:2] == ("False", "ServiceTaken")
+        after = (await stage.restate.facts()).latest
+        assert {name: after[name] for name in ("shop", "mail")} == {name: before[name] for name in ("shop", "mail")}
+        await stage.rest()
+        assert stage.condition("Ready")[0] == "True"
 
     on_stage(play)
 

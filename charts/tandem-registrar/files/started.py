@@ -3,9 +3,11 @@
 import time
 import urllib.request
 
+# It is this pod: no proxy that extraEnv names for the rest of the world can reach it.
+opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 while True:
     try:
-        with urllib.request.urlopen("http://localhost:8080/healthz", timeout=5):
+        with opener.open("http://localhost:8080/healthz", timeout=5):
             break
     except OSError:
         time.sleep(0.2)

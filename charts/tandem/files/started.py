@@ -1,13 +1,14 @@
 """A startup probe that ends when its process has started: one that failed each second would be as many Warning events.
 
-Waits until the process is alive, and then until it is ready, for thirty seconds at most: readiness has a probe of its own.
+Waits until the process is alive, and then until it is ready, for thirty seconds at most, and no longer than half of what
+a start may take: readiness has a probe of its own, and nothing is started again for what it waits for.
 """  # noqa: INP001  # a program of the chart, in no package
 
 import http.client
 import sys
 import time
 
-READY_SECONDS = 30.0
+READY_SECONDS = min(30.0, float(sys.argv[2]) / 2)
 
 
 def says(what: str) -> bool:
@@ -22,8 +23,8 @@ def says(what: str) -> bool:
         connection.close()
 
 
+deadline = time.monotonic() + READY_SECONDS
 while not says("alive"):
     time.sleep(0.2)
-deadline = time.monotonic() + READY_SECONDS
 while not says("ready") and time.monotonic() < deadline:
     time.sleep(0.2)

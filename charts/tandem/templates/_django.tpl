@@ -49,6 +49,7 @@ startupProbe:
       - |
         {{- .root.Files.Get "files/started.py" | required "The chart has no files/started.py." | nindent 8 }}
       - {{ get .ports .port | quote }}
+      - {{ .root.Values.startupSeconds | quote }}
   timeoutSeconds: {{ .root.Values.startupSeconds }}
   failureThreshold: 1
 livenessProbe:

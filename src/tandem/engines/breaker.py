@@ -18,10 +18,11 @@ class Breaker:
 
     `check` before a call, `failed` with what went wrong after one that did not get through, `succeeded` after one
     that did. Once the seconds are over every caller may try again: each costs at most its own timeout. That a broker is
-    away is logged once; what fails until it is back is counted, and logged then.
+    away is logged once, with what becomes of work `meanwhile`; what fails until it is back is counted, and logged then.
     """
 
     seconds: float
+    meanwhile: str = "What is enqueued is kept; the relay sends it when it is back."
     _open_until: float = field(default=float("-inf"), init=False)
     _cause: str = field(default="", init=False)
     _since: float = field(default=0.0, init=False)
@@ -44,7 +45,7 @@ class Breaker:
             self._since = now if first else self._since
             self._failures += 1
         if first:
-            logger.warning("%s What is enqueued is kept; the relay sends it when it is back.", self._cause)
+            logger.warning("%s %s", self._cause, self.meanwhile)
 
     def succeeded(self) -> None:
         """Close the breaker."""

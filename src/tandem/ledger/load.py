@@ -5,10 +5,25 @@ from typing import Final
 
 from tandem.ledger.statements import Statement
 
-__all__ = ["MOST", "Load", "load"]
+__all__ = ["MOST", "STARTS_SECONDS", "Load", "load", "waiting"]
 
 # Counts stop here: far beyond what any pool could be scaled for, and cheap however long the backlog is.
 MOST: Final = 10_000
+
+STARTS_SECONDS: Final = 60.0
+"""After so long an autoscaler that works has started who runs what waits."""
+
+# Of a backlog the first rows say enough. Without an epoch `sent_at` is also when the runtime was last seen to have the
+# row, however long nobody has run it.
+WAITING: Final = """
+SELECT count(*) FROM (
+    SELECT 1 FROM tandem_execution
+    WHERE engine = %(engine)s AND outcome IS NULL AND phase = 'queued' AND queue = COALESCE(%(queue)s::text, queue)
+      AND CASE WHEN epoch IS NULL AND sent_at IS NOT NULL THEN GREATEST(created_at, last_attempted_at) ELSE sent_at END
+          < now() - %(seconds)s * interval '1 second'
+    LIMIT 1000
+) AS waiting
+"""
 
 # One index range for each queue and kind of row; what is deferred to later, sleeps or waits is in none of them.
 LOAD: Final = """
@@ -57,3 +72,9 @@ def load(*, engine: str, most: int = MOST) -> Statement[dict[str, Load]]:
         {"engine": engine, "most": most},
         lambda rows: {row[0]: Load(queued=row[1], running=row[2]) for row in rows},
     )
+
+
+def waiting(*, engine: str, queue: str | None = None) -> Statement[int]:
+    """Count what has waited for a process of an engine, of one queue or of all, for longer than it takes to start one."""
+    parameters = {"engine": engine, "queue": queue, "seconds": STARTS_SECONDS}
+    return Statement("waiting", WAITING, parameters, lambda rows: int(rows[0][0]))

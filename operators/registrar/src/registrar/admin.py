@@ -70,8 +70,8 @@ class Admin:
                     await self._claim(wanted, sorted(served))
                     tried = served
                 elif not served <= tried:
-                    if not wanted.force:
-                        await self.deregister(answer.body["id"])
+                    # One that was there before, too: what it hid goes to it now, and would stay with it.
+                    await self.deregister(answer.body["id"])
                     raise Taken(f"{wanted.uri} serves {', '.join(sorted(served - tried))}, which it hid from the trial")
                 continue
             words = _words(answer)

@@ -10,6 +10,7 @@ from tandem.engines.celery.lists import Lists
 from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
+from tandem.ledger import load
 from tandem.registry import queues_of
 
 __all__ = ["live_problems", "problems"]
@@ -73,8 +74,22 @@ def _workers(configuration: Configuration) -> list[str]:
         # Said by the ledger's own check.
         return []
     # That no worker runs at all is said for every engine alike.
-    wanted = [queue for queue in queues_of(configuration.queues) if f"celery/{queue}" not in scaled_to_zero()]
-    return [_unconsumed(queue, consumed) for queue in wanted if queue not in consumed] if consumed else []
+    if not consumed:
+        return []
+    idle = [queue for queue in queues_of(configuration.queues) if queue not in consumed]
+    return [text for queue in idle if (text := _idle(queue, consumed))]
+
+
+def _idle(queue: str, consumed: Sequence[str]) -> str:
+    """What is wrong with a queue that nobody consumes; nothing where that is so because it is empty."""
+    if f"celery/{queue}" not in scaled_to_zero():
+        return _unconsumed(queue, consumed)
+    if not (number := ledger.execute(load.waiting(engine="celery", queue=queue))):
+        return ""
+    return (
+        f"No running Celery worker consumes the queue {queue!r}, though {number} execution(s) have waited for one for"
+        f" over {load.STARTS_SECONDS:.0f} s: the autoscaler starts none. Look at it, and at the exporter that it asks."
+    )
 
 
 def _unconsumed(queue: str, consumed: Sequence[str]) -> str:

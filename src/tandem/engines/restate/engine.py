@@ -27,6 +27,7 @@ __all__ = ["RestateEngine"]
 logger = logging.getLogger("tandem.restate")
 
 _CALLER_SECONDS: Final = 2.0
+_WITHOUT_ADMIN: Final = "Sends go on; what is cancelled, lost or paused there is seen to when it is back."
 _REFUSED_SECONDS: Final = 5.0
 _NOT_FOUND: Final = 404
 _SERVER_ERROR: Final = 500
@@ -56,7 +57,7 @@ class RestateEngine:
         self.options = configuration.restate or RestateOptions()
         self._breaker = Breaker(seconds=self.options.breaker_seconds)
         # Another server: an admin API that is away keeps no send from the ingress, which keeps no word of it from the log.
-        self._admin_breaker = Breaker(seconds=self.options.breaker_seconds)
+        self._admin_breaker = Breaker(seconds=self.options.breaker_seconds, meanwhile=_WITHOUT_ADMIN)
         self._lock = threading.Lock()
         self._made: _Connections | None = None
         self._reconciler = Reconciler(requests=Requests(options=self.options), ask=self._ask, inspect=self.inspect)
@@ -225,8 +226,9 @@ class RestateEngine:
             return [anything]
 
     def _ask[T](self, query: Query[T]) -> T:
-        ingress = query.url.startswith(self.options.ingress_url.rstrip("/") + "/")
-        breaker = self._breaker if ingress else self._admin_breaker
+        # One gateway may have both, one of them below the other's path: the longer one is meant.
+        both = ((self.options.ingress_url, self._breaker), (self.options.admin_url, self._admin_breaker))
+        _, breaker = max(both, key=lambda each: len(each[0]) if query.url.startswith(each[0].rstrip("/") + "/") else -1)
         breaker.check()
         try:
             answer = self._client.ask(query)
