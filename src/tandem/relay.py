@@ -101,7 +101,7 @@ class Relay:
         if started >= self._patient_until:
             for engine, queue in ledger.execute(agenda.queues()):
                 if engine == "celery":
-                    self._take_over(engine, queue)
+                    self._requeue_expired(engine, queue)
 
     def _wait_a_lease(self) -> None:
         self._patient_until = time.monotonic() + self.configuration.lease_seconds
@@ -120,7 +120,7 @@ class Relay:
             )
         )
 
-    def _take_over(self, engine: str, queue: str) -> None:
+    def _requeue_expired(self, engine: str, queue: str) -> None:
         most = self.configuration.max_lost_leases
-        taken = ledger.execute(agenda.take_over(engine=engine, queue=queue, most=most, limit=BATCH))
-        endings.settle(taken, lost="its lease", logger=logger)
+        taken = ledger.execute(agenda.requeue_expired(engine=engine, queue=queue, most=most, limit=BATCH))
+        endings.log_requeued(taken, lost="its lease", logger=logger)

@@ -56,7 +56,7 @@ class Runner:
         """Run one attempt of a sync body on this thread.
 
         Raises psycopg's errors where the ledger cannot be reached: the reference is then still to be delivered, or
-        the lease runs out and the relay takes over. Raises what `interrupts` too: the execution is the caller's to hand back.
+        the lease runs out and the relay takes over. Raises what `interrupts` too: the execution is the caller's to requeue.
         """
         opened = self._open(claiming)
         if isinstance(opened, Outcome):

@@ -268,7 +268,7 @@ def test_what_does_not_end_in_the_grace_time_is_handed_back_and_counts_nothing(
     row = celery.row(result.id)
     assert (row.phase, row.attempts, row.lost, row.lease_expires_at) == ("queued", 0, 0, None)
     (event,) = Event.objects.filter(execution_id=result.id)
-    assert event.kind == "handed back"
+    assert event.kind == "requeued"
     assert celery.backend.cancel(result.id) == "cancelled"
 
 

@@ -107,7 +107,7 @@ def test_what_a_pool_raises_to_end_its_child_is_no_failure(celery: Stage, mark: 
     for result in results:
         row = celery.row(result.id)
         assert (row.phase, row.attempts, row.lost, row.errors) == ("queued", 0, 0, []), worker.text
-        assert [event.kind for event in Event.objects.filter(execution_id=row.pk)] == ["handed back"]
+        assert [event.kind for event in Event.objects.filter(execution_id=row.pk)] == ["requeued"]
 
 
 def test_a_body_that_ends_its_own_process_is_lost_as_often_as_that_is_allowed(celery: Stage, mark: str) -> None:
@@ -119,7 +119,7 @@ def test_a_body_that_ends_its_own_process_is_lost_as_often_as_that_is_allowed(ce
     assert (row.lost, row.attempts, len(celery.effects(mark))) == (4, 4, 4)
     events = [event.kind for event in Event.objects.filter(execution_id=row.pk)]
     assert events.count("lease lost") == 4
-    assert "handed back" not in events
+    assert "requeued" not in events
 
 
 class Interrupted(Runner):

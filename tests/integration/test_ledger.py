@@ -79,11 +79,11 @@ def row(id_: UUID) -> Execution:
     return Execution.objects.get(pk=id_)
 
 
-def take_over(id_: UUID, most: int = 3) -> str | None:
+def requeue_expired(id_: UUID, most: int = 3) -> str | None:
     """Let the lease run out, then take over."""
     queue = row(id_).queue
     Execution.objects.filter(pk=id_).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    taken = ledger.execute(agenda.take_over(engine=ENGINE, queue=queue, most=most, limit=10))
+    taken = ledger.execute(agenda.requeue_expired(engine=ENGINE, queue=queue, most=most, limit=10))
     return next(outcome for taken_id, outcome, _ in taken if taken_id == id_)
 
 
@@ -131,7 +131,7 @@ def test_a_row_of_another_engine_is_not_claimed() -> None:
 def test_a_stale_attempt_changes_nothing() -> None:
     id_ = insert()
     stale = claimed(id_, "w1")
-    assert take_over(id_) is None
+    assert requeue_expired(id_) is None
     send_due(id_)
     holder = claimed(id_, "w2")
     assert (holder.fence, holder.attempts, holder.lost) == (2, 1, 1)
@@ -152,7 +152,7 @@ def test_a_checkpoint_made_before_the_take_over_stays() -> None:
     id_ = insert()
     stale = claimed(id_)
     assert checkpoint(stale, '"first"').written
-    take_over(id_)
+    requeue_expired(id_)
     send_due(id_)
     holder = claimed(id_, "w2")
     answer = checkpoint(holder, '"second"')
@@ -165,10 +165,10 @@ def test_the_last_of_too_many_lost_leases_is_the_end() -> None:
     id_ = insert()
     for _ in range(2):
         claimed(id_)
-        assert take_over(id_, most=2) is None
+        assert requeue_expired(id_, most=2) is None
         send_due(id_)
     claimed(id_)
-    assert take_over(id_, most=2) == "dead"
+    assert requeue_expired(id_, most=2) == "dead"
     ended = row(id_)
     assert (ended.outcome, ended.lost, ended.attempts) == ("dead", 3, 3)
     assert "3 leases were lost" in ended.errors[-1]["traceback"]
@@ -254,7 +254,7 @@ def test_cancel_ends_what_nobody_holds_and_asks_what_runs() -> None:
     asked = ledger.execute(cancel.cancel(id=running, by="anna"))
     assert (asked.phase, asked.asked) == ("running", 1)
     assert checkpoint(holder).cancel_requested
-    assert take_over(running) == "cancelled"
+    assert requeue_expired(running) == "cancelled"
 
 
 def test_a_retry_by_hand_is_a_new_dispatch_that_keeps_the_steps() -> None:

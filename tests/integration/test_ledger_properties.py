@@ -160,7 +160,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def supersede(self, held: Held, worker: str) -> Any:
         """An attempt is frozen past its lease, another takes its execution, and it goes on as if nothing had been."""
         self.leases_run_out()
-        self.take_over(3)
+        self.requeue_expired(3)
         self.send_due("celery")
         newer = self.entered(held.claim.id, worker)
         self.go_on(held, 1)
@@ -182,24 +182,24 @@ class LedgerMachine(RuleBasedStateMachine):
             assert lease.fence == self.row(lease.id)["fence"]
 
     @rule(id_=executions, worker=WORKERS)
-    def take_from_dead(self, id_: UUID, worker: str) -> None:
+    def requeue_dead(self, id_: UUID, worker: str) -> None:
         if self.row(id_)["engine"] == "celery":
-            self.say(agenda.take_from_dead(id=id_, worker=worker, most=3))
+            self.say(agenda.requeue_dead(id=id_, worker=worker, most=3))
 
     @rule(target=attempts, id_=executions, worker=WORKERS)
-    def take_from_child(self, id_: UUID, worker: str) -> Any:
+    def fence_off(self, id_: UUID, worker: str) -> Any:
         if self.row(id_)["engine"] != "celery":
             return multiple()
-        return self.held(self.say(celery.take_from_child(id=id_, worker=worker)))
+        return self.held(self.say(celery.fence_off(id=id_, worker=worker)))
 
     @rule(held=attempts)
     def cancel_killed(self, held: Held) -> None:
         self.say(celery.cancel_killed(held.claim.lease))
 
     @rule(held=attempts)
-    def hand_back(self, held: Held) -> None:
+    def requeue(self, held: Held) -> None:
         if held.claim.engine == "celery":
-            self.say(celery.hand_back([held.claim.lease]))
+            self.say(celery.requeue([held.claim.lease]))
 
     @rule()
     def leases_run_out(self) -> None:
@@ -210,8 +210,8 @@ class LedgerMachine(RuleBasedStateMachine):
         self.say(LATER)
 
     @rule(most=st.sampled_from([1, 3]))
-    def take_over(self, most: int) -> None:
-        self.say(agenda.take_over(engine="celery", queue=QUEUE, most=most, limit=100))
+    def requeue_expired(self, most: int) -> None:
+        self.say(agenda.requeue_expired(engine="celery", queue=QUEUE, most=most, limit=100))
 
     @rule(engine=ENGINES, failed=st.booleans())
     def send_due(self, engine: str, *, failed: bool = False) -> None:
@@ -279,7 +279,7 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.retry(UUID(id_), None)
         self.leases_run_out()
         self.time_passes()
-        self.take_over(3)
+        self.requeue_expired(3)
         self.recheck("celery")
         self.recheck("restate", gone=True)
         self.reconcile()

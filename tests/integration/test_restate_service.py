@@ -271,7 +271,7 @@ def test_what_does_not_end_in_time_is_handed_back_and_not_lost(service: Callable
     result: TaskResult = tasks.works.using(engine="restate").enqueue(mark, 9.0)
     until(lambda: recorded(mark), "the body did not start")
     assert first.end() == 0, first.log.read_text()
-    assert "handed back" in first.log.read_text()
+    assert "requeued" in first.log.read_text()
     service()
     assert finished(result).return_value == "done"
     assert [line[2] for line in recorded(mark)] == ["start", "start", "end"]

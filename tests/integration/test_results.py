@@ -105,8 +105,8 @@ def test_task_finished_tells_of_what_was_taken_from_the_dead(engine: str, heard:
     claim = ledger.execute(claimed(engine, tasks.add, 1, queue=f"dead-{engine}", lost=3))
     assert claim is not None
     Execution.objects.filter(pk=claim.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    taken = ledger.execute(agenda.take_over(engine=engine, queue=f"dead-{engine}", most=3, limit=10))
-    endings.settle(taken, lost="its lease", logger=logging.getLogger(__name__))
+    taken = ledger.execute(agenda.requeue_expired(engine=engine, queue=f"dead-{engine}", most=3, limit=10))
+    endings.log_requeued(taken, lost="its lease", logger=logging.getLogger(__name__))
     until(lambda: len(heard) == 1, "a signal for the end")
     assert (heard[0].id, heard[0].phase, len(heard[0].errors)) == (str(claim.id), "dead", 1)
 

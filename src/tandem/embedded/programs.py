@@ -14,7 +14,7 @@ __all__ = ["inbox", "own_programs"]
 WORKER_CHILDREN: Final = 2
 WEB_THREADS: Final = 4
 MIGRATION_SECONDS: Final = 240.0
-# Until the worker and the service have finished, or handed back, what they are running.
+# Until the worker and the service have finished, or requeued, what they are running.
 DRAIN_SECONDS: Final = 15.0
 _GRACE_SECONDS: Final = DRAIN_SECONDS - 5.0
 

@@ -12,7 +12,7 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
-__all__ = ["Due", "next_due", "queues", "take_due", "take_from_dead", "take_over"]
+__all__ = ["Due", "next_due", "queues", "requeue_dead", "requeue_expired", "take_due"]
 
 # A loose index scan: one index descent for each (engine, queue), however many rows there are.
 QUEUES: Final = """
@@ -70,7 +70,7 @@ RETURNING execution.id, fate.outcome, execution.parent
 """
 
 # Walks the sent rows of a queue from the oldest.
-TAKE_OVER: Final = f"""
+REQUEUE_EXPIRED: Final = f"""
 WITH expired AS (
     SELECT id FROM tandem_execution
     WHERE engine = %(engine)s AND queue = %(queue)s AND due_at IS NULL AND outcome IS NULL
@@ -80,7 +80,7 @@ WITH expired AS (
 """
 
 # Its process was seen to die: no lease has to run out, and no relay's patience.
-TAKE_FROM_DEAD: Final = f"""
+REQUEUE_DEAD: Final = f"""
 WITH expired AS (
     SELECT id FROM tandem_execution
     WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running' FOR UPDATE
@@ -117,7 +117,7 @@ def next_due(*, engine: str, queue: str) -> Statement[float | None]:
     )
 
 
-def take_over(
+def requeue_expired(
     *, engine: str, queue: str, most: int, limit: int
 ) -> Statement[list[tuple[UUID, str | None, UUID | None]]]:
     """Take a batch of running rows whose lease ran out.
@@ -126,16 +126,16 @@ def take_over(
     Reads `(id, outcome, parent)`; outcome None: it is due.
     """
     parameters = {"engine": engine, "queue": queue, "most": most, "limit": limit}
-    return Statement("take_over", TAKE_OVER, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows])
+    return Statement(
+        "requeue_expired", REQUEUE_EXPIRED, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows]
+    )
 
 
-def take_from_dead(*, id: UUID, worker: str, most: int) -> Statement[list[tuple[UUID, str | None, UUID | None]]]:  # noqa: A002  # the column
-    """Take over what a dead process holds of an execution; as `take_over`, for one row, empty where another has it.
+def requeue_dead(*, id: UUID, worker: str, most: int) -> Statement[list[tuple[UUID, str | None, UUID | None]]]:  # noqa: A002  # the column
+    """Take over what a dead process holds of an execution; as `requeue_expired`, for one row, empty where another has it.
 
     `worker` is the name that this one process had, and no other has: it stands for the attempt's fence, which nobody
     may have heard of.
     """
     parameters = {"id": id, "worker": worker, "most": most}
-    return Statement(
-        "take_from_dead", TAKE_FROM_DEAD, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows]
-    )
+    return Statement("requeue_dead", REQUEUE_DEAD, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows])

@@ -15,12 +15,12 @@ __all__ = [
     "Stretch",
     "cancel_killed",
     "consumed_queues",
-    "hand_back",
+    "fence_off",
     "lost_with_epoch",
     "mark_lost",
     "passed_in_line",
+    "requeue",
     "sent_times",
-    "take_from_child",
 ]
 
 # Each walks a stretch of a queue's sent rows, in the order of the index, so that no statement grows with a backlog.
@@ -79,13 +79,13 @@ WHERE id = ANY(%(ids)s::uuid[]) AND engine = 'celery' AND phase = 'queued' AND d
   AND sent_at IS NOT NULL
 """
 
-TAKE_FROM_CHILD: Final = f"""
+FENCE_OFF: Final = f"""
 UPDATE tandem_execution SET fence = fence + 1
 WHERE id = %(id)s AND worker = %(worker)s::text AND phase = 'running'
 RETURNING {CLAIM_COLUMNS}
 """
 
-HAND_BACK: Final = f"""
+REQUEUE: Final = f"""
 WITH handed AS (
     UPDATE tandem_execution AS execution
     SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, lease_expires_at = NULL
@@ -93,7 +93,7 @@ WITH handed AS (
     WHERE execution.id = mine.id AND execution.worker = mine.worker AND mine.fence IN (0, execution.fence)
       AND execution.phase = 'running'
     RETURNING execution.id, execution.worker
-), noted AS ({note("handed", kind="handed back", detail="'its worker was told to end: ' || worker")})
+), noted AS ({note("handed", kind="requeued", detail="'its worker was told to end: ' || worker")})
 SELECT id, pg_notify('tandem_relay', '') FROM handed
 """
 
@@ -177,15 +177,15 @@ def sent_times(ids: Sequence[UUID]) -> Statement[Mapping[UUID, datetime]]:
     return Statement("sent_times", SENT_TIMES, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
 
 
-def take_from_child(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noqa: A002  # the column
+def fence_off(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noqa: A002  # the column
     """Take a claim from a dead child of that name, so that what it sent last changes nothing.
 
-    None where it holds it no more; `worker` is as for `agenda.take_from_dead`.
+    None where it holds it no more; `worker` is as for `agenda.requeue_dead`.
     """
-    return Statement("take_from_child", TAKE_FROM_CHILD, {"id": id, "worker": worker}, read_claim)
+    return Statement("fence_off", FENCE_OFF, {"id": id, "worker": worker}, read_claim)
 
 
-def hand_back(leases: Sequence[Lease]) -> Statement[int]:
+def requeue(leases: Sequence[Lease]) -> Statement[int]:
     """Queue again what a worker that ends did not finish; it counts neither as a failure nor as a lost lease.
 
     A fence of 0 is that of a claim whose answer nobody heard: its worker's name stands for it, which no other has.
@@ -195,7 +195,7 @@ def hand_back(leases: Sequence[Lease]) -> Statement[int]:
         "fences": [lease.fence for lease in leases],
         "workers": [lease.worker for lease in leases],
     }
-    return Statement("hand_back", HAND_BACK, parameters, len)
+    return Statement("requeue", REQUEUE, parameters, len)
 
 
 def cancel_killed(lease: Lease) -> Statement[list[tuple[UUID, UUID | None]]]:

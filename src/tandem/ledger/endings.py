@@ -28,7 +28,7 @@ from tandem.ledger.results import result_of_row
 from tandem.ledger.statements import Statement
 from tandem.ledger.times import as_django
 
-__all__ = ["announce", "announce_elsewhere", "cancel", "settle", "tell_parent"]
+__all__ = ["announce", "announce_elsewhere", "cancel", "log_requeued", "tell_parent"]
 
 logger = logging.getLogger("tandem.endings")
 
@@ -57,10 +57,10 @@ def tell_parent(parent: UUID | None) -> None:
         ledger.execute(waking.wake_parent(parent))
 
 
-def settle(taken: Iterable[tuple[UUID, str | None, UUID | None]], *, lost: str, logger: logging.Logger) -> None:
+def log_requeued(taken: Iterable[tuple[UUID, str | None, UUID | None]], *, lost: str, logger: logging.Logger) -> None:
     """Log each execution that was taken over, which `lost` something, and tell of those that ended.
 
-    `taken` are `(id, outcome, parent)`, as `agenda.take_over` reads them.
+    `taken` are `(id, outcome, parent)`, as `agenda.requeue_expired` reads them.
     """
     ended: list[UUID] = []
     for id_, outcome, parent in taken:

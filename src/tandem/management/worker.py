@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=25.0,
         metavar="SECONDS",
-        help="after SIGTERM, how long bodies may run on before their executions are handed back (default: 25)",
+        help="after SIGTERM, how long bodies may run on before their executions are requeued (default: 25)",
     )
     parser.add_argument("--hostname", metavar="NAME", help="Celery's node name, such as emails@%%h")
     parser.add_argument(
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def handle(options: dict[str, Any]) -> None:
-    """Run a Celery worker until SIGTERM: bodies end or are handed back, prefetched messages go back."""
+    """Run a Celery worker until SIGTERM: bodies end or are requeued, prefetched messages go back."""
     backend = backend_of()
     refuse_unsound(backend)
     configuration = backend.configuration

@@ -120,9 +120,9 @@ class Parent:
         """Take what a dead child ran: its name is its own, and the ledger's row has it while nobody else took it."""
         dead = held.lease
         if self.ending:
-            ledger.execute(statements.hand_back([dead]))
+            ledger.execute(statements.requeue([dead]))
         elif time.monotonic() >= held.deadline:
-            claim = ledger.execute(statements.take_from_child(id=dead.id, worker=dead.worker))
+            claim = ledger.execute(statements.fence_off(id=dead.id, worker=dead.worker))
             if claim is not None:
                 attempt = Attempt(
                     claim=claim,
@@ -132,8 +132,8 @@ class Parent:
                 self.runner.expire(attempt)
         else:
             most = self.runner.max_lost_leases
-            taken = ledger.execute(agenda.take_from_dead(id=dead.id, worker=dead.worker, most=most))
-            endings.settle(taken, lost="its child", logger=logger)
+            taken = ledger.execute(agenda.requeue_dead(id=dead.id, worker=dead.worker, most=most))
+            endings.log_requeued(taken, lost="its child", logger=logger)
 
     def _signal_overdue(self) -> None:
         """Tell a child, once, that its body's time limit is over: Celery's own signal came before that.
@@ -167,13 +167,13 @@ class Parent:
                 endings.announce_elsewhere([id_])
         self.pool.terminate_job(pid, signal.SIGKILL)
 
-    def hand_back_all(self) -> None:
+    def requeue_all(self) -> None:
         """Queue again what children still run or claim, and kill them: the worker goes down."""
         self.ending = True
         running = self.seats.held()
         if not running:
             return
-        handed = ledger.execute(statements.hand_back([held.lease for held in running]))
-        logger.warning("%d execution(s) did not end in time and are handed back.", handed)
+        handed = ledger.execute(statements.requeue([held.lease for held in running]))
+        logger.warning("%d execution(s) did not end in time and are requeued.", handed)
         for held in running:
             self.pool.terminate_job(held.pid, signal.SIGKILL)

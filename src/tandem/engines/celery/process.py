@@ -62,7 +62,7 @@ class Process:
 
         A ledger that cannot be reached is logged and answered as `refused`: the message is gone, and the relay sends
         the row again once its claim, or its lease, is a lease old. Raises what ended the process, once the execution
-        is handed back; a prefork child leaves that to its parent, for anybody may have sent it that signal.
+        is requeued; a prefork child leaves that to its parent, for anybody may have sent it that signal.
         """
         claiming = statements.claim(id=id_, engine="celery", worker=self.worker, lease=self.runner.lease_seconds)
         journal = AsyncCeleryJournal(self.seat) if asynchronous else CeleryJournal(self.seat)
@@ -100,9 +100,9 @@ class Process:
             return True
         if attempt is not None:
             try:
-                ledger.execute(rows.hand_back([attempt.lease]))
+                ledger.execute(rows.requeue([attempt.lease]))
             except psycopg.Error as error:
-                logger.warning("%s could not be handed back (%s); its lease runs out.", attempt.lease.id, error)
+                logger.warning("%s could not be requeued (%s); its lease runs out.", attempt.lease.id, error)
         return False
 
     def _own_loop(self) -> asyncio.Runner:
@@ -138,12 +138,12 @@ class Process:
             attempt.overran = True
             attempt.rouse()
 
-    def hand_back_all(self) -> int:
+    def requeue_all(self) -> int:
         """Queue again what threads still run; their bodies end at their next context call. Answers how many."""
         left = self.runner.running.attempts()
         for attempt in left:
             attempt.stop("the process ends")
-        return ledger.execute(rows.hand_back([attempt.lease for attempt in left])) if left else 0
+        return ledger.execute(rows.requeue([attempt.lease for attempt in left])) if left else 0
 
     def close(self) -> None:
         """Close what this thread holds."""

@@ -109,33 +109,33 @@ class _Worker:
         if self.parent is not None:
             self.parent.ending = True
         warm = how == "Warm"
-        timer = threading.Timer(self.grace if warm else 0.0, self._hand_back)
+        timer = threading.Timer(self.grace if warm else 0.0, self._requeue)
         # Celery sends no `worker_shutdown` at a cold one: the process ends once this is done.
         timer.daemon = warm
         timer.start()
 
-    def _hand_back(self) -> None:
+    def _requeue(self) -> None:
         try:
             if self.parent is not None:
-                self.parent.hand_back_all()
-            elif self.process is not None and self.process.hand_back_all():
+                self.parent.requeue_all()
+            elif self.process is not None and self.process.requeue_all():
                 # Python cannot end a thread: the process goes with what is left of its bodies.
                 logging.shutdown()
                 os._exit(0)
         except Exception as error:  # noqa: BLE001  # nobody is there to catch it, and the worker is to end all the same
-            logger.warning("Executions could not be handed back (%s); their leases run out.", error)
+            logger.warning("Executions could not be requeued (%s); their leases run out.", error)
         finally:
             ledger.close()
 
     def on_shutdown(self, sender: Any, **_: Any) -> None:
-        """Hand back what did not end, and stop; Celery itself puts prefetched messages back."""
+        """Requeue what did not end, and stop; Celery itself puts prefetched messages back."""
         if sender.app is not self.app or os.getpid() != self.parent_pid:
             return
         if self.heartbeat is not None:
             self.heartbeat.stop()
         if self.parent is not None:
             self.parent.stop()
-            self._hand_back()
+            self._requeue()
         ledger.close()
 
 
@@ -174,7 +174,7 @@ def connect(app: Any, configuration: Configuration) -> None:
 
 
 def prepare(app: Any, *, grace: float, health: Health) -> None:
-    """Set how long bodies may run on after SIGTERM before their executions are handed back, and who hears of health."""
+    """Set how long bodies may run on after SIGTERM before their executions are requeued, and who hears of health."""
     _workers[app].grace = grace
     _workers[app].health = health
 

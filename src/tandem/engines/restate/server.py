@@ -1,7 +1,7 @@
 """Serving the services: hypercorn in this process, registration, and a graceful end.
 
-SIGTERM and SIGINT: nothing more is taken, sleepers are handed back, bodies get `grace` seconds to end, and what does
-not end is handed back without counting as lost.
+SIGTERM and SIGINT: nothing more is taken, sleepers are requeued, bodies get `grace` seconds to end, and what does
+not end is requeued without counting as lost.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ def run_service(
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process at once: what did not end was handed back, its threads would be joined, its tasks awaited."""
+    """End the process at once: what did not end was requeued, its threads would be joined, its tasks awaited."""
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
