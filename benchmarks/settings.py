@@ -12,7 +12,7 @@ DATABASES = {
     "default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, **ENVIRONMENT.database},
 }
 
-_TANDEM = ["tandem", "tandem.ledger", "benchmarks"]
+_TANDEM = ["tandem", "benchmarks"]
 _APPS = {
     "tandem-celery": _TANDEM,
     "tandem-restate": _TANDEM,

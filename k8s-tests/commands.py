@@ -18,7 +18,7 @@ from tandem import addresses
 SECRET_KEY = "images"
 ALLOWED_HOSTS = ["*"]
 DATABASES = {"default": {**addresses.database(), "NAME": "images"}}
-INSTALLED_APPS = ["django.contrib.contenttypes", "tandem", "tandem.ledger"]
+INSTALLED_APPS = ["django.contrib.contenttypes", "tandem"]
 ROOT_URLCONF = "platform_settings"
 urlpatterns = []
 TASKS = {

@@ -16,7 +16,6 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "tandem",
-    "tandem.ledger",
     "showcase",
     "showcase.executions",
     "showcase.uploads",

@@ -1,4 +1,4 @@
-"""The Django app that brings the management command and the checks."""
+"""The Django app: the ledger's tables, the management command, the checks."""
 
 from importlib import import_module
 
@@ -8,11 +8,12 @@ __all__ = ["TandemConfig"]
 
 
 class TandemConfig(AppConfig):
-    """Tandem; add `"tandem"` and `"tandem.ledger"` to `INSTALLED_APPS`."""
+    """Tandem and its ledger; add `"tandem"` to `INSTALLED_APPS`."""
 
     name = "tandem"
     label = "tandem"
     verbose_name = "Tandem"
+    default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
         """Have Django check its task backends: it does so once something has imported `django.tasks`."""

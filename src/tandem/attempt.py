@@ -15,10 +15,10 @@ from tandem import values
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded
 from tandem.ledger import attempt as statements
 from tandem.ledger.identity import derived_id
-from tandem.ledger.rows import Checkpoint, Claim, Lease, RecordedStep
+from tandem.ledger.rows import Claim, Lease, LeaseCheck, RecordedStep
 from tandem.ledger.statements import Statement
 
-__all__ = ["Attempt", "Place", "as_json", "duration_of"]
+__all__ = ["Attempt", "StepKey", "as_json", "duration_of"]
 
 logger = logging.getLogger("tandem.context")
 
@@ -59,7 +59,7 @@ def step_name(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class StepKey:
     """Where a context call stands in the body: the nth call in all, and the nth of its name."""
 
     name: str
@@ -77,7 +77,7 @@ class Attempt:
     """The mutable state of one attempt: what it holds, where its body is, and whether it is over.
 
     `over` is set by whoever learns it first (a statement's answer, the heartbeat, the engine) and makes each later
-    context call raise `AttemptOver`. `rouse` is how whoever runs the body wakes it, from any thread.
+    context call raise `AttemptOver`. `rouse` is how whoever runs the body wake_generation it, from any thread.
     `overran`: the body was stopped at its time limit, and its end is to be recorded as that.
     """
 
@@ -115,7 +115,7 @@ class Attempt:
         """The attempt's name: no other way leads from memory or a statement to it."""
         return self.claim.lease
 
-    def resume(self) -> Statement[Checkpoint]:
+    def resume(self) -> Statement[LeaseCheck]:
         """The statement that takes the lease back, where a sleep or wait was given up."""
         return statements.resume(self.lease, seconds=self.lease_seconds)
 
@@ -154,7 +154,7 @@ class Attempt:
         self.end(reason)
         self.rouse()
 
-    def place(self, name: str) -> Place:
+    def step_key(self, name: str) -> StepKey:
         """Where the next call named `name` stands; raises `OrderChanged` where another was recorded there."""
         name = step_name(name)
         if self._thread not in {None, threading.get_ident()}:
@@ -168,49 +168,49 @@ class Attempt:
         recorded, there = self.recorded.get((name, occurrence)), self._positions.get(position)
         if there is not None and (there.name, there.occurrence) != (name, occurrence):
             raise OrderChanged(
-                f"{self.claim.task} {self.claim.id} asks for step {name!r} at place {position + 1}, where an earlier"
+                f"{self.claim.task} {self.claim.id} asks for step {name!r} at position {position + 1}, where an earlier"
                 f" attempt recorded {there.name!r}: the code changed under it. Put the order back, then retry it."
             )
         if recorded is not None and recorded.position != position:
             raise OrderChanged(
-                f"{self.claim.task} {self.claim.id} asks for step {name!r} at place {position + 1}, but an earlier"
-                f" attempt recorded it at place {recorded.position + 1}: the code changed under it. Put the order"
+                f"{self.claim.task} {self.claim.id} asks for step {name!r} at position {position + 1}, but an earlier"
+                f" attempt recorded it at position {recorded.position + 1}: the code changed under it. Put the order"
                 " back, then retry it."
             )
         self._occurrences[name] = occurrence + 1
         self._position = position + 1
-        return Place(name=name, occurrence=occurrence, position=position)
+        return StepKey(name=name, occurrence=occurrence, position=position)
 
-    def remaining(self, place: Place, duration: float | timedelta) -> float:
+    def remaining(self, key: StepKey, duration: float | timedelta) -> float:
         """Seconds a sleep still has: from its first start, whichever attempt made it."""
         seconds = duration_of(duration, what="sleep()'s duration")
-        recorded = self.recorded.get((place.name, place.occurrence))
+        recorded = self.recorded.get((key.name, key.occurrence))
         if recorded is None or recorded.due_in is None:
             return seconds
         return max(0.0, recorded.due_in - (time.monotonic() - self._started))
 
-    def checkpoint(self, place: Place, text: str, seconds: float) -> Statement[Checkpoint]:
+    def checkpoint(self, key: StepKey, text: str, seconds: float) -> Statement[LeaseCheck]:
         """The statement that records a finished step."""
         return statements.checkpoint(
             self.lease,
-            name=place.name,
-            occurrence=place.occurrence,
-            position=place.position,
+            name=key.name,
+            occurrence=key.occurrence,
+            position=key.position,
             result=text,
             seconds=seconds,
         )
 
-    def suspend(self, place: Place, seconds: float) -> Statement[bool]:
+    def suspend(self, key: StepKey, seconds: float) -> Statement[bool]:
         """The statement that gives up the lease for a sleep."""
         return statements.suspend(
             self.lease,
-            name=place.name,
-            occurrence=place.occurrence,
-            position=place.position,
+            name=key.name,
+            occurrence=key.occurrence,
+            position=key.position,
             seconds=seconds,
         )
 
-    def learn(self, answer: Checkpoint) -> None:
+    def apply(self, answer: LeaseCheck) -> None:
         """Take what a guarded write said of the lease and of cancelling."""
         self.cancel_requested = self.cancel_requested or answer.cancel_requested
         if not answer.held:
@@ -234,7 +234,7 @@ class Attempt:
             return False
         return time.monotonic() - self._progress_written >= _PROGRESS_SECONDS
 
-    def progress_statement(self) -> Statement[Checkpoint] | None:
+    def progress_statement(self) -> Statement[LeaseCheck] | None:
         """The statement for progress not yet written, taken once."""
         if self._progress is None:
             return None

@@ -294,4 +294,4 @@ def _heard(signal: Signal) -> bool:
 
 
 def _reference(row: NewExecution, id_: UUID) -> Reference:
-    return Reference(id=id_, task=row.task, queue=row.queue, priority=row.priority, epoch=row.epoch)
+    return Reference(id=id_, task=row.task, queue=row.queue, priority=row.priority, broker_epoch=row.broker_epoch)

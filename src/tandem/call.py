@@ -37,7 +37,7 @@ def row_of_call(arguments: str, *, task: Task, decision: Decision, id_: UUID, en
         trace=current_trace(),
         idempotency_key=task.idempotency_key,
         due_at=due_at.astimezone(UTC) if due_at is not None and deferred else None,
-        epoch=engine.epoch() if phase == "queued" else None,
+        broker_epoch=engine.epoch() if phase == "queued" else None,
     )
 
 

@@ -41,11 +41,8 @@ FROM tandem_worker GROUP BY kind, engine
 def check_backend(backend: "TandemBackend") -> list[CheckMessage]:
     """Check the configuration: apps, database, engines' options, routes, and the services' names."""
     found: list[CheckMessage] = []
-    found += [
-        Error(f"{app!r} is not installed.", hint=f"Add {app!r} to INSTALLED_APPS.", id="tandem.E001")
-        for app in ("tandem", "tandem.ledger")
-        if not apps.is_installed(app)
-    ]
+    if not apps.is_installed("tandem"):
+        found.append(Error("'tandem' is not installed.", hint="Add 'tandem' to INSTALLED_APPS.", id="tandem.E001"))
     with_ledger = [item.alias for item in configurations().values() if not item.in_memory]
     if backend.alias in with_ledger[1:]:
         found.append(Error(several(with_ledger), id="tandem.E006"))
@@ -114,7 +111,7 @@ def _in_words(message: CheckMessage) -> str:
 
 def _unapplied() -> list[str]:
     executor = MigrationExecutor(connections[ledger.LEDGER_DATABASE])
-    targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "tandem_ledger"]
+    targets = [node for node in executor.loader.graph.leaf_nodes() if node[0] == "tandem"]
     return [f"{migration.app_label}.{migration.name}" for migration, _ in executor.migration_plan(targets)]
 
 

@@ -16,7 +16,7 @@ from asgiref.sync import sync_to_async
 from django.tasks import TaskContext
 
 from tandem.asking import aask, ask, call_back
-from tandem.attempt import Attempt, Place, duration_of
+from tandem.attempt import Attempt, StepKey, duration_of
 from tandem.exceptions import Permanent
 from tandem.journal import AsyncJournal, Journal
 from tandem.ledger.statements import Statement
@@ -86,21 +86,21 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         if atomic:
             self._refuse_in_transaction("step")
             perform = self._perform_atomic
-        place = self._attempt.place(name)
-        result = self._journal.step(place, lambda: perform(place, lambda: function(*args, **kwargs)))
+        key = self._attempt.step_key(name)
+        result = self._journal.step(key, lambda: perform(key, lambda: function(*args, **kwargs)))
         return cast("T", result)
 
-    def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
+    def _perform(self, key: StepKey, action: Callable[[], Any]) -> Any:
         attempt = self._attempt
-        recorded = attempt.recorded.get((place.name, place.occurrence))
+        recorded = attempt.recorded.get((key.name, key.occurrence))
         if recorded is not None:
             return recorded.result
         started = time.monotonic()
         value = action()
-        return self._drive(record(attempt, place, value, time.monotonic() - started))
+        return self._drive(record(attempt, key, value, time.monotonic() - started))
 
-    def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
-        return perform_atomic(self._attempt, place, action)
+    def _perform_atomic(self, key: StepKey, action: Callable[[], Any]) -> Any:
+        return perform_atomic(self._attempt, key, action)
 
     def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """Say how far the body is. Written a few times a second at most, at once the first time and at the end."""
@@ -113,7 +113,7 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         attempt = self._attempt
         pending = attempt.progress_statement()
         if pending is not None:
-            attempt.learn(ask(attempt, pending))
+            attempt.apply(ask(attempt, pending))
             values = pending.parameters
             self._journal.progressed(attempt, values["current"], values["total"], values["message"])
 
@@ -124,9 +124,9 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         `transaction.atomic()`, which would roll back.
         """
         self._refuse_in_transaction("sleep")
-        place = self._attempt.place(_SLEEP)
+        key = self._attempt.step_key(_SLEEP)
         self._flush()
-        self._journal.sleep(self._attempt, place, self._attempt.remaining(place, duration))
+        self._journal.sleep(self._attempt, key, self._attempt.remaining(key, duration))
         self._attempt.guard()
 
     def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:
@@ -136,9 +136,9 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         """
         self._refuse_in_transaction("wait")
         seconds = None if timeout is None else duration_of(timeout, what="wait()'s timeout")
-        place = self._attempt.place(signal)
+        key = self._attempt.step_key(signal)
         self._flush()
-        return self._drive(wait(self._attempt, place, signal=signal, seconds=seconds))
+        return self._drive(wait(self._attempt, key, signal=signal, seconds=seconds))
 
     def call(self, task: Task, /, *args: Any, **kwargs: Any) -> Any:
         """Run another task as this one's child, suspended until it ends, and answer its result.
@@ -146,10 +146,10 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         The child runs on this execution's engine where that can serve it. Raises `ChildFailed`.
         """
         self._refuse_in_transaction("call")
-        place = self._attempt.place(task.name)
+        key = self._attempt.step_key(task.name)
         self._flush()
         child = BoundCall(task=task, args=args, kwargs=kwargs)
-        return self._drive(gather(self._attempt, place, [child], return_exceptions=False))[0]
+        return self._drive(gather(self._attempt, key, [child], return_exceptions=False))[0]
 
     def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
         """Run `task.bind(...)` calls as children, all at once, and answer their results in order once all have ended.
@@ -157,9 +157,9 @@ class Context(_BaseContext):  # type: ignore[misc]  # as above
         Raises the first `ChildFailed`, or has each in its child's place where `return_exceptions` is set.
         """
         self._refuse_in_transaction("gather")
-        place = self._attempt.place(_GATHER)
+        key = self._attempt.step_key(_GATHER)
         self._flush()
-        return self._drive(gather(self._attempt, place, calls, return_exceptions=return_exceptions))
+        return self._drive(gather(self._attempt, key, calls, return_exceptions=return_exceptions))
 
     def _refuse_in_transaction(self, call: str) -> None:
         from django.db import connections  # noqa: PLC0415  # only a body that suspends asks
@@ -211,22 +211,22 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         if atomic and inspect.iscoroutinefunction(function):
             raise Permanent(f"Step {name!r} is atomic, so it must be a plain function, not an async one.")
         perform = self._perform_atomic if atomic else self._perform
-        place = self._attempt.place(name)
-        return await self._journal.step(place, lambda: perform(place, lambda: function(*args, **kwargs)))
+        key = self._attempt.step_key(name)
+        return await self._journal.step(key, lambda: perform(key, lambda: function(*args, **kwargs)))
 
-    async def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
-        return await sync_to_async(perform_atomic)(self._attempt, place, action)
+    async def _perform_atomic(self, key: StepKey, action: Callable[[], Any]) -> Any:
+        return await sync_to_async(perform_atomic)(self._attempt, key, action)
 
-    async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
+    async def _perform(self, key: StepKey, action: Callable[[], Any]) -> Any:
         attempt = self._attempt
-        recorded = attempt.recorded.get((place.name, place.occurrence))
+        recorded = attempt.recorded.get((key.name, key.occurrence))
         if recorded is not None:
             return recorded.result
         started = time.monotonic()
         value = action()
         if inspect.isawaitable(value):
             value = await value
-        return await self._drive(record(attempt, place, value, time.monotonic() - started))
+        return await self._drive(record(attempt, key, value, time.monotonic() - started))
 
     async def progress(self, current: float, total: float | None = None, message: str = "") -> None:
         """As `Context.progress`."""
@@ -239,36 +239,36 @@ class AsyncContext(_BaseContext):  # type: ignore[misc]  # as above
         attempt = self._attempt
         pending = attempt.progress_statement()
         if pending is not None:
-            attempt.learn(await aask(attempt, pending))
+            attempt.apply(await aask(attempt, pending))
             values = pending.parameters
             self._journal.progressed(attempt, values["current"], values["total"], values["message"])
 
     async def sleep(self, duration: float | timedelta) -> None:
         """As `Context.sleep`."""
-        place = self._attempt.place(_SLEEP)
+        key = self._attempt.step_key(_SLEEP)
         await self._flush()
-        await self._journal.sleep(self._attempt, place, self._attempt.remaining(place, duration))
+        await self._journal.sleep(self._attempt, key, self._attempt.remaining(key, duration))
         self._attempt.guard()
 
     async def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:  # noqa: ASYNC109  # durable
         """As `Context.wait`."""
         seconds = None if timeout is None else duration_of(timeout, what="wait()'s timeout")
-        place = self._attempt.place(signal)
+        key = self._attempt.step_key(signal)
         await self._flush()
-        return await self._drive(wait(self._attempt, place, signal=signal, seconds=seconds))
+        return await self._drive(wait(self._attempt, key, signal=signal, seconds=seconds))
 
     async def call(self, task: Task, /, *args: Any, **kwargs: Any) -> Any:
         """As `Context.call`."""
-        place = self._attempt.place(task.name)
+        key = self._attempt.step_key(task.name)
         await self._flush()
         child = BoundCall(task=task, args=args, kwargs=kwargs)
-        return (await self._drive(gather(self._attempt, place, [child], return_exceptions=False)))[0]
+        return (await self._drive(gather(self._attempt, key, [child], return_exceptions=False)))[0]
 
     async def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
         """As `Context.gather`."""
-        place = self._attempt.place(_GATHER)
+        key = self._attempt.step_key(_GATHER)
         await self._flush()
-        return await self._drive(gather(self._attempt, place, calls, return_exceptions=return_exceptions))
+        return await self._drive(gather(self._attempt, key, calls, return_exceptions=return_exceptions))
 
     async def _drive[T](self, steps: Steps[T]) -> T:
         answer: Any = None

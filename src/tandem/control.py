@@ -52,7 +52,9 @@ def retry(result_id: str | UUID, *, engine: str | None, router: Router, engines:
             f"{found.task} {result_id} is {found.phase}: only failed, dead, cancelled, parked or held executions"
             " can be retried."
         )
-    reference = Reference(id=row.id, task=row.task, queue=row.queue, priority=row.priority, dispatch=row.dispatch)
+    reference = Reference(
+        id=row.id, task=row.task, queue=row.queue, priority=row.priority, dispatch_number=row.dispatch_number
+    )
     send_after_commit(engines, row.engine, [reference])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from tandem.attempt import Attempt, Place
+from tandem.attempt import Attempt, StepKey
 from tandem.waiting import Hold
 
 __all__ = ["AsyncJournal", "Journal"]
@@ -16,11 +16,11 @@ class Journal(Protocol):
         """Hear, where the body runs, whose calls these are: before its signals, and again once its clock runs."""
         ...
 
-    def step(self, place: Place, action: Callable[[], Any]) -> Any:
+    def step(self, key: StepKey, action: Callable[[], Any]) -> Any:
         """Run `action` on the body's thread, or answer what an earlier attempt's journal has of it."""
         ...
 
-    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         """Wait `seconds` (0 or less: it is over), or suspend and raise `AttemptOver`."""
         ...
 
@@ -40,11 +40,11 @@ class AsyncJournal(Protocol):
         """As `Journal.begin`."""
         ...
 
-    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
+    async def step(self, key: StepKey, action: Callable[[], Awaitable[Any]]) -> Any:
         """As `Journal.step`, awaited on the body's loop."""
         ...
 
-    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    async def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         """As `Journal.sleep`, awaited."""
         ...
 

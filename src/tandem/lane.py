@@ -35,7 +35,7 @@ class _Named(Protocol):
 
 @dataclass(kw_only=True)
 class Lane:
-    """Sends what is due on one engine, wakes who can go on there, and tells it what it must give up."""
+    """Sends what is due on one engine, wake_generation who can go on there, and tells it what it must give up."""
 
     configuration: Configuration
     engine: Engine
@@ -73,7 +73,7 @@ class Lane:
             with self._part("sending"):
                 self._send_due(queue)
         with self._part("telling of cancels"):
-            self._tell()
+            self._send_cancellations()
         pause = self.configuration.relay_seconds
         for queue in queues:
             due = ledger.execute(agenda.next_due(engine=name, queue=queue))
@@ -99,23 +99,28 @@ class Lane:
         if left:
             ledger.execute(waking.look_again([waiter.id for waiter in left], seconds=_SWEEP_SECONDS))
 
-    def _tell(self) -> None:
-        """Tell the engine to give up what was cancelled or parked while it held it."""
-        untold = ledger.execute(cancel.untold(engine=self.engine.name, limit=BATCH))
+    def _send_cancellations(self) -> None:
+        """Have the engine drop what was cancelled or parked while it held it."""
+        pending = ledger.execute(cancel.pending(engine=self.engine.name, limit=BATCH))
 
-        def tell(rows: Sequence[cancel.Untold]) -> None:
+        def send(rows: Sequence[cancel.Pending]) -> None:
             self.engine.cancel(
                 [
                     Reference(
-                        id=row.id, task=row.task, queue="", priority=0, dispatch=row.dispatch, invocation=row.invocation
+                        id=row.id,
+                        task=row.task,
+                        queue="",
+                        priority=0,
+                        dispatch_number=row.dispatch_number,
+                        invocation=row.invocation,
                     )
                     for row in rows
                 ]
             )
 
-        failed = self._halved("telling of cancels", tell, untold)
-        if told := [row.nudge for row in untold if row not in failed]:
-            ledger.execute(cancel.told(told))
+        failed = self._halved("sending cancellations", send, pending)
+        if sent := [row.number for row in pending if row not in failed]:
+            ledger.execute(cancel.sent(sent))
 
     def _send_due(self, queue: str) -> None:
         """Send batch after batch until nothing is due, or the broker is down: then the rows are due again."""
@@ -124,7 +129,7 @@ class Lane:
             self.loop.beat()
             epoch = self.engine.epoch()
             due = ledger.execute(
-                agenda.take_due(engine=name, queue=queue, phases=_DUE_PHASES[name], epoch=epoch, limit=BATCH)
+                agenda.take_due(engine=name, queue=queue, phases=_DUE_PHASES[name], broker_epoch=epoch, limit=BATCH)
             )
             if not due:
                 return
@@ -135,8 +140,8 @@ class Lane:
                         task=row.task,
                         queue=row.queue,
                         priority=row.priority,
-                        dispatch=row.dispatch,
-                        epoch=epoch,
+                        dispatch_number=row.dispatch_number,
+                        broker_epoch=epoch,
                     )
                     for row in due
                 ],

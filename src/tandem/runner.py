@@ -187,9 +187,9 @@ class Runner:
         attempt = Attempt(claim=claim, lease_seconds=self.lease_seconds, max_result_bytes=self.max_result_bytes)
         if claim.cancel_requested:
             return self._finish(attempt, "cancelled", None, None, unseen=True)
-        if claim.lost > self.max_lost_leases:
+        if claim.lost_leases > self.max_lost_leases:
             poison = RuntimeError(
-                f"{claim.lost} leases were lost: the body kills or freezes its worker every time. Retry it by hand"
+                f"{claim.lost_leases} leases were lost: the body kills or freezes its worker every time. Retry it by hand"
                 " once the cause is gone."
             )
             return self._finish(attempt, "dead", None, Error.of(poison), unseen=True)

@@ -8,43 +8,43 @@ from typing import Any
 from django.db import DatabaseError, connections, transaction
 from psycopg.errors import ReadOnlySqlTransaction
 
-from tandem.attempt import Attempt, Place, as_json
+from tandem.attempt import Attempt, StepKey, as_json
 from tandem.exceptions import AttemptOver, LedgerNotMigrated
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger.rows import Checkpoint
+from tandem.ledger.rows import LeaseCheck
 from tandem.waiting import Steps
 
 __all__ = ["perform_atomic", "record"]
 
 
-def record(attempt: Attempt, place: Place, value: Any, seconds: float) -> Steps[Any]:
+def record(attempt: Attempt, key: StepKey, value: Any, seconds: float) -> Steps[Any]:
     """Record what a step that took `seconds` answered; where another attempt's record is there, that is its result."""
-    text = as_json(value, what=f"The result of step {place.name!r}", limit=attempt.max_result_bytes)
+    text = as_json(value, what=f"The result of step {key.name!r}", limit=attempt.max_result_bytes)
     if attempt.over is not None:
         raise AttemptOver(attempt.over)
-    answer = yield attempt.checkpoint(place, text, seconds)
-    attempt.learn(answer)
+    answer = yield attempt.checkpoint(key, text, seconds)
+    attempt.apply(answer)
     if answer.written:
         return json.loads(text)
     attempt.load((yield statements.recorded_steps(attempt.claim.id)))
-    return attempt.recorded[place.name, place.occurrence].result
+    return attempt.recorded[key.name, key.occurrence].result
 
 
 class _Undone(Exception):  # no error: it rolls the transaction back
     """Another attempt's record is there, or the lease is not."""
 
-    def __init__(self, answer: Checkpoint) -> None:
+    def __init__(self, answer: LeaseCheck) -> None:
         super().__init__("rolled back")
         self.answer = answer
 
 
-def perform_atomic(attempt: Attempt, place: Place, action: Callable[[], Any]) -> Any:
+def perform_atomic(attempt: Attempt, key: StepKey, action: Callable[[], Any]) -> Any:
     """Run `action` and record its result, exactly once: of two attempts, the later to commit is rolled back.
 
     The record comes last and checks the fence. It locks no execution: that would stop a process's heartbeat.
     """
-    recorded = attempt.recorded.get((place.name, place.occurrence))
+    recorded = attempt.recorded.get((key.name, key.occurrence))
     if recorded is not None:
         return recorded.result
     acted = False
@@ -55,16 +55,16 @@ def perform_atomic(attempt: Attempt, place: Place, action: Callable[[], Any]) ->
             started = time.monotonic()
             value = action()
             acted = True
-            text = as_json(value, what=f"The result of step {place.name!r}", limit=attempt.max_result_bytes)
+            text = as_json(value, what=f"The result of step {key.name!r}", limit=attempt.max_result_bytes)
             if attempt.over is not None:
                 raise AttemptOver(attempt.over)
-            answer = ledger.execute_in_transaction(attempt.checkpoint(place, text, time.monotonic() - started))
+            answer = ledger.execute_in_transaction(attempt.checkpoint(key, text, time.monotonic() - started))
             if not answer.written:
                 raise _Undone(answer)  # noqa: TRY301  # only an exception rolls back
     except _Undone as undone:
-        attempt.learn(undone.answer)
+        attempt.apply(undone.answer)
         attempt.load(ledger.execute(statements.recorded_steps(attempt.claim.id)))
-        return attempt.recorded[place.name, place.occurrence].result
+        return attempt.recorded[key.name, key.occurrence].result
     except (DatabaseError, LedgerNotMigrated) as error:
         # The action's own, such as a deadlock, is the body's. That the database is away, went, or can only be read
         # since a failover, is not; nor is anything but its result's that happens after it.
@@ -75,5 +75,5 @@ def perform_atomic(attempt: Attempt, place: Place, action: Callable[[], Any]) ->
             raise
         # As for any other record that the ledger did not take; whether the transaction committed, it will say.
         raise attempt.end(f"the ledger did not answer ({error})") from error
-    attempt.learn(answer)
+    attempt.apply(answer)
     return json.loads(text)

@@ -54,7 +54,7 @@ def _send(engines: Mapping[str, Engine], name: str, references: Sequence[Referen
     except BaseException:
         ledger.execute_in_transaction(statements.unsent(ids))
         raise
-    if epoch is not None and any(reference.epoch != epoch for reference in references):
+    if epoch is not None and any(reference.broker_epoch != epoch for reference in references):
         ledger.execute_in_transaction(statements.sent(ids, epoch))
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from tandem.attempt import Attempt, Place, as_json
+from tandem.attempt import Attempt, StepKey, as_json
 from tandem.exceptions import Cancelled, ChildFailed, SignalTimeout
 from tandem.ledger import attempt as attempts
 from tandem.ledger import waiting as statements
 from tandem.ledger.identity import derived_id
-from tandem.ledger.rows import Checkpoint
+from tandem.ledger.rows import LeaseCheck
 from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child, ChildEnd
 from tandem.task import BoundCall
@@ -26,14 +26,14 @@ __all__ = ["Hold", "Steps", "gather", "wait"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
-    """Asks the engine to suspend at a place, for at most `seconds` (None: without end), unless `wakes` has changed.
+    """Asks the engine to suspend at a key, for at most `seconds` (None: without end), unless `wake_generation` has changed.
 
     `children`: those it waits for. `over`: the wait has ended in the ledger; what the engine's own journal has of it stands here.
     """
 
-    place: Place
+    key: StepKey
     seconds: float | None
-    wakes: int = 0
+    wake_generation: int = 0
     children: tuple[UUID, ...] = ()
     over: bool = False
 
@@ -41,9 +41,9 @@ class Hold:
         """The statement that gives up the lease; False where something came, or a cancel was asked for."""
         return statements.suspend_waiting(
             attempt.lease,
-            name=self.place.name,
-            occurrence=self.place.occurrence,
-            wakes=self.wakes,
+            name=self.key.name,
+            occurrence=self.key.occurrence,
+            wake_generation=self.wake_generation,
             awakeable=awakeable,
             children=self.children,
         )
@@ -52,52 +52,52 @@ class Hold:
 type Steps[T] = Generator[Statement[Any] | Hold | Callable[[], Any], Any, T]
 
 
-def wait(attempt: Attempt, place: Place, *, signal: str, seconds: float | None) -> Steps[Any]:
+def wait(attempt: Attempt, key: StepKey, *, signal: str, seconds: float | None) -> Steps[Any]:
     """Consume the oldest signal of a name, or suspend until one comes; raises `SignalTimeout`."""
-    step = _step(place) | {"position": place.position, "signal": signal}
-    recorded = attempt.recorded.get((place.name, place.occurrence))
+    step = _step(key) | {"position": key.position, "signal": signal}
+    recorded = attempt.recorded.get((key.name, key.occurrence))
     kind, payload = (None, None) if recorded is None else (recorded.kind, recorded.result)
     while kind is None or kind == "waiting":
         found = yield statements.receive(attempt.lease, **step)
-        attempt.learn(Checkpoint(held=found.held, written=False, cancel_requested=found.cancel_requested))
+        attempt.apply(LeaseCheck(held=found.held, written=False, cancel_requested=found.cancel_requested))
         kind, payload = found.kind, found.payload
         if kind is None:
-            attempt.learn((yield statements.open_wait(attempt.lease, **step, seconds=seconds)))
+            attempt.apply((yield statements.open_wait(attempt.lease, **step, seconds=seconds)))
         if kind is None or kind == "waiting":
             _refuse_after_cancel(attempt)
             left = seconds if kind is None else found.due_in
-            yield Hold(place=place, seconds=None if left is None else max(0.0, left), wakes=found.wakes)
+            yield Hold(key=key, seconds=None if left is None else max(0.0, left), wake_generation=found.wake_generation)
             attempt.guard()
     if kind != "signal":
-        yield Hold(place=place, seconds=None if seconds is None else 0.0, over=True)
+        yield Hold(key=key, seconds=None if seconds is None else 0.0, over=True)
     if kind == "timeout":
         attempt.guard()
         raise SignalTimeout(f"No signal {signal!r} came to {attempt.claim.task} {attempt.claim.id} in {seconds:.1f} s.")
     return payload
 
 
-def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return_exceptions: bool) -> Steps[list[Any]]:
+def gather(attempt: Attempt, key: StepKey, calls: Sequence[BoundCall], *, return_exceptions: bool) -> Steps[list[Any]]:
     """Run children to their ends, and answer their results in the order of the calls; raises `ChildFailed`."""
-    step = _step(place)
-    recorded = attempt.recorded.get((place.name, place.occurrence))
-    ids = [_child_id(attempt, place, number) for number in range(len(calls))]
+    step = _step(key)
+    recorded = attempt.recorded.get((key.name, key.occurrence))
+    ids = [_child_id(attempt, key, number) for number in range(len(calls))]
     if recorded is None and calls:
         born = yield lambda: [_child(attempt, call, id_) for call, id_ in zip(calls, ids, strict=True)]
-        attempt.learn((yield statements.spawn(attempt.claim, **step, position=place.position, born=born)))
+        attempt.apply((yield statements.spawn(attempt.claim, **step, position=key.position, born=born)))
         _refuse_after_cancel(attempt)
     answer = [] if not calls else recorded.result if recorded is not None and recorded.kind == "call" else None
     while answer is None:
         found = yield statements.children(attempt.lease, ids=ids)
-        attempt.learn(Checkpoint(held=found.held, written=False, cancel_requested=found.cancel_requested))
+        attempt.apply(LeaseCheck(held=found.held, written=False, cancel_requested=found.cancel_requested))
         if len(found.ended) == len(set(ids)):
-            answer = yield from _answer(attempt, place, [found.ended[id_] for id_ in ids])
+            answer = yield from _answer(attempt, key, [found.ended[id_] for id_ in ids])
         else:
             _refuse_after_cancel(attempt)
             awaited = tuple(id_ for id_ in ids if id_ not in found.ended)
-            yield Hold(place=place, seconds=None, wakes=found.wakes, children=awaited)
+            yield Hold(key=key, seconds=None, wake_generation=found.wake_generation, children=awaited)
             attempt.guard()
     if calls:
-        yield Hold(place=place, seconds=None, over=True)
+        yield Hold(key=key, seconds=None, over=True)
     ends = [
         _result(call, id_, ChildEnd(outcome=outcome, result=result, traceback=traceback))
         for call, id_, (outcome, result, traceback) in zip(calls, ids, answer, strict=True)
@@ -110,15 +110,15 @@ def gather(attempt: Attempt, place: Place, calls: Sequence[BoundCall], *, return
     return ends
 
 
-def _answer(attempt: Attempt, place: Place, ended: list[ChildEnd]) -> Steps[list[Any]]:
+def _answer(attempt: Attempt, key: StepKey, ended: list[ChildEnd]) -> Steps[list[Any]]:
     """Record what the children answered; where an earlier attempt did, that is what counts."""
     ends = [[end.outcome, end.result, end.traceback] for end in ended]
-    text = as_json(ends, what=f"What the children of step {place.name!r} answered", limit=attempt.max_result_bytes)
-    checkpoint = yield statements.answer_call(attempt.lease, **_step(place), result=text)
-    attempt.learn(checkpoint)
+    text = as_json(ends, what=f"What the children of step {key.name!r} answered", limit=attempt.max_result_bytes)
+    checkpoint = yield statements.answer_call(attempt.lease, **_step(key), result=text)
+    attempt.apply(checkpoint)
     if not checkpoint.written:
         attempt.load((yield attempts.recorded_steps(attempt.claim.id)))
-        return list(attempt.recorded[place.name, place.occurrence].result)
+        return list(attempt.recorded[key.name, key.occurrence].result)
     answered: list[Any] = json.loads(text)
     return answered
 
@@ -136,12 +136,12 @@ def _refuse_after_cancel(attempt: Attempt) -> None:
         raise Cancelled(f"{attempt.claim.task} {attempt.claim.id} was cancelled; it cannot wait any more.")
 
 
-def _step(place: Place) -> dict[str, Any]:
-    return {"name": place.name, "occurrence": place.occurrence}
+def _step(key: StepKey) -> dict[str, Any]:
+    return {"name": key.name, "occurrence": key.occurrence}
 
 
-def _child_id(attempt: Attempt, place: Place, number: int) -> UUID:
-    return derived_id("child", str(attempt.claim.id), place.name, str(place.occurrence), str(number))
+def _child_id(attempt: Attempt, key: StepKey, number: int) -> UUID:
+    return derived_id("child", str(attempt.claim.id), key.name, str(key.occurrence), str(number))
 
 
 def _child(attempt: Attempt, call: BoundCall, id_: UUID) -> Child:

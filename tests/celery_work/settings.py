@@ -14,7 +14,6 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "tandem",
-    "tandem.ledger",
     "tests.work",
     "tests.celery_work",
 ]

@@ -128,7 +128,7 @@ def _row(execution: Execution) -> Row:
         result=execution.result,
         fence=execution.fence,
         attempts=execution.attempts,
-        lost=execution.lost,
+        lost=execution.lost_leases,
         created_at=execution.created_at.timestamp(),
         finished_at=None if execution.finished_at is None else execution.finished_at.timestamp(),
         error=execution.errors[-1]["traceback"].rstrip().rpartition("\n")[2] if execution.errors else "",

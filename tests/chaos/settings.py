@@ -9,7 +9,7 @@ TIME_ZONE = "UTC"
 ALLOWED_HOSTS = ["127.0.0.1"]
 ROOT_URLCONF = "tests.chaos.web"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-INSTALLED_APPS = ["tandem", "tandem.ledger", "tests.chaos.apps.ChaosConfig"]
+INSTALLED_APPS = ["tandem", "tests.chaos.apps.ChaosConfig"]
 
 _DATABASE = urlsplit(os.environ["DATABASE_URL"])
 DATABASES = {

@@ -1,6 +1,6 @@
 """Many short executions on both engines, and what is left afterwards: `python -m tests.chaos.soak`, `make soak`.
 
-It is sound where all are done, no process has grown, and no lease, nudge, key or thread is left. Resident memory is
+It is sound where all are done, no process has grown, and no lease, pending cancellation, key or thread is left. Resident memory is
 judged by medians: that of the last quarter of a process's samples must not be above that of the second by more than
 a twentieth. Threads are judged at the end, against the most in the second quarter (and two). The first quarter is left out:
 caches and pools fill, and connections open.
@@ -147,7 +147,7 @@ def _report_memory(samples: Samples) -> bool:
 
 
 def _left_in_ledger(executions: int) -> Iterator[Left]:
-    from tandem.ledger.models import Execution, Nudge, Signal  # noqa: PLC0415  # after django.setup()
+    from tandem.ledger.models import Execution, PendingCancellation, Signal  # noqa: PLC0415  # after django.setup()
 
     ended = Execution.objects.filter(phase="succeeded")
     rows = Execution.objects.exclude(pk__in=ended.values("pk")).values_list("task", "phase")
@@ -155,7 +155,7 @@ def _left_in_ledger(executions: int) -> Iterator[Left]:
     yield Left(what="executions that are missing", items=range(executions - ended.count()))
     yield Left(what="attempts beyond the first", items=list(ended.exclude(attempts=0).values_list("task", "attempts")))
     yield Left(what="leases", items=list(Execution.objects.filter(lease_expires_at__isnull=False).values_list("id")))
-    yield Left(what="nudges", items=list(Nudge.objects.values_list("execution_id")))
+    yield Left(what="pending cancellations", items=list(PendingCancellation.objects.values_list("execution_id")))
     yield Left(what="signals", items=list(Signal.objects.filter(consumed_at__isnull=True).values_list("name")))
 
 

@@ -8,7 +8,7 @@ from tests.django_tasks.adapter import ENGINE, options_of
 
 SECRET_KEY = "tests"
 USE_TZ = True
-INSTALLED_APPS = ["tandem", "tandem.ledger", "tasks"]
+INSTALLED_APPS = ["tandem", "tasks"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 

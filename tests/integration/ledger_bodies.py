@@ -41,11 +41,11 @@ def new_execution(id_: UUID, *, engine: str, phase: str) -> NewExecution:
         reason="default",
         pinned=False,
         phase=phase,
-        epoch="e",
+        broker_epoch="e",
     )
 
 
-def every_write(claim: Claim, *, wakes: int) -> list[Statement[Any]]:
+def every_write(claim: Claim, *, wake_generation: int) -> list[Statement[Any]]:
     """Each write that names a fence, as an attempt sends it that does not know whether its claim still holds."""
     lease = claim.lease
     place: dict[str, Any] = {"name": "late", "occurrence": 0}
@@ -60,7 +60,7 @@ def every_write(claim: Claim, *, wakes: int) -> list[Statement[Any]]:
         statements.finish(lease, outcome="succeeded", result="9", error=None),
         waiting.receive(lease, **place, position=9, signal=SIGNAL),
         waiting.open_wait(lease, **place, position=9, signal=SIGNAL, seconds=None),
-        waiting.suspend_waiting(lease, **place, wakes=wakes, awakeable="sign_9"),
+        waiting.suspend_waiting(lease, **place, wake_generation=wake_generation, awakeable="sign_9"),
         waiting.spawn(claim, **place, position=9, born=()),
         waiting.answer_call(lease, **place, result="[]"),
     ]
@@ -108,20 +108,20 @@ class Held:
     def _call(self, call: str) -> Statements:
         attempt = self.attempt
         if call == "wait":
-            yield from self._held(wait(attempt, attempt.place(SIGNAL), signal=SIGNAL, seconds=60))
+            yield from self._held(wait(attempt, attempt.step_key(SIGNAL), signal=SIGNAL, seconds=60))
         elif call == "call":
-            yield from self._held(gather(attempt, attempt.place(call), [noop.bind()], return_exceptions=False))
+            yield from self._held(gather(attempt, attempt.step_key(call), [noop.bind()], return_exceptions=False))
         else:
-            place = attempt.place(call)
-            recorded = attempt.recorded.get((place.name, place.occurrence))
+            key = attempt.step_key(call)
+            recorded = attempt.recorded.get((key.name, key.occurrence))
             if call == "sleep" and (recorded is None or (recorded.due_in or 0) > 0):
-                if (yield attempt.suspend(place, attempt.remaining(place, 60))):
+                if (yield attempt.suspend(key, attempt.remaining(key, 60))):
                     raise attempt.end("asleep")
-                attempt.learn((yield attempt.resume()))
+                attempt.apply((yield attempt.resume()))
                 attempt.guard()
             elif recorded is None:
                 # A fence in the result: had two attempts written it, it would show.
-                attempt.learn((yield attempt.checkpoint(place, str(self.claim.fence), 0.1)))
+                attempt.apply((yield attempt.checkpoint(key, str(self.claim.fence), 0.1)))
 
     def _held(self, steps: Steps[Any]) -> Statements:
         answer: Any = None

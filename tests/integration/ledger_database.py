@@ -19,7 +19,7 @@ _NAME: Final = "tandem_properties"
 
 _EMPTY: Final = """
 WITH steps AS (DELETE FROM tandem_step), signals AS (DELETE FROM tandem_signal),
-     progress AS (DELETE FROM tandem_progress), nudges AS (DELETE FROM tandem_nudge)
+     progress AS (DELETE FROM tandem_progress), outbox AS (DELETE FROM tandem_pending_cancellation)
 DELETE FROM tandem_execution RETURNING 1
 """
 
@@ -51,7 +51,7 @@ def ledger_database(servers: Stack) -> Iterator[None]:
     ledger.close()
     url = urlsplit(servers.addresses["DATABASE_URL"])._replace(path=f"/{_NAME}").geturl()
     with using({"DATABASE_URL": url}):
-        call_command("migrate", "tandem_ledger", verbosity=0)
+        call_command("migrate", "tandem", verbosity=0)
         yield
         ledger.close()
         connections.close_all()

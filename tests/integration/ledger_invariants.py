@@ -120,10 +120,10 @@ def attempts_count_failures_and_lost_leases(change: Change) -> None:
     """`attempts` and `lost` go up by what this statement says was lost or failed, and by nothing else."""
     for was, row in change.rows():
         if change.name == "retry" and row["fence"] > was["fence"]:
-            assert (row["attempts"], row["lost"]) == (0, 0)
+            assert (row["attempts"], row["lost_leases"]) == (0, 0)
             continue
         lost = int(_lost_a_lease(change, was, row))
-        assert row["lost"] == was["lost"] + lost, change.name
+        assert row["lost_leases"] == was["lost_leases"] + lost, change.name
         assert row["attempts"] == was["attempts"] + lost + int(_failed(change, was, row)), change.name
 
 
@@ -142,9 +142,9 @@ def _failed(change: Change, was: Row, row: Row) -> bool:
 
 
 def numbers_never_go_down(change: Change) -> None:
-    """`fence`, `dispatch` and `wakes` only go up, whatever happens to the row; a claim raises the fence by one."""
+    """`fence`, `dispatch_number` and `wake_generation` only go up, whatever happens to the row; a claim raises the fence by one."""
     for was, row in change.rows():
-        for name in ("fence", "dispatch", "wakes"):
+        for name in ("fence", "dispatch_number", "wake_generation"):
             assert was[name] <= row[name] <= was[name] + 1
 
 

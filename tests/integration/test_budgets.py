@@ -13,7 +13,7 @@ import pytest
 import redis
 from django.db import connections
 
-from tandem.attempt import Attempt, Place
+from tandem.attempt import Attempt, StepKey
 from tandem.configuration import Configuration
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
@@ -132,10 +132,10 @@ class Inline:
     def begin(self, attempt: Attempt) -> None:
         """Any attempt will do."""
 
-    def step(self, place: Place, action: Callable[[], Any]) -> Any:
+    def step(self, key: StepKey, action: Callable[[], Any]) -> Any:
         return action()
 
-    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         raise AssertionError("no task here sleeps")
 
     def hold(self, attempt: Attempt, hold: Hold) -> None:

@@ -187,7 +187,7 @@ def test_an_enqueue_knows_the_epoch_of_its_own_push(celery: Stage) -> None:
     with celery.broker.client as client:
         epoch: Any = client.get("tandem:epoch")
     row = celery.row(result.id)
-    assert (row.epoch, row.due_at, row.phase) == (epoch.decode(), None, "queued")
+    assert (row.broker_epoch, row.due_at, row.phase) == (epoch.decode(), None, "queued")
     assert on_list(celery, "default:6") == [row.id]
 
 

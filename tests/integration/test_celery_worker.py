@@ -83,7 +83,7 @@ def test_what_a_killed_child_ran_is_taken_from_it_at_once(celery: Stage, mark: s
     os.kill(child, signal.SIGKILL)
     until(lambda: celery.row(result.id).phase == "queued", seconds=5, what="it is taken from the child")
     row = celery.row(result.id)
-    assert (row.attempts, row.lost, row.lease_expires_at) == (1, 1, None)
+    assert (row.attempts, row.lost_leases, row.lease_expires_at) == (1, 1, None)
     assert [event.kind for event in Event.objects.filter(execution_id=result.id)] == ["lease lost"]
 
 
@@ -93,7 +93,7 @@ def test_a_body_that_kills_its_child_runs_again_in_seconds(celery: Stage, mark: 
     with celery.relay():
         result = hard.kill_its_process.enqueue(mark)
         row = celery.reaches(result.id, "succeeded")
-    assert (row.attempts, row.lost, row.fence) == (1, 1, 2)
+    assert (row.attempts, row.lost_leases, row.fence) == (1, 1, 2)
     first, second = celery.effects(mark)
     assert first[0] != second[0]
     assert float(second[1]) - float(first[1]) < celery.lease
@@ -124,7 +124,7 @@ def test_a_body_that_holds_the_gil_keeps_its_lease(celery: Stage, mark: str) -> 
             lowest = min(lowest, lease_left(result.id) if celery.row(result.id).lease_expires_at else lowest)
             time.sleep(0.1)
         row = celery.reaches(result.id, "succeeded")
-    assert (row.fence, row.lost) == (1, 0)
+    assert (row.fence, row.lost_leases) == (1, 0)
     assert lowest > 0
 
 
@@ -175,7 +175,7 @@ def test_the_hard_limit_kills_and_counts_as_a_failure(
         result = hard.ignore_the_limit.enqueue(mark)
         row = celery.reaches(result.id, "succeeded")
     assert row.result == "second"
-    assert (row.attempts, row.lost) == (1, 0)
+    assert (row.attempts, row.lost_leases) == (1, 0)
     assert row.errors[-1]["exception_class_path"] == "tandem.exceptions.TimeLimitExceeded"
     first, second = (int(line[0]) for line in celery.effects(mark))
     assert second in worker.children()
@@ -266,7 +266,7 @@ def test_what_does_not_end_in_the_grace_time_is_handed_back_and_counts_nothing(
     started(celery, mark)
     assert worker.stop() == 0
     row = celery.row(result.id)
-    assert (row.phase, row.attempts, row.lost, row.lease_expires_at) == ("queued", 0, 0, None)
+    assert (row.phase, row.attempts, row.lost_leases, row.lease_expires_at) == ("queued", 0, 0, None)
     (event,) = Event.objects.filter(execution_id=result.id)
     assert event.kind == "requeued"
     assert celery.backend.cancel(result.id) == "cancelled"

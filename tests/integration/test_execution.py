@@ -11,7 +11,7 @@ from django.tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
 from django.tasks.signals import task_enqueued
 from django.utils import timezone
 
-from tandem.ledger.models import Execution, Nudge, Step
+from tandem.ledger.models import Execution, PendingCancellation, Step
 from tandem.task import TaskResult
 from tests.integration.waiting import all_finished, finished, in_phase, until
 from tests.work import tasks
@@ -44,7 +44,10 @@ def test_a_task_runs_and_its_result_is_read_from_any_process(engine: str, task: 
 def test_changed_code_parks_an_execution_until_it_is_put_right(engine: str, mark: str) -> None:
     result = in_phase(tasks.deployed_over.using(engine=engine).enqueue(mark), "parked")
     assert "asks for step 'new' at place 1, where an earlier attempt recorded 'old'" in result.errors[-1].traceback
-    until(lambda: not Nudge.objects.filter(execution_id=result.id).exists(), "the runtime is told to give it up")
+    until(
+        lambda: not PendingCancellation.objects.filter(execution_id=result.id).exists(),
+        "the runtime is told to give it up",
+    )
     record(f"{mark}-fixed")
     result.retry()
     assert finished(result).return_value == "old"

@@ -83,7 +83,9 @@ def suspended(holder: Claim, *children: UUID, name: str = "call") -> None:
     found = ledger.execute(waiting.children(holder.lease, ids=children))
     place = PLACE | {"name": name}
     assert ledger.execute(
-        waiting.suspend_waiting(holder.lease, **place, wakes=found.wakes, awakeable=None, children=children)
+        waiting.suspend_waiting(
+            holder.lease, **place, wake_generation=found.wake_generation, awakeable=None, children=children
+        )
     )
 
 
@@ -143,7 +145,7 @@ def claim(id_: UUID, _holder: None) -> Statement[Any]:
 
 def claim_invocation(id_: UUID, _holder: None) -> Statement[Any]:
     return statements.claim_invocation(
-        id=id_, task=tasks.noop.module_path, engine=ENGINE, worker="w2", lease=30.0, dispatch=1, invocation="inv"
+        id=id_, task=tasks.noop.module_path, engine=ENGINE, worker="w2", lease=30.0, dispatch_number=1, invocation="inv"
     )
 
 
@@ -250,7 +252,7 @@ def test_a_relay_waits_for_no_callers_transaction(name: str) -> None:
     ids = [locked, free]
     rows = {"engine": "restate", "phase": "waiting" if name == "look again" else "queued"}
     Execution.objects.filter(pk__in=ids).update(**rows)
-    suspects = [restate.Suspect(id=id_, task="t", queue="q", priority=0, dispatch=1, fence=0) for id_ in ids]
+    suspects = [restate.Suspect(id=id_, task="t", queue="q", priority=0, dispatch_number=1, fence=0) for id_ in ids]
     said: dict[str, Statement[int]] = {
         "sent": statements.sent(ids, "e"),
         "unsent": statements.unsent(ids),

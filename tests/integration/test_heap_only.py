@@ -51,7 +51,7 @@ def insert() -> Any:
         reason="default",
         pinned=False,
         phase="queued",
-        epoch="e",
+        broker_epoch="e",
     )
     ledger.execute(statements.insert_one(new))
     return new.id

@@ -75,8 +75,8 @@ def test_each_killed_child_costs_its_execution_one_lease_and_no_other(celery: St
         for result in results:
             celery.reaches(result.id, "succeeded", seconds=60)
     rows = {row.pk: row for row in Execution.objects.all()}
-    assert {id_: row.lost for id_, row in rows.items() if row.lost} == Counter(id_ for id_, _ in kills)
-    assert all((row.attempts, row.fence) == (row.lost, row.lost + 1) for row in rows.values())
+    assert {id_: row.lost_leases for id_, row in rows.items() if row.lost_leases} == Counter(id_ for id_, _ in kills)
+    assert all((row.attempts, row.fence) == (row.lost_leases, row.lost_leases + 1) for row in rows.values())
     assert Event.objects.filter(kind="lease lost").count() == len(kills)
 
 
@@ -106,7 +106,7 @@ def test_what_a_pool_raises_to_end_its_child_is_no_failure(celery: Stage, mark: 
     worker.process.wait(timeout=60)
     for result in results:
         row = celery.row(result.id)
-        assert (row.phase, row.attempts, row.lost, row.errors) == ("queued", 0, 0, []), worker.text
+        assert (row.phase, row.attempts, row.lost_leases, row.errors) == ("queued", 0, 0, []), worker.text
         assert [event.kind for event in Event.objects.filter(execution_id=row.pk)] == ["requeued"]
 
 
@@ -116,7 +116,7 @@ def test_a_body_that_ends_its_own_process_is_lost_as_often_as_that_is_allowed(ce
     result = hard.end_its_process.enqueue(mark)
     with celery.relay():
         row = celery.reaches(result.id, "dead", seconds=60)
-    assert (row.lost, row.attempts, len(celery.effects(mark))) == (4, 4, 4)
+    assert (row.lost_leases, row.attempts, len(celery.effects(mark))) == (4, 4, 4)
     events = [event.kind for event in Event.objects.filter(execution_id=row.pk)]
     assert events.count("lease lost") == 4
     assert "requeued" not in events
@@ -162,7 +162,7 @@ def test_a_claim_is_handed_back_whose_answer_never_came(
     parent.start()
     parent.stop()
     row = celery.row(result.id)
-    assert (row.phase, row.attempts, row.lost) == ("queued", 0, 0)
+    assert (row.phase, row.attempts, row.lost_leases) == ("queued", 0, 0)
     assert not seats.held()
     # It warns where it is collected while open.
     seats._file.close()

@@ -38,7 +38,7 @@ def insert(**changes: Any) -> UUID:
         "reason": "default",
         "pinned": False,
         "phase": "queued",
-        "epoch": "e",
+        "broker_epoch": "e",
     }
     new = NewExecution(**(values | changes))
     assert ledger.execute(statements.insert_one(new)) is not None
@@ -55,7 +55,7 @@ def claimed(id_: UUID, worker: str = "w1", lease: float = LEASE) -> Claim:
     return found
 
 
-def reenter(id_: UUID, *, dispatch: int = 1, invocation: str = "inv_1") -> Claim | None:
+def reenter(id_: UUID, *, dispatch_number: int = 1, invocation: str = "inv_1") -> Claim | None:
     return ledger.execute(
         statements.claim_invocation(
             id=id_,
@@ -63,7 +63,7 @@ def reenter(id_: UUID, *, dispatch: int = 1, invocation: str = "inv_1") -> Claim
             engine=ENGINE,
             worker="s1",
             lease=LEASE,
-            dispatch=dispatch,
+            dispatch_number=dispatch_number,
             invocation=invocation,
         )
     )
@@ -91,7 +91,11 @@ def send_due(id_: UUID) -> None:
     queue = row(id_).queue
     due = ledger.execute(
         agenda.take_due(
-            engine=ENGINE, queue=queue, phases=("queued", "deferred", "retrying", "sleeping"), epoch="e", limit=10
+            engine=ENGINE,
+            queue=queue,
+            phases=("queued", "deferred", "retrying", "sleeping"),
+            broker_epoch="e",
+            limit=10,
         )
     )
     assert [item.id for item in due] == [id_]
@@ -134,7 +138,7 @@ def test_a_stale_attempt_changes_nothing() -> None:
     assert requeue_expired(id_) is None
     send_due(id_)
     holder = claimed(id_, "w2")
-    assert (holder.fence, holder.attempts, holder.lost) == (2, 1, 1)
+    assert (holder.fence, holder.attempts, holder.lost_leases) == (2, 1, 1)
     assert not checkpoint(stale).held
     assert not ledger.execute(attempt.progress(stale.lease, current=1, total=2, message="")).held
     assert ledger.execute(attempt.finish(stale.lease, outcome="succeeded", result="1", error=None)) is None
@@ -170,7 +174,7 @@ def test_the_last_of_too_many_lost_leases_is_the_end() -> None:
     claimed(id_)
     assert requeue_expired(id_, most=2) == "dead"
     ended = row(id_)
-    assert (ended.outcome, ended.lost, ended.attempts) == ("dead", 3, 3)
+    assert (ended.outcome, ended.lost_leases, ended.attempts) == ("dead", 3, 3)
     assert "3 leases were lost" in ended.errors[-1]["traceback"]
     assert claim(id_) is None
 
@@ -232,14 +236,14 @@ def test_the_same_invocation_takes_its_row_again_and_no_other() -> None:
     first = reenter(id_)
     assert first is not None
     assert reenter(id_, invocation="inv_2") is None
-    assert reenter(id_, dispatch=2) is None
+    assert reenter(id_, dispatch_number=2) is None
     again = reenter(id_)
     assert again is not None
-    assert (again.fence, again.attempts, again.lost) == (2, 1, 1)
+    assert (again.fence, again.attempts, again.lost_leases) == (2, 1, 1)
     assert ledger.execute(attempt.release(again.lease))
     released = reenter(id_)
     assert released is not None
-    assert (released.fence, released.attempts, released.lost) == (3, 1, 1)
+    assert (released.fence, released.attempts, released.lost_leases) == (3, 1, 1)
     [event] = Event.objects.filter(execution_id=id_)
     assert (event.kind, event.detail) == ("lease lost", "by s1: s1 goes on")
 
@@ -264,8 +268,8 @@ def test_a_retry_by_hand_is_a_new_dispatch_that_keeps_the_steps() -> None:
     ledger.execute(attempt.finish(holder.lease, outcome="failed", result=None, error=ERROR))
     found = ledger.execute(manual.retry(id=id_, engine=None))
     assert found is not None
-    assert (found.dispatch, found.engine) == (2, ENGINE)
-    again = reenter(id_, dispatch=2)
+    assert (found.dispatch_number, found.engine) == (2, ENGINE)
+    again = reenter(id_, dispatch_number=2)
     assert again is not None
     assert (again.attempts, again.fence) == (0, 3)
     assert len(ledger.execute(attempt.recorded_steps(id_))) == 1
@@ -292,7 +296,7 @@ def test_two_relays_never_take_the_same_row() -> None:
 
     def take() -> None:
         while due := ledger.execute(
-            agenda.take_due(engine=ENGINE, queue=queue, phases=("deferred",), epoch="e", limit=7)
+            agenda.take_due(engine=ENGINE, queue=queue, phases=("deferred",), broker_epoch="e", limit=7)
         ):
             taken.extend(item.id for item in due)
         ledger.close()

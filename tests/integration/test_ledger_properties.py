@@ -97,7 +97,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(target=attempts, id_=executions, worker=WORKERS, old=st.booleans())
     def deliver_another(self, id_: UUID, worker: str, *, old: bool) -> Any:
-        """A message of the other engine, of an older dispatch, or another invocation of this one."""
+        """A message of the other engine, of an older dispatch_number, or another invocation of this one."""
         if self.row(id_)["engine"] == "celery" and old:
             assert self.say(statements.claim(id=id_, engine="restate", worker=worker, lease=LEASE)) is None
             return multiple()
@@ -105,7 +105,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def entered(self, id_: UUID, worker: str, *, old: bool = False, other: bool = False) -> Any:
         """What a rule adds to the attempts: one, or none where there was nothing to claim."""
-        dispatch = self.row(id_)["dispatch"] - int(old)
+        dispatch_number = self.row(id_)["dispatch_number"] - int(old)
         entry = statements.claim(id=id_, engine="celery", worker=worker, lease=LEASE)
         if self.row(id_)["engine"] == "restate":
             entry = statements.claim_invocation(
@@ -114,8 +114,8 @@ class LedgerMachine(RuleBasedStateMachine):
                 engine="restate",
                 worker=worker,
                 lease=LEASE,
-                dispatch=dispatch,
-                invocation=f"inv-{dispatch}{'-other' * other}",
+                dispatch_number=dispatch_number,
+                invocation=f"inv-{dispatch_number}{'-other' * other}",
             )
         return self.held(self.say(entry))
 
@@ -147,7 +147,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Every write that an attempt has, by one whose claim is no longer the newest."""
         row = self.row(held.claim.id)
         if held.claim.fence < row["fence"]:
-            for write in every_write(held.claim, wakes=row["wakes"]):
+            for write in every_write(held.claim, wake_generation=row["wake_generation"]):
                 self.say(write)
 
     @rule(held=attempts)
@@ -215,7 +215,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(engine=ENGINES, failed=st.booleans())
     def send_due(self, engine: str, *, failed: bool = False) -> None:
-        taken = agenda.take_due(engine=engine, queue=QUEUE, phases=PHASES[engine], epoch="e", limit=100)
+        taken = agenda.take_due(engine=engine, queue=QUEUE, phases=PHASES[engine], broker_epoch="e", limit=100)
         due = self.say(taken)
         if failed:
             self.say(statements.unsent([row.id for row in due]))
@@ -229,7 +229,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def recheck(self, engine: str, *, gone: bool = False) -> None:
         waiters = self.say(waking.recheck(engine=engine, queue=QUEUE, limit=100))
         ready = [waiter for waiter in waiters if waiter.ready and gone]
-        found = [restate.Suspect(w.id, w.task, w.queue, w.priority, w.dispatch, w.fence) for w in ready]
+        found = [restate.Suspect(w.id, w.task, w.queue, w.priority, w.dispatch_number, w.fence) for w in ready]
         self.say(restate.send_again(dict.fromkeys(found, (True, "gone"))))
 
     @rule(ended=st.booleans(), alive=st.booleans())
@@ -301,4 +301,4 @@ def test_an_execution_that_was_claimed_while_it_was_due_is_found_again() -> None
     machine.say(celery.mark_lost([id_]))
     machine.deliver(id_, "w1")
     machine.teardown()
-    assert machine.row(id_)["lost"] == 1
+    assert machine.row(id_)["lost_leases"] == 1

@@ -50,7 +50,7 @@ def a_claim() -> Claim:
         reason="default",
         pinned=False,
         phase="queued",
-        epoch="e",
+        broker_epoch="e",
     )
     ledger.execute(statements.insert_one(new))
     claim = ledger.execute(statements.claim(id=new.id, engine=ENGINE, worker="w", lease=30.0))
@@ -63,13 +63,13 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
     ids = [claim.id]
     named: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0, "seconds": 1.0}
     place: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0}
-    suspect = restate.Suspect(id=claim.id, task="t", queue="q", priority=0, dispatch=1, fence=1)
+    suspect = restate.Suspect(id=claim.id, task="t", queue="q", priority=0, dispatch_number=1, fence=1)
     return [
         statements.sent(ids, "e"),
         statements.unsent(ids),
         statements.claim(id=claim.id, engine=ENGINE, worker="w", lease=30.0),
         statements.claim_invocation(
-            id=claim.id, task="t", engine=ENGINE, worker="w", lease=30.0, dispatch=1, invocation="i"
+            id=claim.id, task="t", engine=ENGINE, worker="w", lease=30.0, dispatch_number=1, invocation="i"
         ),
         attempt.checkpoint(claim.lease, result="1", **named),
         attempt.progress(claim.lease, current=1.0, total=None, message=""),
@@ -81,7 +81,7 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         attempt.park(claim.lease, error=ERROR),
         waiting.receive(claim.lease, **place, signal="s"),
         waiting.open_wait(claim.lease, **place, signal="s", seconds=1.0),
-        waiting.suspend_waiting(claim.lease, name="step", occurrence=0, wakes=0, awakeable=None),
+        waiting.suspend_waiting(claim.lease, name="step", occurrence=0, wake_generation=0, awakeable=None),
         waiting.spawn(claim, **place, born=[]),
         waiting.children(claim.lease, ids=ids),
         waiting.answer_call(claim.lease, name="step", occurrence=0, result="1"),

@@ -217,13 +217,13 @@ def test_migrations_are_waited_for(start: Start, servers: Stack, database: None)
     assert waiting.running.wait(timeout=60) == 0, waiting.log.read_text()
     # An older release finds nothing missing where a newer one has migrated further.
     with psycopg.connect(new["DATABASE_URL"], autocommit=True) as connection:
-        connection.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('tandem_ledger', '9999', now())")
+        connection.execute("INSERT INTO django_migrations (app, name, applied) VALUES ('tandem', '9999', now())")
         assert run(start, "require", "migrations", **new) == (0, "")
         # It only added what may be left out; what must be given, or was taken away, this release cannot serve.
         connection.execute("ALTER TABLE tandem_event ADD COLUMN weight int NOT NULL, DROP COLUMN detail")
         code, text = run(start, "require", "migrations", "--within", "60", **new)
     assert code == 1
-    assert "does not know the migration(s) tandem_ledger.9999: tandem_event has no column detail;" in text
+    assert "does not know the migration(s) tandem.9999: tandem_event has no column detail;" in text
     assert "tandem_event.weight, which this code does not write, must be given." in text
 
 
@@ -275,7 +275,7 @@ def a_row(*, queue: str, phase: str, engine: str = "celery", minutes: int | None
         pinned=False,
         phase=phase,
         # Restate has none.
-        epoch=None if engine == "restate" else "e",
+        broker_epoch=None if engine == "restate" else "e",
     )
     execute(statements.insert_one(new))
     due = "NULL" if minutes is None else f"now() + interval '{minutes} minutes'"
@@ -337,7 +337,7 @@ def unfinished(engine: str) -> str:
     """The rows that a count may be of."""
     rows = Execution.objects.filter(outcome=None, engine=engine)
     return repr(
-        list(rows.values("task", "queue", "phase", "due_at", "created_at", "sent_at", "worker", "fence", "lost"))
+        list(rows.values("task", "queue", "phase", "due_at", "created_at", "sent_at", "worker", "fence", "lost_leases"))
     )
 
 

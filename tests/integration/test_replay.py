@@ -110,4 +110,4 @@ def test_a_killed_process_changes_nothing(engine: str, parties: int) -> None:
     }
     for mark, result in started.items():
         check(result, mark, body, crashed=True)
-        assert Execution.objects.get(pk=result.id).lost == 1
+        assert Execution.objects.get(pk=result.id).lost_leases == 1

@@ -15,7 +15,7 @@ from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
 from tandem.engines.restate.targets import TRACKER_WRITER
 from tandem.engines.restate.tracker import token
-from tandem.ledger.models import Event, Execution, Nudge, Step
+from tandem.ledger.models import Event, Execution, PendingCancellation, Step
 from tandem.task import TaskResult
 from tests.integration.waiting import all_finished, finished, in_phase, until
 from tests.work import jobs, tasks
@@ -101,7 +101,7 @@ def test_suspension_redoes_no_finished_step(mark: str, task: Any, suspending: No
     assert len(names(mark)) == 10 * 3 * 2
     rows = Execution.objects.filter(pk__in=[result.id for result in results])
     assert all(row.fence > 1 for row in rows), "nothing was suspended"
-    assert {(row.attempts, row.lost, len(row.worker_ids)) for row in rows} == {(0, 0, 1)}
+    assert {(row.attempts, row.lost_leases, len(row.worker_ids)) for row in rows} == {(0, 0, 1)}
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_a_killed_invocation_is_found_by_the_relay_and_goes_on(mark: str, task: 
     assert admin.patch(f"/invocations/{invocation(result)}/kill").is_success
     assert finished(result).return_value == 3
     assert names(mark).count("end-0") == 1
-    assert Execution.objects.get(pk=result.id).dispatch == 2
+    assert Execution.objects.get(pk=result.id).dispatch_number == 2
     (event,) = Event.objects.filter(execution_id=result.id, kind="reconciled")
     assert "its invocation ended without it" in event.detail
 
@@ -187,7 +187,7 @@ def test_an_invocation_without_an_execution_is_not_tried_for_ever(mark: str, tas
     found = invocation(result)
     Execution.objects.filter(pk=result.id).delete()
     until(lambda: status(admin, found) == "completed", "its invocation ends")
-    until(lambda: not Nudge.objects.filter(invocation=found).exists(), "the relay has told Restate")
+    until(lambda: not PendingCancellation.objects.filter(invocation=found).exists(), "the relay has told Restate")
 
 
 def test_a_purged_waiter_is_sent_anew_when_it_can_go_on(mark: str, admin: httpx.Client) -> None:

@@ -152,7 +152,7 @@ def test_what_the_runtime_has_is_left_alone(engine: RestateEngine, mark: str) ->
     rows.update(due_at=past, sent_at=past)
     engine.sweep(lease=3.0)
     row = rows.get()
-    assert (row.phase, row.dispatch) == ("sleeping", 1)
+    assert (row.phase, row.dispatch_number) == ("sleeping", 1)
     assert row.sent_at is not None
     assert row.sent_at > past
     assert result.cancel() == "cancelled"

@@ -169,10 +169,10 @@ def test_a_retry_by_hand_is_a_new_dispatch(mark: str) -> None:
     result = finished(tasks.refuse.using(engine="restate").enqueue(mark))
     first = Execution.objects.get(pk=result.id)
     result.retry()
-    until(lambda: len(recorded(mark)) == 2, "the second dispatch did not run")
+    until(lambda: len(recorded(mark)) == 2, "the second dispatch_number did not run")
     finished(result)
     second = Execution.objects.get(pk=result.id)
-    assert (first.dispatch, second.dispatch) == (1, 2)
+    assert (first.dispatch_number, second.dispatch_number) == (1, 2)
     assert first.invocation != second.invocation
 
 
@@ -276,7 +276,7 @@ def test_what_does_not_end_in_time_is_handed_back_and_not_lost(service: Callable
     assert finished(result).return_value == "done"
     assert [line[2] for line in recorded(mark)] == ["start", "start", "end"]
     row = Execution.objects.get(pk=result.id)
-    assert (row.attempts, row.lost) == (0, 0)
+    assert (row.attempts, row.lost_leases) == (0, 0)
 
 
 def test_too_many_stuck_threads_end_the_process(service: Callable[[], Service]) -> None:

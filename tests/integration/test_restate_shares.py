@@ -192,7 +192,7 @@ def test_an_app_that_moves_takes_new_work_and_leaves_what_began(
     record(f"{mark}-go")
     for row in (began, asleep):
         assert over(row).phase == "succeeded"
-        assert (row.attempts, row.dispatch) == (0, 1)
+        assert (row.attempts, row.dispatch_number) == (0, 1)
         assert ran_in(row, rest)
 
 
@@ -208,7 +208,7 @@ def test_a_prefix_that_moves_leaves_what_began_and_sends_what_did_not(
     assert unprefixed.inspect([reference(asleep)])[asleep.id].kind == "alive"
     unprefixed.sweep(lease=3.0)
     asleep.refresh_from_db()
-    assert (asleep.phase, asleep.dispatch) == ("sleeping", 1)
+    assert (asleep.phase, asleep.dispatch_number) == ("sleeping", 1)
     assert asleep.sent_at is not None
     assert asleep.sent_at > past
     assert result_of(asleep).cancel() == "cancelled"

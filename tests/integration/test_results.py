@@ -73,7 +73,7 @@ def test_what_task_finished_says_is_what_the_row_says(engine: str, heard: list[T
     runner.run(claimed(engine, tasks.fail, "why"), CeleryJournal())
     # No body sees these.
     runner.run(claimed(engine, tasks.add, 3, cancel_requested_at=timezone.now()), CeleryJournal())
-    runner.run(claimed(engine, tasks.add, 4, lost=4), CeleryJournal())
+    runner.run(claimed(engine, tasks.add, 4, lost_leases=4), CeleryJournal())
     until(lambda: len(heard) == 4, "a signal for each end")
     assert sorted(result.phase for result in heard) == ["cancelled", "dead", "failed", "succeeded"]
     for result in heard:
@@ -102,7 +102,7 @@ def test_task_finished_tells_of_a_family_that_was_cancelled_while_it_was_queued(
 
 
 def test_task_finished_tells_of_what_was_taken_from_the_dead(engine: str, heard: list[TaskResult]) -> None:
-    claim = ledger.execute(claimed(engine, tasks.add, 1, queue=f"dead-{engine}", lost=3))
+    claim = ledger.execute(claimed(engine, tasks.add, 1, queue=f"dead-{engine}", lost_leases=3))
     assert claim is not None
     Execution.objects.filter(pk=claim.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
     taken = ledger.execute(agenda.requeue_expired(engine=engine, queue=f"dead-{engine}", most=3, limit=10))

@@ -67,7 +67,7 @@ def test_a_body_ends_at_once_whatever_it_asks_for(engine: str, uses: Uses) -> No
     until(lambda: not rows.exclude(phase__in=SETTLED).exists(), "every attempt ended", patience=180)
     for row in rows:
         # A loaded machine may lose a lease; "dead" is what a body became whose end could not be written.
-        assert row.attempts - row.lost == len(row.errors) == int(row.phase == "failed"), row.arguments["args"][0]
+        assert row.attempts - row.lost_leases == len(row.errors) == int(row.phase == "failed"), row.arguments["args"][0]
     for result in results:
         result.cancel()
     assert not Progress.objects.filter(execution__in=rows, current="NaN").exists()

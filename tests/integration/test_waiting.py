@@ -8,7 +8,7 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, transaction
 
-from tandem.ledger.models import Event, Execution, Nudge, Signal, Step
+from tandem.ledger.models import Event, Execution, PendingCancellation, Signal, Step
 from tests.integration.waiting import finished, in_phase, until
 from tests.work import tasks
 from tests.work.effects import record, recorded
@@ -141,7 +141,7 @@ def test_a_cancel_takes_the_children_with_it_and_tells_the_runtime(engine: str, 
     children = Execution.objects.filter(parent=parent.id)
     assert {(child.phase, child.cancelled_by) for child in children} == {("cancelled", "anna")}
     assert [event.detail for event in Event.objects.filter(execution_id=parent.id)] == ["by anna, while waiting"]
-    until(lambda: not Nudge.objects.exists(), "the engine is told")
+    until(lambda: not PendingCancellation.objects.exists(), "the engine is told")
     with pytest.raises(ValueError, match="is cancelled: no signal can reach it"):
         parent.signal("approved")
 

@@ -47,14 +47,14 @@ def test_who_could_not_be_woken_is_looked_at_again_soon(celery: Stage) -> None:
         reason="default",
         pinned=False,
         phase="queued",
-        epoch="e",
+        broker_epoch="e",
     )
     ledger.execute(statements.insert_one(new))
     claim = ledger.execute(statements.claim(id=new.id, engine="restate", worker="w", lease=30))
     assert claim is not None
     step: Any = {"name": "approved", "occurrence": 0}
     ledger.execute(waiting.open_wait(claim.lease, **step, position=0, signal="approved", seconds=None))
-    assert ledger.execute(waiting.suspend_waiting(claim.lease, **step, wakes=0, awakeable="sign_1"))
+    assert ledger.execute(waiting.suspend_waiting(claim.lease, **step, wake_generation=0, awakeable="sign_1"))
     ledger.execute(waking.send_signal(id=new.id, name="approved", payload=1, by=None))
     ledger.execute(waking.wake(new.id))
     engine: Any = Unreachable()

@@ -7,13 +7,13 @@ import pytest
 from tandem.attempt import Attempt
 from tandem.exceptions import Cancelled
 from tandem.ledger.identity import new_id
-from tandem.ledger.rows import Checkpoint, RecordedStep
+from tandem.ledger.rows import LeaseCheck, RecordedStep
 from tandem.task import BoundCall
 from tandem.waiting import gather, wait
 from tests.unit.test_active_attempts import attempt
 from tests.work.tasks import noop
 
-ASKED = Checkpoint(held=True, written=True, cancel_requested=True)
+ASKED = LeaseCheck(held=True, written=True, cancel_requested=True)
 
 
 def resumed(kind: str, result: Any) -> Attempt:
@@ -25,9 +25,9 @@ def resumed(kind: str, result: Any) -> Attempt:
 
 def test_a_cancelled_parent_hears_of_its_cancel_not_of_its_childrens() -> None:
     made = resumed("call", [["cancelled", None, None]])
-    place = made.place("call")
-    made.learn(ASKED)
-    steps = gather(made, place, [BoundCall(task=noop)], return_exceptions=False)
+    key = made.step_key("call")
+    made.apply(ASKED)
+    steps = gather(made, key, [BoundCall(task=noop)], return_exceptions=False)
     next(steps)
     with pytest.raises(Cancelled):
         steps.send(None)
@@ -35,9 +35,9 @@ def test_a_cancelled_parent_hears_of_its_cancel_not_of_its_childrens() -> None:
 
 def test_a_cancelled_waiter_hears_of_its_cancel_not_of_its_timeout() -> None:
     made = resumed("timeout", None)
-    place = made.place("call")
-    made.learn(ASKED)
-    steps = wait(made, place, signal="call", seconds=1.0)
+    key = made.step_key("call")
+    made.apply(ASKED)
+    steps = wait(made, key, signal="call", seconds=1.0)
     next(steps)
     with pytest.raises(Cancelled):
         steps.send(None)

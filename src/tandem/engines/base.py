@@ -23,8 +23,8 @@ class Reference:
     task: str
     queue: str
     priority: int
-    dispatch: int = 1
-    epoch: str | None = None
+    dispatch_number: int = 1
+    broker_epoch: str | None = None
     invocation: str | None = None
 
 

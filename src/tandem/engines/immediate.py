@@ -12,7 +12,7 @@ from django.tasks.base import TaskError
 from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
 
-from tandem.attempt import Attempt, Place, as_json
+from tandem.attempt import Attempt, StepKey, as_json
 from tandem.context import AsyncContext, Context
 from tandem.engines.base import CAPABILITIES
 from tandem.engines.memory import MemoryEngine, put
@@ -37,14 +37,14 @@ class _InPlace:
     def begin(self, attempt: Attempt) -> None:
         """The call is the attempt."""
 
-    def step(self, place: Place, action: Callable[[], Any]) -> Any:
+    def step(self, key: StepKey, action: Callable[[], Any]) -> Any:
         return action()
 
-    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         """Tests do not wait."""
 
     def hold(self, attempt: Attempt, hold: Hold) -> None:
-        raise Permanent(f"{attempt.claim.task} waits for {hold.place.label}: {_NO_SIGNALS}")
+        raise Permanent(f"{attempt.claim.task} waits for {hold.key.label}: {_NO_SIGNALS}")
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
         value = ProgressValue(current=current, total=total, message=message, updated_at=timezone.now())
@@ -58,13 +58,13 @@ class _AsyncInPlace:
     def begin(self, attempt: Attempt) -> None:
         """As above."""
 
-    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
+    async def step(self, key: StepKey, action: Callable[[], Awaitable[Any]]) -> Any:
         return await action()
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
         self._in_place.progressed(attempt, current, total, message)
 
-    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    async def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         """Tests do not wait."""
 
     async def hold(self, attempt: Attempt, hold: Hold) -> None:
@@ -97,18 +97,18 @@ class _MemoryContext(Context):
         return self.gather(task.bind(*args, **kwargs))[0]
 
     def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
-        self._attempt.place("gather")
+        self._attempt.step_key("gather")
         return _children(calls, return_exceptions=return_exceptions)
 
     def _refuse_in_transaction(self, call: str) -> None:
         """Nothing suspends, and no step commits by itself: a test's own transaction is no hindrance."""
 
-    def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
-        return self._perform(place, action)
+    def _perform_atomic(self, key: StepKey, action: Callable[[], Any]) -> Any:
+        return self._perform(key, action)
 
-    def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
+    def _perform(self, key: StepKey, action: Callable[[], Any]) -> Any:
         limit = self._attempt.max_result_bytes
-        return json.loads(as_json(action(), what=f"The result of step {place.name!r}", limit=limit))
+        return json.loads(as_json(action(), what=f"The result of step {key.name!r}", limit=limit))
 
     def _flush(self) -> None:
         pending = self._attempt.progress_statement()
@@ -126,18 +126,18 @@ class _MemoryAsyncContext(AsyncContext):
         return (await self.gather(task.bind(*args, **kwargs)))[0]
 
     async def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
-        self._attempt.place("gather")
+        self._attempt.step_key("gather")
         return await sync_to_async(_children)(calls, return_exceptions=return_exceptions)
 
-    async def _perform_atomic(self, place: Place, action: Callable[[], Any]) -> Any:
-        return await self._perform(place, action)
+    async def _perform_atomic(self, key: StepKey, action: Callable[[], Any]) -> Any:
+        return await self._perform(key, action)
 
-    async def _perform(self, place: Place, action: Callable[[], Any]) -> Any:
+    async def _perform(self, key: StepKey, action: Callable[[], Any]) -> Any:
         value = action()
         if isawaitable(value):
             value = await value
         limit = self._attempt.max_result_bytes
-        return json.loads(as_json(value, what=f"The result of step {place.name!r}", limit=limit))
+        return json.loads(as_json(value, what=f"The result of step {key.name!r}", limit=limit))
 
     async def _flush(self) -> None:
         pending = self._attempt.progress_statement()
@@ -230,8 +230,8 @@ def _claim(result: TaskResult) -> Claim:
         fence=1,
         worker=_WORKER,
         attempts=len(result.worker_ids) - 1,
-        lost=0,
-        dispatch=1,
+        lost_leases=0,
+        dispatch_number=1,
         worker_ids=result.worker_ids,
         errors=[],
         created_at=result.enqueued_at or now,

@@ -37,9 +37,9 @@ WITH due AS (
     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE tandem_execution AS execution
-SET phase = 'queued', due_at = NULL, sent_at = clock_timestamp(), epoch = %(epoch)s
+SET phase = 'queued', due_at = NULL, sent_at = clock_timestamp(), broker_epoch = %(broker_epoch)s
 FROM due WHERE execution.id = due.id
-RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch
+RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch_number
 """
 
 NEXT_DUE: Final = """
@@ -52,7 +52,7 @@ ORDER BY due_at LIMIT 1
 _FATE: Final = f"""
 ), fate AS (
     SELECT expired.id, worker, CASE WHEN cancel_requested_at IS NOT NULL THEN 'cancelled'
-                            WHEN lost >= %(most)s THEN 'dead' END AS outcome
+                            WHEN lost_leases >= %(most)s THEN 'dead' END AS outcome
     FROM expired JOIN tandem_execution USING (id)
 ), noted AS ({note("fate", kind="lease lost", detail="'by ' || worker || COALESCE(': ' || outcome, ': sent again')")})
 UPDATE tandem_execution AS execution
@@ -61,10 +61,10 @@ SET phase = COALESCE(fate.outcome, 'queued'),
     finished_at = CASE WHEN fate.outcome IS NOT NULL THEN now() END,
     errors = CASE WHEN fate.outcome = 'dead' THEN errors || jsonb_build_array(jsonb_build_object(
         'exception_class_path', 'builtins.RuntimeError',
-        'traceback', 'RuntimeError: ' || lost + 1 || ' leases were lost: the body kills or freezes its worker every'
+        'traceback', 'RuntimeError: ' || lost_leases + 1 || ' leases were lost: the body kills or freezes its worker every'
                      ' time. Retry it by hand once the cause is gone.')) ELSE errors END,
     due_at = CASE WHEN fate.outcome IS NULL THEN now() END,
-    attempts = attempts + 1, lost = lost + 1, lease_expires_at = NULL, sent_at = NULL, epoch = NULL
+    attempts = attempts + 1, lost_leases = lost_leases + 1, lease_expires_at = NULL, sent_at = NULL, broker_epoch = NULL
 FROM fate WHERE execution.id = fate.id
 RETURNING execution.id, fate.outcome, execution.parent
 """
@@ -96,7 +96,7 @@ class Due:
     task: str
     queue: str
     priority: int
-    dispatch: int
+    dispatch_number: int
 
 
 def queues() -> Statement[list[tuple[str, str]]]:
@@ -104,9 +104,17 @@ def queues() -> Statement[list[tuple[str, str]]]:
     return Statement("queues", QUEUES, {}, lambda rows: [(row[0], row[1]) for row in rows])
 
 
-def take_due(*, engine: str, queue: str, phases: Sequence[str], epoch: str | None, limit: int) -> Statement[list[Due]]:
+def take_due(
+    *, engine: str, queue: str, phases: Sequence[str], broker_epoch: str | None, limit: int
+) -> Statement[list[Due]]:
     """Take a batch of rows whose time has come and write them as sent; a push that then fails is `unsent`."""
-    parameters = {"engine": engine, "queue": queue, "phases": list(phases), "epoch": epoch, "limit": limit}
+    parameters = {
+        "engine": engine,
+        "queue": queue,
+        "phases": list(phases),
+        "broker_epoch": broker_epoch,
+        "limit": limit,
+    }
     return Statement("take_due", TAKE_DUE, parameters, lambda rows: [Due(*row) for row in rows])
 
 

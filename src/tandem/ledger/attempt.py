@@ -10,7 +10,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from tandem.ledger.events import note
-from tandem.ledger.rows import Checkpoint, Error, Lease, RecordedStep
+from tandem.ledger.rows import Error, Lease, LeaseCheck, RecordedStep
 from tandem.ledger.statements import Rows, Statement
 
 __all__ = [
@@ -117,7 +117,7 @@ _ERRORS_KEPT: Final = """
 RETRY_LATER: Final = f"""
 WITH held AS (
     UPDATE tandem_execution
-    SET phase = 'retrying', attempts = attempts + %(counted)s, lease_expires_at = NULL, sent_at = NULL, epoch = NULL,
+    SET phase = 'retrying', attempts = attempts + %(counted)s, lease_expires_at = NULL, sent_at = NULL, broker_epoch = NULL,
         due_at = now() + %(seconds)s * interval '1 second', errors = {_ERRORS_KEPT}
     WHERE {HELD}
     RETURNING id, due_at
@@ -130,8 +130,8 @@ SELECT due_at FROM held
 SEND_ELSEWHERE: Final = f"""
 WITH unknown AS (
     UPDATE tandem_execution
-    SET phase = 'queued', lease_expires_at = NULL, sent_at = NULL, epoch = NULL, invocation = NULL,
-        dispatch = dispatch + (engine = 'restate')::int, due_at = now() + %(seconds)s * interval '1 second'
+    SET phase = 'queued', lease_expires_at = NULL, sent_at = NULL, broker_epoch = NULL, invocation = NULL,
+        dispatch_number = dispatch_number + (engine = 'restate')::int, due_at = now() + %(seconds)s * interval '1 second'
     WHERE {HELD}
     RETURNING id
 ), noted AS ({note("unknown", kind="unknown task", detail="%(why)s", once=True)})
@@ -144,13 +144,13 @@ WITH parked AS (
     UPDATE tandem_execution
     SET phase = 'parked', lease_expires_at = NULL, due_at = NULL, errors = {_ERRORS_KEPT}
     WHERE {HELD}
-    RETURNING id, engine, dispatch, invocation
-), untold AS (
-    INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
-    SELECT id, engine, dispatch, invocation FROM parked WHERE engine = 'restate'
+    RETURNING id, engine, dispatch_number, invocation
+), outbox AS (
+    INSERT INTO tandem_pending_cancellation (execution_id, engine, dispatch_number, invocation)
+    SELECT id, engine, dispatch_number, invocation FROM parked WHERE engine = 'restate'
     RETURNING pg_notify('tandem_relay', '')
 )
-SELECT id, (SELECT count(*) FROM untold) FROM parked
+SELECT id, (SELECT count(*) FROM outbox) FROM parked
 """
 
 
@@ -163,7 +163,7 @@ def recorded_steps(id: UUID) -> Statement[tuple[RecordedStep, ...]]:  # noqa: A0
 
 def checkpoint(
     lease: Lease, *, name: str, occurrence: int, position: int, result: str, seconds: float
-) -> Statement[Checkpoint]:
+) -> Statement[LeaseCheck]:
     """Record a finished step, unless the fence moved or an earlier attempt's checkpoint is there. `result` is JSON."""
     parameters = {
         "id": lease.id,
@@ -175,18 +175,18 @@ def checkpoint(
         "seconds": seconds,
         "worker": lease.worker,
     }
-    return Statement("checkpoint", CHECKPOINT, parameters, _read_checkpoint)
+    return Statement("checkpoint", CHECKPOINT, parameters, _read_check)
 
 
-def _read_checkpoint(rows: Rows) -> Checkpoint:
+def _read_check(rows: Rows) -> LeaseCheck:
     held, written, cancelled = rows[0]
-    return Checkpoint(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))
+    return LeaseCheck(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))
 
 
-def progress(lease: Lease, *, current: float, total: float | None, message: str) -> Statement[Checkpoint]:
+def progress(lease: Lease, *, current: float, total: float | None, message: str) -> Statement[LeaseCheck]:
     """Overwrite the execution's progress; answers too whether the lease is held and a cancel was asked for."""
     parameters = {"id": lease.id, "fence": lease.fence, "current": current, "total": total, "message": message}
-    return Statement("progress", PROGRESS, parameters, _read_checkpoint)
+    return Statement("progress", PROGRESS, parameters, _read_check)
 
 
 def suspend(lease: Lease, *, name: str, occurrence: int, position: int, seconds: float) -> Statement[bool]:
@@ -203,14 +203,14 @@ def suspend(lease: Lease, *, name: str, occurrence: int, position: int, seconds:
     return Statement("suspend", SUSPEND, parameters, lambda rows: bool(rows[0][0]))
 
 
-def resume(lease: Lease, *, seconds: float) -> Statement[Checkpoint]:
+def resume(lease: Lease, *, seconds: float) -> Statement[LeaseCheck]:
     """Take the lease back, for so many seconds, after a sleep that this same attempt waited out."""
     parameters = {"id": lease.id, "fence": lease.fence, "lease": seconds}
     return Statement(
         "resume",
         RESUME,
         parameters,
-        lambda rows: Checkpoint(held=bool(rows), written=bool(rows), cancel_requested=bool(rows and rows[0][0])),
+        lambda rows: LeaseCheck(held=bool(rows), written=bool(rows), cancel_requested=bool(rows and rows[0][0])),
     )
 
 

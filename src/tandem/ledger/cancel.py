@@ -1,4 +1,4 @@
-"""Cancelling: an execution with all its unfinished children; and the engines that are still to be told to give up."""
+"""Cancelling an execution with all its unfinished children; and the outbox of what engines have yet to drop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statements import Statement
 
-__all__ = ["Cancelled", "Untold", "cancel", "give_up", "told", "untold"]
+__all__ = ["Cancelled", "Pending", "cancel", "pending", "sent", "withdraw"]
 
 # What nobody holds ends at once; what runs is asked to; what is over may have left children that are not. Each row is
 # locked before its phase is read, so that one that is claimed or suspended meanwhile is still one of the two. Restate
@@ -28,37 +28,37 @@ WITH RECURSIVE family AS (
     SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL,
         cancel_requested_at = now(), cancelled_by = %(by)s
     FROM seen WHERE execution.id = seen.id AND seen.phase NOT IN ('running', 'succeeded', 'failed', 'dead', 'cancelled')
-    RETURNING execution.id, execution.engine, execution.parent, execution.dispatch, execution.invocation, seen.phase
+    RETURNING execution.id, execution.engine, execution.parent, execution.dispatch_number, execution.invocation, seen.phase
 ), asked AS (
     UPDATE tandem_execution AS execution
     SET cancel_requested_at = now(), cancelled_by = %(by)s
     FROM seen WHERE execution.id = seen.id AND seen.phase = 'running' AND NOT seen.asked_before
     RETURNING execution.id
-), untold AS (
-    INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
-    SELECT id, engine, dispatch, invocation FROM stopped WHERE engine = 'restate'
+), outbox AS (
+    INSERT INTO tandem_pending_cancellation (execution_id, engine, dispatch_number, invocation)
+    SELECT id, engine, dispatch_number, invocation FROM stopped WHERE engine = 'restate'
     RETURNING pg_notify('tandem_relay', '')
 ), noted AS ({note("stopped", kind="cancelled", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while ' || phase")}
 ), noted_too AS ({note("asked", kind="cancel asked for", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while running'")}
 )
 SELECT (SELECT phase FROM seen WHERE id = %(id)s), (SELECT parent FROM stopped WHERE id = %(id)s),
-       (SELECT count(*) FROM asked), ARRAY(SELECT id FROM stopped), (SELECT count(*) FROM untold)
+       (SELECT count(*) FROM asked), ARRAY(SELECT id FROM stopped), (SELECT count(*) FROM outbox)
 """
 
-GIVE_UP: Final = """
-INSERT INTO tandem_nudge (execution_id, engine, dispatch, invocation)
-VALUES (%(id)s, 'restate', %(dispatch)s, %(invocation)s)
+WITHDRAW: Final = """
+INSERT INTO tandem_pending_cancellation (execution_id, engine, dispatch_number, invocation)
+VALUES (%(id)s, 'restate', %(dispatch_number)s, %(invocation)s)
 RETURNING pg_notify('tandem_relay', '')
 """
 
 # An invocation may outlive its execution's row: it is named itself then, and needs no task.
-UNTOLD: Final = """
-SELECT nudge.id, nudge.execution_id, COALESCE(execution.task, ''), nudge.dispatch, nudge.invocation
-FROM tandem_nudge AS nudge LEFT JOIN tandem_execution AS execution ON execution.id = nudge.execution_id
-WHERE nudge.engine = %(engine)s ORDER BY nudge.id LIMIT %(limit)s
+PENDING: Final = """
+SELECT pending.id, pending.execution_id, COALESCE(execution.task, ''), pending.dispatch_number, pending.invocation
+FROM tandem_pending_cancellation AS pending LEFT JOIN tandem_execution AS execution ON execution.id = pending.execution_id
+WHERE pending.engine = %(engine)s ORDER BY pending.id LIMIT %(limit)s
 """
 
-TOLD: Final = "DELETE FROM tandem_nudge WHERE id = ANY(%(ids)s::bigint[]) RETURNING id"
+SENT: Final = "DELETE FROM tandem_pending_cancellation WHERE id = ANY(%(ids)s::bigint[]) RETURNING id"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +77,13 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
-    """An execution whose engine is still to be told to give it up."""
+class Pending:
+    """A row of the outbox: an execution, or an invocation, that its engine has yet to drop."""
 
-    nudge: int
+    number: int
     id: UUID
     task: str
-    dispatch: int
+    dispatch_number: int
     invocation: str | None
 
 
@@ -97,16 +97,20 @@ def cancel(*, id: UUID, by: str | None) -> Statement[Cancelled]:  # noqa: A002  
     )
 
 
-def give_up(*, id: UUID, dispatch: int, invocation: str) -> Statement[int]:  # noqa: A002  # the column
-    """Have Restate told to give up an invocation that can do nothing for its execution any more."""
-    return Statement("give_up", GIVE_UP, {"id": id, "dispatch": dispatch, "invocation": invocation}, len)
+def withdraw(*, id: UUID, dispatch_number: int, invocation: str) -> Statement[int]:  # noqa: A002  # the column
+    """Enter an invocation that can do nothing for its execution any more in the outbox."""
+    return Statement(
+        "withdraw", WITHDRAW, {"id": id, "dispatch_number": dispatch_number, "invocation": invocation}, len
+    )
 
 
-def untold(*, engine: str, limit: int) -> Statement[Sequence[Untold]]:
-    """Read whom an engine is still to be told of."""
-    return Statement("untold", UNTOLD, {"engine": engine, "limit": limit}, lambda rows: [Untold(*row) for row in rows])
+def pending(*, engine: str, limit: int) -> Statement[Sequence[Pending]]:
+    """Read the oldest of an engine's outbox."""
+    return Statement(
+        "pending", PENDING, {"engine": engine, "limit": limit}, lambda rows: [Pending(*row) for row in rows]
+    )
 
 
-def told(ids: Sequence[int]) -> Statement[int]:
-    """Note that their engine knows."""
-    return Statement("told", TOLD, {"ids": list(ids)}, len)
+def sent(ids: Sequence[int]) -> Statement[int]:
+    """Take what an engine has dropped out of the outbox."""
+    return Statement("sent", SENT, {"ids": list(ids)}, len)

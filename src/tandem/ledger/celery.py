@@ -40,14 +40,14 @@ SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch), (SELE
 
 LOST_WITH_EPOCH: Final = f"""
 WITH stretch AS MATERIALIZED (
-    SELECT id, sent_at, epoch, phase FROM tandem_execution
+    SELECT id, sent_at, broker_epoch, phase FROM tandem_execution
     WHERE engine = 'celery' AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
       AND sent_at >= COALESCE(%(after)s::timestamptz, '-infinity')
     ORDER BY sent_at LIMIT %(limit)s
 ), lost AS (
     SELECT id FROM stretch
     WHERE phase = 'queued'
-      AND (epoch <> %(epoch)s OR (epoch IS NULL AND sent_at < now() - %(lease)s * interval '1 second'))
+      AND (broker_epoch <> %(broker_epoch)s OR (broker_epoch IS NULL AND sent_at < now() - %(lease)s * interval '1 second'))
 {_MARKED}
 """
 
@@ -88,7 +88,7 @@ RETURNING {CLAIM_COLUMNS}
 REQUEUE: Final = f"""
 WITH handed AS (
     UPDATE tandem_execution AS execution
-    SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, lease_expires_at = NULL
+    SET phase = 'queued', due_at = now(), sent_at = NULL, broker_epoch = NULL, lease_expires_at = NULL
     FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(workers)s::text[]) AS mine(id, fence, worker)
     WHERE execution.id = mine.id AND execution.worker = mine.worker AND mine.fence IN (0, execution.fence)
       AND execution.phase = 'running'
@@ -136,9 +136,11 @@ def _read_stretch(rows: Rows) -> Stretch:
     return Stretch(rows=count, last=last, marked=marked)
 
 
-def lost_with_epoch(*, queue: str, epoch: str, lease: float, after: datetime | None, limit: int) -> Statement[Stretch]:
+def lost_with_epoch(
+    *, queue: str, broker_epoch: str, lease: float, after: datetime | None, limit: int
+) -> Statement[Stretch]:
     """Mark due, among the next `limit` sent rows, those that another life of the broker took with it."""
-    parameters = {"queue": queue, "epoch": epoch, "lease": lease, "after": after, "limit": limit}
+    parameters = {"queue": queue, "broker_epoch": broker_epoch, "lease": lease, "after": after, "limit": limit}
     return Statement("lost_with_epoch", LOST_WITH_EPOCH, parameters, _read_stretch)
 
 

@@ -19,7 +19,7 @@ WAITING: Final = """
 SELECT count(*) FROM (
     SELECT 1 FROM tandem_execution
     WHERE engine = %(engine)s AND outcome IS NULL AND phase = 'queued' AND queue = COALESCE(%(queue)s::text, queue)
-      AND CASE WHEN epoch IS NULL AND sent_at IS NOT NULL THEN GREATEST(created_at, last_attempted_at) ELSE sent_at END
+      AND CASE WHEN broker_epoch IS NULL AND sent_at IS NOT NULL THEN GREATEST(created_at, last_attempted_at) ELSE sent_at END
           < now() - %(seconds)s * interval '1 second'
     LIMIT 1000
 ) AS waiting

@@ -43,14 +43,14 @@ GROUP BY task, engine ORDER BY task, engine
 RETRY: Final = f"""
 WITH again AS (
     UPDATE tandem_execution
-    SET phase = 'queued', outcome = NULL, result = NULL, finished_at = NULL, due_at = NULL, attempts = 0, lost = 0,
-        dispatch = dispatch + 1, invocation = NULL, fence = fence + 1, lease_expires_at = NULL,
+    SET phase = 'queued', outcome = NULL, result = NULL, finished_at = NULL, due_at = NULL, attempts = 0, lost_leases = 0,
+        dispatch_number = dispatch_number + 1, invocation = NULL, fence = fence + 1, lease_expires_at = NULL,
         cancel_requested_at = NULL, cancelled_by = NULL, worker_ids = '[]',
-        sent_at = clock_timestamp(), epoch = NULL,
+        sent_at = clock_timestamp(), broker_epoch = NULL,
         reason = CASE WHEN %(engine)s::text IS NULL THEN reason ELSE 'a retry asked for it' END,
         engine = COALESCE(%(engine)s::text, engine)
     WHERE id = %(id)s AND phase IN ('failed', 'dead', 'cancelled', 'parked', 'held')
-    RETURNING id, task, queue, priority, dispatch, engine
+    RETURNING id, task, queue, priority, dispatch_number, engine
 ), reopened AS (
     UPDATE tandem_step AS step
     SET kind = CASE step.kind WHEN 'call' THEN 'calling' ELSE 'waiting' END,
@@ -61,7 +61,7 @@ WITH again AS (
       AND step.position = (SELECT max(position) FROM tandem_step AS last WHERE last.execution_id = again.id)
       AND (step.kind = 'timeout' OR step.kind = 'call' AND step.result @? '$[*] ? (@[0] != "succeeded")')
 ), noted AS ({note("again", kind="retried", detail="'by hand, on ' || engine")})
-SELECT id, task, queue, priority, dispatch, engine FROM again
+SELECT id, task, queue, priority, dispatch_number, engine FROM again
 """
 
 _DELETE: Final = """steps AS (
@@ -72,8 +72,8 @@ _DELETE: Final = """steps AS (
     DELETE FROM tandem_signal USING old WHERE execution_id = old.id
 ), events AS (
     DELETE FROM tandem_event USING old WHERE execution_id = old.id
-), nudges AS (
-    DELETE FROM tandem_nudge USING old WHERE execution_id = old.id
+), outbox AS (
+    DELETE FROM tandem_pending_cancellation USING old WHERE execution_id = old.id
 )
 DELETE FROM tandem_execution USING old WHERE tandem_execution.id = old.id
 RETURNING tandem_execution.id
@@ -135,7 +135,7 @@ class Retried:
     task: str
     queue: str
     priority: int
-    dispatch: int
+    dispatch_number: int
     engine: str
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from django.db import models
 
-__all__ = ["Event", "Execution", "Nudge", "Override", "Phase", "Progress", "Signal", "Step", "Worker"]
+__all__ = ["Event", "Execution", "Override", "PendingCancellation", "Phase", "Progress", "Signal", "Step", "Worker"]
 
 
 class Phase(models.TextChoices):
@@ -32,10 +32,10 @@ class Phase(models.TextChoices):
 class Execution(models.Model):
     """One call of one task, from enqueue to its outcome.
 
-    `fence` goes up at each claim and guards every later write; `attempts` counts failures and lost leases, `lost`
-    the lost leases among them. `due_at` says when the relay must next send the row, `sent_at` and `epoch` what was
-    sent and to which life of the broker. `dispatch` goes up when the ledger wants a new Restate invocation, and
-    `invocation` is the one that holds the row. `wakes` goes up whenever something came that the body may wait for.
+    `fence` goes up at each claim and guards every later write; `attempts` counts failures and lost leases, `lost_leases`
+    the lost leases among them. `due_at` says when the relay must next send the row, `sent_at` and `broker_epoch` what was
+    sent and to which life of the broker. `dispatch_number` goes up when the ledger wants a new Restate invocation, and
+    `invocation` is the one that holds the row. `wake_generation` goes up whenever something came that the body may wait for.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)
@@ -63,14 +63,14 @@ class Execution(models.Model):
     finished_at = models.DateTimeField(null=True)
 
     sent_at = models.DateTimeField(null=True)
-    epoch = models.CharField(max_length=40, null=True)  # noqa: DJ001  # null: never sent
-    dispatch = models.IntegerField(db_default=1)
+    broker_epoch = models.CharField(max_length=40, null=True)  # noqa: DJ001  # null: never sent
+    dispatch_number = models.IntegerField(db_default=1)
     invocation = models.CharField(max_length=100, null=True)  # noqa: DJ001  # null: no invocation has claimed it
 
     fence = models.IntegerField(db_default=0)
     attempts = models.IntegerField(db_default=0)
-    lost = models.IntegerField(db_default=0)
-    wakes = models.IntegerField(db_default=0)
+    lost_leases = models.IntegerField(db_default=0)
+    wake_generation = models.IntegerField(db_default=0)
     worker = models.CharField(max_length=255, null=True)  # noqa: DJ001  # null: nobody holds it
     worker_ids = models.JSONField(db_default=models.Value([], models.JSONField()))
     lease_expires_at = models.DateTimeField(null=True)
@@ -83,7 +83,7 @@ class Execution(models.Model):
             models.Index(fields=["created_at", "id"], name="tandem_execution_page"),
             models.Index(
                 fields=["engine", "queue", "due_at", "sent_at"],
-                name="tandem_execution_agenda",
+                name="tandem_execution_due",
                 condition=models.Q(outcome__isnull=True),
             ),
             models.Index(fields=["parent"], name="tandem_execution_children", condition=models.Q(parent__isnull=False)),
@@ -167,21 +167,21 @@ class Event(models.Model):
         return f"{self.kind}: {self.detail}"
 
 
-class Nudge(models.Model):
-    """An execution, or an invocation without one, that its engine is still to give up: the relay says so, and deletes this."""
+class PendingCancellation(models.Model):
+    """The cancellation outbox: an execution, or an invocation without one, that the relay has yet to have its engine drop."""
 
     execution = models.ForeignKey(
         Execution, on_delete=models.CASCADE, db_index=False, db_constraint=False, related_name="+"
     )
     engine = models.CharField(max_length=20)
-    dispatch = models.IntegerField()
+    dispatch_number = models.IntegerField()
     invocation = models.CharField(max_length=100, null=True)  # noqa: DJ001  # null: none has claimed it
 
     class Meta:
-        db_table = "tandem_nudge"
+        db_table = "tandem_pending_cancellation"
 
     def __str__(self) -> str:
-        return f"{self.execution_id}.{self.dispatch}"
+        return f"{self.execution_id}.{self.dispatch_number}"
 
 
 class Progress(models.Model):

@@ -13,7 +13,7 @@ __all__ = ["Ended", "Suspect", "ended", "not_sent", "reconciled", "seen_alive", 
 # Walks one queue in the order of the index. `sent_at` is when a reference was last known to be on its way: sent, or
 # seen alive by the runtime.
 SUSPECTS: Final = """
-SELECT id, task, queue, priority, dispatch, fence, invocation FROM tandem_execution
+SELECT id, task, queue, priority, dispatch_number, fence, invocation FROM tandem_execution
 WHERE engine = 'restate' AND queue = %(queue)s AND outcome IS NULL
   AND (due_at IS NULL AND sent_at < now() - %(age)s * interval '1 second'
        OR due_at < now() - %(lease)s * interval '1 second')
@@ -28,13 +28,13 @@ ORDER BY due_at, sent_at LIMIT %(limit)s
 SEND_AGAIN: Final = f"""
 WITH again AS (
     UPDATE tandem_execution AS execution
-    SET phase = 'queued', due_at = now(), sent_at = NULL, epoch = NULL, invocation = NULL, lease_expires_at = NULL,
-        dispatch = execution.dispatch + seen.ended::int,
+    SET phase = 'queued', due_at = now(), sent_at = NULL, broker_epoch = NULL, invocation = NULL, lease_expires_at = NULL,
+        dispatch_number = execution.dispatch_number + seen.ended::int,
         attempts = attempts + (lease_expires_at IS NOT NULL)::int,
-        lost = lost + (lease_expires_at IS NOT NULL)::int
+        lost_leases = lost_leases + (lease_expires_at IS NOT NULL)::int
     FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[], %(reasons)s::text[])
-         AS seen(id, fence, dispatch, ended, reason)
-    WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch = seen.dispatch
+         AS seen(id, fence, dispatch_number, ended, reason)
+    WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch_number = seen.dispatch_number
       AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
       AND execution.{FREE}
     RETURNING execution.id, seen.reason
@@ -51,7 +51,7 @@ RETURNING id
 
 NOT_SENT: Final = f"""
 WITH refused AS (
-    UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
+    UPDATE tandem_execution SET sent_at = NULL, broker_epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
     WHERE {FREE} AND phase = 'queued'
     RETURNING id
 ), noted AS ({note("refused", kind="not sent", detail="%(why)s", once=True)})
@@ -64,7 +64,7 @@ WITH these AS (SELECT unnest(%(ids)s::uuid[]) AS id)
 """
 
 UNFINISHED: Final = """
-SELECT id, dispatch FROM tandem_execution
+SELECT id, dispatch_number FROM tandem_execution
 WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled', 'parked')
 """
 
@@ -82,7 +82,7 @@ class Suspect:
     task: str
     queue: str
     priority: int
-    dispatch: int
+    dispatch_number: int
     fence: int
     invocation: str | None = None
 
@@ -105,12 +105,12 @@ def suspects(*, queue: str, age: float, lease: float, limit: int) -> Statement[l
 def send_again(found: Mapping[Suspect, tuple[bool, str]]) -> Statement[int]:
     """Make rows due that the runtime no longer has.
 
-    `found` says whether their invocation ended, so that a new dispatch is needed, and the reason to record.
+    `found` says whether their invocation ended, so that a new dispatch_number is needed, and the reason to record.
     """
     parameters: dict[str, Any] = {
         "ids": [suspect.id for suspect in found],
         "fences": [suspect.fence for suspect in found],
-        "dispatches": [suspect.dispatch for suspect in found],
+        "dispatches": [suspect.dispatch_number for suspect in found],
         "ended": [ended for ended, _ in found.values()],
         "reasons": [reason for _, reason in found.values()],
     }
@@ -133,7 +133,7 @@ def reconciled(ids: Sequence[UUID], *, reason: str) -> Statement[int]:
 
 
 def unfinished(ids: Sequence[UUID]) -> Statement[dict[UUID, int]]:
-    """Read the dispatch of those that are still to be driven by the runtime."""
+    """Read the dispatch number of those that are still to be driven by the runtime."""
     return Statement("unfinished", UNFINISHED, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
 
 

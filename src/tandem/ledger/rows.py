@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tandem.values import plain, said
 
-__all__ = ["Checkpoint", "Claim", "Error", "Lease", "NewExecution", "RecordedStep"]
+__all__ = ["Claim", "Error", "Lease", "LeaseCheck", "NewExecution", "RecordedStep"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class NewExecution:
     trace: Mapping[str, str] | None = None
     idempotency_key: str | None = None
     due_at: datetime | None = None
-    epoch: str | None = None
+    broker_epoch: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +64,8 @@ class Claim:
     fence: int
     worker: str
     attempts: int
-    lost: int
-    dispatch: int
+    lost_leases: int
+    dispatch_number: int
     worker_ids: list[str]
     errors: list[dict[str, str]]
     created_at: datetime
@@ -95,7 +95,7 @@ class RecordedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checkpoint:
+class LeaseCheck:
     """What a guarded write answered: whether the lease is held, the row was written, and a cancel was asked for."""
 
     held: bool

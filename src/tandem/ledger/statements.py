@@ -48,14 +48,14 @@ class Statement[T]:
 
 _INSERT_COLUMNS: Final = (
     "id, task, queue, priority, arguments, engine, reason, pinned, owner, parent, trace, idempotency_key,"
-    " phase, due_at, sent_at, epoch, created_at"
+    " phase, due_at, sent_at, broker_epoch, created_at"
 )
 
 INSERT_ONE: Final = f"""
 INSERT INTO tandem_execution ({_INSERT_COLUMNS})
 VALUES (%(id)s, %(task)s, %(queue)s, %(priority)s, %(arguments)s, %(engine)s, %(reason)s, %(pinned)s, %(owner)s,
         %(parent)s, %(trace)s, %(idempotency_key)s, %(phase)s::text, %(due_at)s,
-        CASE WHEN %(phase)s::text = 'queued' THEN clock_timestamp() END, %(epoch)s, clock_timestamp())
+        CASE WHEN %(phase)s::text = 'queued' THEN clock_timestamp() END, %(broker_epoch)s, clock_timestamp())
 ON CONFLICT DO NOTHING
 RETURNING created_at
 """
@@ -65,7 +65,7 @@ INSERT_MANY: Final = f"""
 INSERT INTO tandem_execution ({_INSERT_COLUMNS})
 SELECT new.id, %(task)s, %(queue)s, %(priority)s, new.arguments, %(engine)s, %(reason)s, %(pinned)s, %(owner)s,
        %(parent)s, %(trace)s, NULL, %(phase)s::text, %(due_at)s,
-       CASE WHEN %(phase)s::text = 'queued' THEN clock_timestamp() END, %(epoch)s, clock_timestamp()
+       CASE WHEN %(phase)s::text = 'queued' THEN clock_timestamp() END, %(broker_epoch)s, clock_timestamp()
 FROM ROWS FROM (unnest(%(ids)s::uuid[]), jsonb_array_elements(%(arguments)s::jsonb)) AS new(id, arguments)
 RETURNING created_at
 """
@@ -75,13 +75,13 @@ RETURNING created_at
 FREE: Final = "id IN (SELECT id FROM tandem_execution WHERE id = ANY(%(ids)s::uuid[]) FOR NO KEY UPDATE SKIP LOCKED)"
 
 UNSENT: Final = f"""
-UPDATE tandem_execution SET sent_at = NULL, epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
+UPDATE tandem_execution SET sent_at = NULL, broker_epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
 WHERE {FREE} AND phase = 'queued'
 RETURNING id
 """
 
 SENT: Final = f"""
-UPDATE tandem_execution SET sent_at = now(), epoch = %(epoch)s
+UPDATE tandem_execution SET sent_at = now(), broker_epoch = %(broker_epoch)s
 WHERE {FREE} AND phase = 'queued'
 RETURNING id
 """
@@ -103,7 +103,7 @@ def _columns(new: NewExecution) -> dict[str, Any]:
         "idempotency_key": new.idempotency_key,
         "phase": new.phase,
         "due_at": new.due_at,
-        "epoch": new.epoch,
+        "broker_epoch": new.broker_epoch,
     }
 
 
@@ -126,9 +126,9 @@ def unsent(ids: Sequence[UUID], *, seconds: float = 0.0) -> Statement[int]:
     return Statement("unsent", UNSENT, {"ids": list(ids), "seconds": seconds}, len)
 
 
-def sent(ids: Sequence[UUID], epoch: str | None) -> Statement[int]:
-    """Say that a push met another epoch of the broker than the rows were written with."""
-    return Statement("sent", SENT, {"ids": list(ids), "epoch": epoch}, len)
+def sent(ids: Sequence[UUID], broker_epoch: str | None) -> Statement[int]:
+    """Say that a push met another broker_epoch of the broker than the rows were written with."""
+    return Statement("sent", SENT, {"ids": list(ids), "broker_epoch": broker_epoch}, len)
 
 
 # What names its rows says by their phases that they have no outcome: a predicate of `outcome IS NULL` would let the
@@ -147,7 +147,7 @@ _CLAIM_SET: Final = """
 
 CLAIM_COLUMNS: Final = """
     id, task, queue, priority, arguments, engine, reason, owner, parent, trace, idempotency_key,
-    fence, worker, attempts, lost, dispatch, worker_ids, errors, created_at, started_at, last_attempted_at,
+    fence, worker, attempts, lost_leases, dispatch_number, worker_ids, errors, created_at, started_at, last_attempted_at,
     cancel_requested_at IS NOT NULL
 """
 
@@ -173,10 +173,10 @@ WITH left_behind AS MATERIALIZED (
 UPDATE tandem_execution SET {_CLAIM_SET},
     invocation = %(invocation)s::text,
     attempts = attempts + {_SILENT}::int,
-    lost = lost + {_SILENT}::int,
+    lost_leases = lost_leases + {_SILENT}::int,
     worker_ids = CASE WHEN jsonb_array_length(worker_ids) <= attempts + {_SILENT}::int
                       THEN worker_ids || to_jsonb(%(worker)s::text) ELSE worker_ids END
-WHERE id = %(id)s AND task = %(task)s AND engine = %(engine)s AND dispatch = %(dispatch)s
+WHERE id = %(id)s AND task = %(task)s AND engine = %(engine)s AND dispatch_number = %(dispatch_number)s
   AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
   AND (invocation IS NULL OR invocation = %(invocation)s::text)
 RETURNING {CLAIM_COLUMNS}
@@ -200,7 +200,7 @@ def claim_invocation(
     engine: str,
     worker: str,
     lease: float,
-    dispatch: int,
+    dispatch_number: int,
     invocation: str,
 ) -> Statement[Claim | None]:
     """Take, or take again, the lease for one Restate invocation of one dispatch; any other is refused.
@@ -215,7 +215,7 @@ def claim_invocation(
         "engine": engine,
         "worker": worker,
         "lease": lease,
-        "dispatch": dispatch,
+        "dispatch_number": dispatch_number,
         "invocation": invocation,
     }
     return Statement("claim_invocation", CLAIM_INVOCATION, parameters, read_claim)

@@ -1,6 +1,6 @@
 """What an attempt reads and writes while its body waits, by name: for a signal, or for children.
 
-A wait is an open step, so that a replay knows where it stands. `wakes` on the execution closes the gap between
+A wait is an open step, so that a replay knows where it stands. `wake_generation` on the execution closes the gap between
 looking and suspending: whatever a body may wait for raises it, and one that suspends says what it saw.
 """
 
@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from tandem.ledger.attempt import HELD
-from tandem.ledger.rows import Checkpoint, Claim, Lease
+from tandem.ledger.rows import Claim, Lease, LeaseCheck
 from tandem.ledger.statements import Rows, Statement
 
 __all__ = [
@@ -33,7 +33,7 @@ RECHECK_SECONDS: Final = 60.0
 
 _STEP: Final = "execution_id = %(id)s AND name = %(name)s AND occurrence = %(occurrence)s"
 
-_HOLDER: Final = f"SELECT id, wakes, cancel_requested_at FROM tandem_execution WHERE {HELD}"
+_HOLDER: Final = f"SELECT id, wake_generation, cancel_requested_at FROM tandem_execution WHERE {HELD}"
 
 # Consuming the signal and recording it is one statement: no crash can come between.
 RECEIVE: Final = f"""
@@ -62,7 +62,7 @@ WITH holder AS ({_HOLDER}), open AS (
     WHERE {_STEP} AND kind = 'waiting' AND finished_at <= now() AND NOT EXISTS (SELECT FROM consumed)
     RETURNING kind
 )
-SELECT (SELECT wakes FROM holder), (SELECT cancel_requested_at IS NOT NULL FROM holder),
+SELECT (SELECT wake_generation FROM holder), (SELECT cancel_requested_at IS NOT NULL FROM holder),
        COALESCE((SELECT kind FROM written), (SELECT kind FROM given_up), (SELECT kind FROM open)),
        COALESCE((SELECT result FROM written), (SELECT result FROM open WHERE kind <> 'waiting')),
        (SELECT EXTRACT(EPOCH FROM finished_at - now())::float8 FROM open)
@@ -86,7 +86,7 @@ WITH holder AS (
     UPDATE tandem_execution
     SET phase = 'waiting', lease_expires_at = NULL,
         due_at = LEAST(now() + %(recheck)s * interval '1 second', (SELECT finished_at FROM tandem_step WHERE {_STEP}))
-    WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running' AND cancel_requested_at IS NULL AND wakes = %(wakes)s
+    WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running' AND cancel_requested_at IS NULL AND wake_generation = %(wake_generation)s
     RETURNING id
 ), noted AS (
     UPDATE tandem_step SET result = result || %(known)s FROM holder
@@ -122,7 +122,7 @@ SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM born) + (SELECT coun
 # A child that is gone has ended: it was pruned, or deleted by hand.
 CHILDREN: Final = f"""
 WITH holder AS ({_HOLDER})
-SELECT holder.wakes, holder.cancel_requested_at IS NOT NULL, wanted.id,
+SELECT holder.wake_generation, holder.cancel_requested_at IS NOT NULL, wanted.id,
        CASE WHEN child.id IS NULL THEN 'gone' ELSE child.outcome END, child.result,
        CASE WHEN child.id IS NULL THEN 'Its row was deleted before its parent read how it ended.'
             ELSE child.errors -> -1 ->> 'traceback' END
@@ -145,7 +145,7 @@ class Received:
     """What a wait found. `kind` is `signal`, `wait` or `timeout`: it is over; `waiting`: open; None: never opened."""
 
     held: bool
-    wakes: int
+    wake_generation: int
     cancel_requested: bool
     kind: str | None
     payload: Any
@@ -180,7 +180,7 @@ class Children:
     """Those that have ended, and what the parent's row says."""
 
     held: bool
-    wakes: int
+    wake_generation: int
     cancel_requested: bool
     ended: dict[UUID, ChildEnd]
 
@@ -203,10 +203,10 @@ def receive(lease: Lease, *, name: str, occurrence: int, position: int, signal: 
 
 
 def _read_received(rows: Rows) -> Received:
-    wakes, cancelled, kind, payload, due_in = rows[0]
+    wake_generation, cancelled, kind, payload, due_in = rows[0]
     return Received(
-        held=wakes is not None,
-        wakes=wakes or 0,
+        held=wake_generation is not None,
+        wake_generation=wake_generation or 0,
         cancel_requested=bool(cancelled),
         kind=kind,
         payload=payload,
@@ -216,13 +216,13 @@ def _read_received(rows: Rows) -> Received:
 
 def open_wait(
     lease: Lease, *, name: str, occurrence: int, position: int, signal: str, seconds: float | None
-) -> Statement[Checkpoint]:
+) -> Statement[LeaseCheck]:
     """Record that a wait begins, and when it gives up (None: never)."""
     parameters = _step(lease, name=name, occurrence=occurrence, position=position) | {
         "signal": Jsonb({"signal": signal}),
         "seconds": seconds,
     }
-    return Statement("open_wait", OPEN_WAIT, parameters, _read_checkpoint)
+    return Statement("open_wait", OPEN_WAIT, parameters, _read_check)
 
 
 def suspend_waiting(
@@ -230,31 +230,31 @@ def suspend_waiting(
     *,
     name: str,
     occurrence: int,
-    wakes: int,
+    wake_generation: int,
     awakeable: str | None,
     children: Sequence[UUID] = (),
 ) -> Statement[bool]:
-    """Give up the lease until something comes; False where something did since `wakes`, or a cancel was asked for.
+    """Give up the lease until something comes; False where something did since `wake_generation`, or a cancel was asked for.
 
-    `children` are those it waits for; `awakeable` is what wakes its invocation on Restate.
+    `children` are those it waits for; `awakeable` is what wake_generation its invocation on Restate.
     """
     known = {"awakeable": awakeable, "children": [str(id_) for id_ in children]}
     parameters = _step(lease, name=name, occurrence=occurrence) | {
-        "wakes": wakes,
+        "wake_generation": wake_generation,
         "known": Jsonb({key: value for key, value in known.items() if value}),
         "recheck": RECHECK_SECONDS,
     }
     return Statement("suspend_waiting", SUSPEND_WAITING, parameters, lambda rows: bool(rows[0][0]))
 
 
-def spawn(claim: Claim, *, name: str, occurrence: int, position: int, born: Sequence[Child]) -> Statement[Checkpoint]:
+def spawn(claim: Claim, *, name: str, occurrence: int, position: int, born: Sequence[Child]) -> Statement[LeaseCheck]:
     """Insert children, once, and open the step that waits for them."""
     parameters = _step(claim.lease, name=name, occurrence=occurrence, position=position) | {
         "owner": claim.owner,
         "trace": None if claim.trace is None else Jsonb(claim.trace),
         "children": Jsonb([asdict(child) for child in born]),
     }
-    return Statement("spawn", SPAWN, parameters, _read_checkpoint)
+    return Statement("spawn", SPAWN, parameters, _read_check)
 
 
 def children(lease: Lease, *, ids: Sequence[UUID]) -> Statement[Children]:
@@ -267,18 +267,18 @@ def _read_children(rows: Rows) -> Children:
     ended = {row[2]: ChildEnd(outcome=row[3], result=row[4], traceback=row[5]) for row in rows if row[3] is not None}
     return Children(
         held=bool(rows),
-        wakes=rows[0][0] if rows else 0,
+        wake_generation=rows[0][0] if rows else 0,
         cancel_requested=bool(rows and rows[0][1]),
         ended=ended,
     )
 
 
-def answer_call(lease: Lease, *, name: str, occurrence: int, result: str) -> Statement[Checkpoint]:
+def answer_call(lease: Lease, *, name: str, occurrence: int, result: str) -> Statement[LeaseCheck]:
     """Record what the children answered, unless an earlier attempt did. `result` is JSON."""
     parameters = _step(lease, name=name, occurrence=occurrence) | {"result": result}
-    return Statement("answer_call", ANSWER_CALL, parameters, _read_checkpoint)
+    return Statement("answer_call", ANSWER_CALL, parameters, _read_check)
 
 
-def _read_checkpoint(rows: Rows) -> Checkpoint:
+def _read_check(rows: Rows) -> LeaseCheck:
     held, written, cancelled = rows[0]
-    return Checkpoint(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))
+    return LeaseCheck(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))

@@ -27,7 +27,7 @@ RETURNING id
 
 _WAKE: Final = f"""
 UPDATE tandem_execution AS execution
-SET wakes = wakes + 1, due_at = CASE WHEN phase = 'waiting' THEN now() ELSE due_at END
+SET wake_generation = wake_generation + 1, due_at = CASE WHEN phase = 'waiting' THEN now() ELSE due_at END
 WHERE id = %(id)s AND phase NOT IN {_ENDED}
 """
 
@@ -75,7 +75,7 @@ SET phase = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN 'queued' ELS
                   ELSE LEAST(now() + %(recheck)s * interval '1 second',
                              CASE WHEN open.ready IS TRUE THEN NULL ELSE open.gives_up END) END
 FROM open WHERE execution.id = open.id
-RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch, execution.fence,
+RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch_number, execution.fence,
           execution.invocation, open.awakeable, open.ready IS TRUE
 """
 
@@ -94,7 +94,7 @@ class Waiter:
     task: str
     queue: str
     priority: int
-    dispatch: int
+    dispatch_number: int
     fence: int
     invocation: str | None
     awakeable: str | None

@@ -43,7 +43,7 @@ def handle(options: dict[str, Any]) -> None:
         "started": when(row.started_at),
         "due": when(row.due_at),
         "finished": when(row.finished_at),
-        "attempts": f"{len(row.worker_ids)} ({row.attempts} failures and lost leases, {row.lost} of them lost)",
+        "attempts": f"{len(row.worker_ids)} ({row.attempts} failures and lost leases, {row.lost_leases} of them lost)",
         "worker": row.worker or "-",
     }
     if row.phase == "succeeded":

@@ -59,7 +59,7 @@ def measure(system: System, say: Callable[[str], None]) -> None:
     rows = Execution.objects.filter(owner="backlog")
     say(
         f"\n{rows.count():,} rows: {dict(Counter(rows.values_list('phase', flat=True)))}, highest fence"
-        f" {max(rows.values_list('fence', flat=True))}, lost leases {sum(rows.values_list('lost', flat=True))}, events"
+        f" {max(rows.values_list('fence', flat=True))}, lost leases {sum(rows.values_list('lost_leases', flat=True))}, events"
         f" {Event.objects.filter(execution__owner='backlog').count()}."
     )
 

@@ -133,7 +133,7 @@ def _told(bodies: _Bodies, results: Sequence[TaskResult], at: float) -> str:
     parts = [
         ", ".join(f"{count} {phase}" for phase, count in phases.items()),
         f"bodies began {began[0]}" + (f" to {began[-1]}" if began[-1] != began[0] else "") + " time(s) each",
-        f"{sum(row.lost for row in rows)} lease(s) lost",
+        f"{sum(row.lost_leases for row in rows)} lease(s) lost",
         f"ended after {ended[0]:.1f}" + (f" to {ended[-1]:.1f}" if len(ended) > 1 else "") + " s",
         ", ".join(f"{count} x {kind}" for kind, count in events.items()) or "no events",
     ]

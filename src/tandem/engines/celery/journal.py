@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tandem.asking import aask, ask
-from tandem.attempt import Attempt, Place
+from tandem.attempt import Attempt, StepKey
 from tandem.engines.celery.seats import Seat
 from tandem.waiting import Hold
 
@@ -31,43 +31,43 @@ class _Journal:
 class CeleryJournal(_Journal):
     """A sync body's journal."""
 
-    def step(self, place: Place, action: Callable[[], Any]) -> Any:  # the ledger knows the place
+    def step(self, key: StepKey, action: Callable[[], Any]) -> Any:  # the ledger knows the key
         """Run the step on the body's thread."""
         return action()
 
-    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         """Give up the lease until the sleep is over, when the relay sends the execution again, and end the attempt.
 
         After a cancel it returns at once, and the context raises `Cancelled`.
         """
         if seconds <= 0:
             return
-        if ask(attempt, attempt.suspend(place, seconds)):
+        if ask(attempt, attempt.suspend(key, seconds)):
             raise attempt.end(f"it sleeps for {seconds:.1f} s")
-        attempt.learn(ask(attempt, attempt.resume()))
+        attempt.apply(ask(attempt, attempt.resume()))
 
     def hold(self, attempt: Attempt, hold: Hold) -> None:
         """Give up the lease, and end the attempt; the relay sends the execution again when it can go on."""
         if not hold.over and ask(attempt, hold.statement(attempt)):
-            raise attempt.end(f"it waits for {hold.place.label}")
+            raise attempt.end(f"it waits for {hold.key.label}")
 
 
 class AsyncCeleryJournal(_Journal):
     """An async body's journal."""
 
-    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:  # as above
+    async def step(self, key: StepKey, action: Callable[[], Awaitable[Any]]) -> Any:  # as above
         """Run the step on the body's loop."""
         return await action()
 
-    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    async def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         """As `CeleryJournal.sleep`."""
         if seconds <= 0:
             return
-        if await aask(attempt, attempt.suspend(place, seconds)):
+        if await aask(attempt, attempt.suspend(key, seconds)):
             raise attempt.end(f"it sleeps for {seconds:.1f} s")
-        attempt.learn(await aask(attempt, attempt.resume()))
+        attempt.apply(await aask(attempt, attempt.resume()))
 
     async def hold(self, attempt: Attempt, hold: Hold) -> None:
         """As `CeleryJournal.hold`."""
         if not hold.over and await aask(attempt, hold.statement(attempt)):
-            raise attempt.end(f"it waits for {hold.place.label}")
+            raise attempt.end(f"it waits for {hold.key.label}")

@@ -51,7 +51,7 @@ return redis.call('GET', KEYS[1])
 class _Walk:
     """A walk over the whole backlog, some stretches at each sweep."""
 
-    epoch: str
+    broker_epoch: str
     queues: list[str]
     after: datetime | None = None
 
@@ -111,8 +111,8 @@ class Sweep:
         """Look for rows of another epoch: at first, when it changed, and now and then in case one slipped through."""
         now = time.monotonic()
         stale = self._walked[0] != epoch or now - self._walked[1] >= _WHOLE_SECONDS
-        if (self._walk is None and stale) or (self._walk is not None and self._walk.epoch != epoch):
-            self._walk = _Walk(epoch=epoch, queues=list(queues))
+        if (self._walk is None and stale) or (self._walk is not None and self._walk.broker_epoch != epoch):
+            self._walk = _Walk(broker_epoch=epoch, queues=list(queues))
         marked = 0
         # The rest follows at the next sweep: the relay has rows to send, too.
         while (walk := self._walk) is not None and time.monotonic() - now < _WALK_SECONDS:
@@ -121,7 +121,7 @@ class Sweep:
                 break
             stretch = ledger.execute(
                 statements.lost_with_epoch(
-                    queue=walk.queues[0], epoch=epoch, lease=lease, after=walk.after, limit=_STRETCH
+                    queue=walk.queues[0], broker_epoch=epoch, lease=lease, after=walk.after, limit=_STRETCH
                 )
             )
             marked += stretch.marked

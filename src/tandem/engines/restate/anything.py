@@ -28,11 +28,11 @@ class AnyHandler:
         reference, invocation = request.headers.get(HEADER), request.id
         if reference is None:
             raise TerminalError("Only Tandem's own sends come here: enqueue the task, or call its own handler.", 403)
-        id_, dispatch = parse(reference)
+        id_, dispatch_number = parse(reference)
         try:
             found = await ledger.aexecute(manual.phase_of(id_))
             if found is None:
-                return await answer_without_a_body(self.process, id_, dispatch, invocation, own=True)
+                return await answer_without_a_body(self.process, id_, dispatch_number, invocation, own=True)
             try:
                 task = await ledger.in_thread(registry.resolve, found.task)
             except UnknownTask as error:
@@ -42,11 +42,11 @@ class AnyHandler:
                     engine="restate",
                     worker=self.process.worker,
                     lease=self.process.configuration.lease_seconds,
-                    dispatch=dispatch,
+                    dispatch_number=dispatch_number,
                     invocation=invocation,
                 )
                 await ledger.in_thread(self.process.runner.refuse, claiming, error)
-                return await answer_without_a_body(self.process, id_, dispatch, invocation, own=True)
+                return await answer_without_a_body(self.process, id_, dispatch_number, invocation, own=True)
         except LedgerUnavailable as error:
             raise unavailable(error) from error
         return await Handler(task=task, process=self.process)(context, body)

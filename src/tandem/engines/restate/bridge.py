@@ -65,7 +65,7 @@ class _Sleep:
 
 @dataclass(slots=True)
 class _Held:
-    """What the journal has of one wait: a timer where it gives up, and what wakes it. Once woken, it stays so."""
+    """What the journal has of one wait: a timer where it gives up, and what wake_generation it. Once woken, it stays so."""
 
     awakeable: str
     futures: dict[str, Any]
@@ -156,7 +156,7 @@ class Durable:
         return True
 
     async def begin_hold(self, position: int, seconds: float | None) -> str | None:
-        """Put a wait at the body's nth call into the journal, once, and answer what wakes it; None where all is over.
+        """Put a wait at the body's nth call into the journal, once, and answer what wake_generation it; None where all is over.
 
         `seconds` is how long it waits at most: whether it does at all is the same on every attempt.
         """

@@ -145,7 +145,7 @@ class RestateEngine:
                 task=waiter.task,
                 queue=waiter.queue,
                 priority=waiter.priority,
-                dispatch=waiter.dispatch,
+                dispatch_number=waiter.dispatch_number,
                 fence=waiter.fence,
                 invocation=waiter.invocation,
             )
@@ -269,7 +269,7 @@ class RestateEngine:
 
 
 def _key(reference: Reference) -> str:
-    return f"{reference.id}.{reference.dispatch}"
+    return f"{reference.id}.{reference.dispatch_number}"
 
 
 def _way_out(error: RestateRefused, where: Target, options: RestateOptions) -> str:

@@ -62,20 +62,20 @@ class Handler:
         durable = Durable(context)
         try:
             if reference is None:
-                id_, dispatch = (
+                id_, dispatch_number = (
                     await accept(self.task, context, body, limit=self.process.configuration.max_arguments_bytes),
                     1,
                 )
                 durable.issued, durable.first = 1, 1
             else:
-                id_, dispatch = parse(reference)
+                id_, dispatch_number = parse(reference)
             claiming = statements.claim_invocation(
                 id=id_,
                 task=self.task.module_path,
                 engine="restate",
                 worker=self.process.worker,
                 lease=self.process.configuration.lease_seconds,
-                dispatch=dispatch,
+                dispatch_number=dispatch_number,
                 invocation=request.id,
             )
             handling = _Handling(task=self.task, process=self.process, durable=durable, id=id_, claiming=claiming)
@@ -85,7 +85,9 @@ class Handler:
             if outcome.kind == "refused":
                 if reference is not None and self.others is not None and await self._is_of_a_namesake(id_):
                     return await self.others(context, body)
-                return await answer_without_a_body(self.process, id_, dispatch, request.id, own=reference is not None)
+                return await answer_without_a_body(
+                    self.process, id_, dispatch_number, request.id, own=reference is not None
+                )
         except LedgerUnavailable as error:
             raise unavailable(error) from error
         finally:
@@ -211,7 +213,7 @@ class _Handling:
 
 
 async def answer_without_a_body(
-    process: ServiceProcess, id_: UUID, dispatch: int, invocation: str, *, own: bool
+    process: ServiceProcess, id_: UUID, dispatch_number: int, invocation: str, *, own: bool
 ) -> bytes:
     """What an invocation gets that has nothing to do here: what is recorded of it, null where nothing is.
 
@@ -222,7 +224,7 @@ async def answer_without_a_body(
     ended = await ledger.aexecute(rows.ended(id_, invocation=invocation if own else None))
     if restate_context_is_replaying.get():
         if invocation in process.answered:
-            await ledger.aexecute(cancelling.give_up(id=id_, dispatch=dispatch, invocation=invocation))
+            await ledger.aexecute(cancelling.withdraw(id=id_, dispatch_number=dispatch_number, invocation=invocation))
             process.answered.discard(invocation)
         else:
             process.answered.add(invocation)
@@ -251,10 +253,10 @@ def unavailable(error: LedgerUnavailable) -> RetryableError:
 
 
 def parse(reference: str) -> tuple[UUID, int]:
-    """Read the execution and the dispatch that a send of ours names; raises `TerminalError`."""
-    id_, _, dispatch = reference.rpartition(".")
+    """Read the execution and dispatch number that a send of ours names; raises `TerminalError`."""
+    id_, _, dispatch_number = reference.rpartition(".")
     try:
-        return UUID(id_), int(dispatch)
+        return UUID(id_), int(dispatch_number)
     except ValueError:
         raise TerminalError(
             f"The header {HEADER} is {reference[:100]!r}, but must be '<execution id>.<dispatch>'. Leave it out: it is"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem.asking import aask, ask
-from tandem.attempt import Attempt, Place
+from tandem.attempt import Attempt, StepKey
 from tandem.engines.restate.bridge import Done, Durable
 from tandem.engines.restate.tracker import Mirror
 from tandem.exceptions import AttemptOver
@@ -76,10 +76,10 @@ class ThreadJournal(_Journal):
         super().begin(attempt)
         attempt.rouse = lambda: self._inbox.put(None)
 
-    def step(self, place: Place, action: Callable[[], Any]) -> Any:
+    def step(self, key: StepKey, action: Callable[[], Any]) -> Any:
         """Run `action` on this thread when the journal wants it run."""
         failure: BaseException | None = None
-        answer = self._call(self.durable.step(place.label, self._perform))
+        answer = self._call(self.durable.step(key.label, self._perform))
         while isinstance(answer, _Perform):
             done = _run(action)
             failure = done.error
@@ -94,11 +94,11 @@ class ThreadJournal(_Journal):
             raise failure or answer.error
         return answer.value
 
-    def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         """Give up the lease and end the body; it is run again when the sleep is over."""
         seconds = _sleep_of(attempt, seconds)
-        if seconds > 0 and not ask(attempt, attempt.suspend(place, seconds)):
-            attempt.learn(ask(attempt, attempt.resume()))
+        if seconds > 0 and not ask(attempt, attempt.suspend(key, seconds)):
+            attempt.apply(ask(attempt, attempt.resume()))
             attempt.guard()
         if self._call(self._begin_sleep(seconds)) is None:
             raise self._over()
@@ -107,13 +107,13 @@ class ThreadJournal(_Journal):
 
     def hold(self, attempt: Attempt, hold: Hold) -> None:
         """Give up the lease and end the body; it is run again when something came, or the wait gives up."""
-        position = hold.place.position
+        position = hold.key.position
         done = self._call(self._begin_hold(position, hold.seconds))
         if not isinstance(done, Done):
             raise self._over()
         if not hold.over and ask(attempt, hold.statement(attempt, awakeable=done.value)):
             self._post(lambda seconds: self.durable.hold(position, seconds), hold.seconds)
-            raise attempt.end(f"it waits for {hold.place.label}")
+            raise attempt.end(f"it waits for {hold.key.label}")
 
     async def _begin_sleep(self, seconds: float) -> Done | None:
         return Done() if await self.durable.begin_sleep(seconds) else None
@@ -159,7 +159,7 @@ class ThreadJournal(_Journal):
 class LoopJournal(_Journal):
     """For an async body, on the same loop."""
 
-    async def step(self, place: Place, action: Callable[[], Awaitable[Any]]) -> Any:
+    async def step(self, key: StepKey, action: Callable[[], Awaitable[Any]]) -> Any:
         """Run `action` in the body's own task when the journal wants it run."""
         if self.durable.over is not None:
             raise self._over()
@@ -172,7 +172,7 @@ class LoopJournal(_Journal):
             except BaseException as error:  # noqa: BLE001  # it is raised again in the body
                 return Done(error=error)
 
-        done = await self.durable.step(place.label, perform)
+        done = await self.durable.step(key.label, perform)
         if done is None:
             raise self._over()
         self._guard()
@@ -182,11 +182,11 @@ class LoopJournal(_Journal):
             raise done.error
         return done.value
 
-    async def sleep(self, attempt: Attempt, place: Place, seconds: float) -> None:
+    async def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
         """As `ThreadJournal.sleep`."""
         seconds = _sleep_of(attempt, seconds)
-        if seconds > 0 and not await aask(attempt, attempt.suspend(place, seconds)):
-            attempt.learn(await aask(attempt, attempt.resume()))
+        if seconds > 0 and not await aask(attempt, attempt.suspend(key, seconds)):
+            attempt.apply(await aask(attempt, attempt.resume()))
             attempt.guard()
         if self.durable.over is not None or not await self.durable.begin_sleep(seconds):
             raise self._over()
@@ -195,13 +195,13 @@ class LoopJournal(_Journal):
 
     async def hold(self, attempt: Attempt, hold: Hold) -> None:
         """As `ThreadJournal.hold`."""
-        position = hold.place.position
+        position = hold.key.position
         awakeable = None if self.durable.over else await self.durable.begin_hold(position, hold.seconds)
         if awakeable is None:
             raise self._over()
         if not hold.over and await aask(attempt, hold.statement(attempt, awakeable=awakeable)):
             self.durable.hold(position, hold.seconds)
-            raise attempt.end(f"it waits for {hold.place.label}")
+            raise attempt.end(f"it waits for {hold.key.label}")
 
 
 def _run(action: Callable[[], Any]) -> Done:

@@ -77,7 +77,7 @@ class Reconciler:
                 task=suspect.task,
                 queue=suspect.queue,
                 priority=suspect.priority,
-                dispatch=suspect.dispatch,
+                dispatch_number=suspect.dispatch_number,
                 invocation=suspect.invocation,
             )
             for suspect in suspects
@@ -95,9 +95,9 @@ class Reconciler:
         # Others' stay paused, in a Restate that is shared: they must not be all that is ever looked at.
         self._paused_after = str(rows_paused[-1]["id"]) if len(rows_paused) == _ASKED else ""
         for row in rows_paused:
-            id_, _, dispatch = str(row.get("idempotency_key") or row.get("target_service_key")).rpartition(".")
-            if dispatch.isdecimal() and (found := read_id(id_)) is not None:
-                paused[found] = (int(dispatch), str(row["id"]))
+            id_, _, dispatch_number = str(row.get("idempotency_key") or row.get("target_service_key")).rpartition(".")
+            if dispatch_number.isdecimal() and (found := read_id(id_)) is not None:
+                paused[found] = (int(dispatch_number), str(row["id"]))
         resumed: list[UUID] = []
         for found, current in ledger.execute(rows.unfinished(list(paused))).items() if paused else ():
             dispatch_of_paused, invocation = paused[found]

@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 HEADER: Final = "x-tandem-execution"
-"""Names the execution and dispatch of a send of ours: `<id>.<dispatch>`, which is its idempotency key too."""
+"""Names the execution and dispatch number of a send of ours: `<id>.<dispatch>`, which is its idempotency key too."""
 
 _TRACKER: Final = "TaskTracker"
 _ANY_TASK: Final = "TandemTasks"

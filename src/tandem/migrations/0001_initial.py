@@ -1,4 +1,4 @@
-"""The ledger's tables, as they stay; later tables come additively."""
+"""The ledger's tables."""
 
 import django.db.models.deletion
 from django.db import migrations, models
@@ -68,12 +68,13 @@ class Migration(migrations.Migration):
                 ("last_attempted_at", models.DateTimeField(null=True)),
                 ("finished_at", models.DateTimeField(null=True)),
                 ("sent_at", models.DateTimeField(null=True)),
-                ("epoch", models.CharField(max_length=40, null=True)),
-                ("dispatch", models.IntegerField(db_default=1)),
+                ("broker_epoch", models.CharField(max_length=40, null=True)),
+                ("dispatch_number", models.IntegerField(db_default=1)),
                 ("invocation", models.CharField(max_length=100, null=True)),
                 ("fence", models.IntegerField(db_default=0)),
                 ("attempts", models.IntegerField(db_default=0)),
-                ("lost", models.IntegerField(db_default=0)),
+                ("lost_leases", models.IntegerField(db_default=0)),
+                ("wake_generation", models.IntegerField(db_default=0)),
                 ("worker", models.CharField(max_length=255, null=True)),
                 ("worker_ids", models.JSONField(db_default=models.Value([], models.JSONField()))),
                 ("lease_expires_at", models.DateTimeField(null=True)),
@@ -111,7 +112,7 @@ class Migration(migrations.Migration):
                         db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="steps",
-                        to="tandem_ledger.execution",
+                        to="tandem.execution",
                     ),
                 ),
                 (
@@ -132,7 +133,7 @@ class Migration(migrations.Migration):
                 ("kind", models.CharField(max_length=10)),
                 ("result", models.JSONField(null=True)),
                 ("started_at", models.DateTimeField()),
-                ("finished_at", models.DateTimeField()),
+                ("finished_at", models.DateTimeField(null=True)),
                 ("fence", models.IntegerField()),
                 ("worker", models.CharField(max_length=255)),
             ],
@@ -168,7 +169,7 @@ class Migration(migrations.Migration):
                         primary_key=True,
                         related_name="progress_row",
                         serialize=False,
-                        to="tandem_ledger.execution",
+                        to="tandem.execution",
                     ),
                 ),
                 ("current", models.FloatField()),
@@ -189,7 +190,7 @@ class Migration(migrations.Migration):
             index=models.Index(
                 condition=models.Q(("outcome__isnull", True)),
                 fields=["engine", "queue", "due_at", "sent_at"],
-                name="tandem_execution_agenda",
+                name="tandem_execution_due",
             ),
         ),
         migrations.AddIndex(
@@ -225,6 +226,74 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 condition=models.Q(("kind", "default")), fields=("kind",), name="tandem_override_default"
             ),
+        ),
+        migrations.CreateModel(
+            name="Signal",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "execution",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="signals",
+                        to="tandem.execution",
+                    ),
+                ),
+                ("name", models.CharField(max_length=200)),
+                ("payload", models.JSONField(null=True)),
+                ("sent_at", models.DateTimeField()),
+                ("sent_by", models.CharField(max_length=255, null=True)),
+                ("consumed_at", models.DateTimeField(null=True)),
+            ],
+            options={
+                "db_table": "tandem_signal",
+                "indexes": [models.Index(fields=["execution", "name", "id"], name="tandem_signal_order")],
+            },
+        ),
+        migrations.CreateModel(
+            name="Event",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "execution",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="tandem.execution",
+                    ),
+                ),
+                ("at", models.DateTimeField()),
+                ("kind", models.CharField(max_length=20)),
+                ("detail", models.CharField(max_length=500)),
+            ],
+            options={
+                "db_table": "tandem_event",
+                "indexes": [models.Index(fields=["execution", "id"], name="tandem_event_order")],
+            },
+        ),
+        migrations.CreateModel(
+            name="PendingCancellation",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "execution",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="tandem.execution",
+                    ),
+                ),
+                ("engine", models.CharField(max_length=20)),
+                ("dispatch_number", models.IntegerField()),
+                ("invocation", models.CharField(max_length=100, null=True)),
+            ],
+            options={"db_table": "tandem_pending_cancellation"},
         ),
         migrations.RunPython(leave_room, migrations.RunPython.noop),
     ]
