@@ -24,7 +24,7 @@ from tandem.exceptions import (
 
 if TYPE_CHECKING:
     from tandem.backend import TandemBackend
-    from tandem.context import AsyncContext, Context
+    from tandem.execution.context import AsyncContext, Context
     from tandem.task import Task, TaskResult
 
 __all__ = [
@@ -51,8 +51,8 @@ __all__ = [
 
 # These import models, which need the apps loaded; Django builds the backend earlier, while it imports tasks.
 _LAZY = {
-    "AsyncContext": "tandem.context",
-    "Context": "tandem.context",
+    "AsyncContext": "tandem.execution.context",
+    "Context": "tandem.execution.context",
     "Task": "tandem.task",
     "TaskResult": "tandem.task",
     "TandemBackend": "tandem.backend",

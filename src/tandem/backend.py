@@ -34,7 +34,7 @@ from tandem.ledger.identity import new_id, new_ids, read_id
 from tandem.ledger.rows import Claim, NewExecution
 from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child
-from tandem.router import Router, requirements
+from tandem.routes import Router, requirements
 from tandem.routing import Decision
 from tandem.task import BoundCall, Task, TaskResult
 from tandem.transactions import send_after_commit, warn_of_other_transactions

@@ -14,7 +14,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import endings, manual, waking
 from tandem.ledger.identity import read_id
 from tandem.ledger.statements import Statement
-from tandem.router import Router, requirements
+from tandem.routes import Router, requirements
 from tandem.transactions import after_commit, send_after_commit
 
 __all__ = ["cancel", "checked_by", "checked_signal", "retry", "signal"]

@@ -9,9 +9,10 @@ from typing import Final, Protocol
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine, Reference
 from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
-from tandem.ledger import agenda, cancel, statements, waking
+from tandem.ledger import cancel, statements, waking
 from tandem.ledger import connection as ledger
-from tandem.ledger.bell import Bell
+from tandem.ledger import relaying as agenda
+from tandem.ledger.listener import Bell
 from tandem.loops import Loop, Watch
 
 __all__ = ["BATCH", "Lane"]

@@ -13,8 +13,9 @@ from typing import Final
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine
 from tandem.lane import BATCH, Lane
-from tandem.ledger import agenda, endings, manual, statements
 from tandem.ledger import connection as ledger
+from tandem.ledger import endings, manual, statements
+from tandem.ledger import relaying as agenda
 from tandem.ledger.identity import process_name
 from tandem.loops import Loop, Watch
 

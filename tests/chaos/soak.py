@@ -162,8 +162,8 @@ def _left_in_ledger(executions: int) -> Iterator[Left]:
 def _left_in_redis() -> Iterator[Left]:
     import redis  # noqa: PLC0415  # only here
 
-    from tandem.engines.celery.sweep import _RUN_KEY as RUN_KEY  # noqa: PLC0415  # after django.setup()
-    from tandem.engines.celery.sweep import EPOCH_KEY  # noqa: PLC0415  # after django.setup()
+    from tandem.engines.celery.lost import _RUN_KEY as RUN_KEY  # noqa: PLC0415  # after django.setup()
+    from tandem.engines.celery.lost import EPOCH_KEY  # noqa: PLC0415  # after django.setup()
 
     with redis.Redis.from_url(os.environ["TANDEM_BROKER_URL"], decode_responses=True) as client:
         keys = sorted(client.scan_iter(count=1_000))

@@ -1,6 +1,6 @@
 """Bodies as data, run one statement at a time: what a test may interleave, stop for good, or go on with too late.
 
-Where a call stands, waits and children are the library's own (`tandem.attempt`, `tandem.waiting`); a suspension or
+Where a call stands, waits and children are the library's own (`tandem.execution.attempt`, `tandem.execution.waiting`); a suspension or
 an end is what both engines' journals and the runner write.
 """
 
@@ -8,14 +8,14 @@ from collections.abc import Generator, Sequence
 from typing import Any
 from uuid import UUID
 
-from tandem.attempt import Attempt
 from tandem.exceptions import AttemptOver, Cancelled, ChildFailed, SignalTimeout
+from tandem.execution.attempt import Attempt
+from tandem.execution.waiting import Hold, Steps, gather, wait
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import waiting, waking
 from tandem.ledger.rows import Claim, Error, NewExecution
 from tandem.ledger.statements import Statement
-from tandem.waiting import Hold, Steps, gather, wait
 from tests.work.tasks import noop
 
 __all__ = ["ERROR", "LEASE", "QUEUE", "SIGNAL", "TASK", "Held", "every_write", "new_execution"]

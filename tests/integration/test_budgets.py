@@ -13,21 +13,21 @@ import pytest
 import redis
 from django.db import connections
 
-from tandem.attempt import Attempt, StepKey
 from tandem.configuration import Configuration
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference
 from tandem.engines.celery.engine import CeleryEngine
 from tandem.engines.celery.lists import step_of
+from tandem.execution.attempt import Attempt, StepKey
+from tandem.execution.runner import Runner
+from tandem.execution.waiting import Hold
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Override
 from tandem.ledger.rows import NewExecution
-from tandem.runner import Runner
 from tandem.task import Task
-from tandem.waiting import Hold
 from tests.work import tasks
 
 

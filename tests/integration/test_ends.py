@@ -10,17 +10,17 @@ from uuid import UUID
 import pytest
 from asgiref.sync import sync_to_async
 
-from tandem.attempt import Attempt
 from tandem.decorators import task
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
 from tandem.exceptions import TimeLimitExceeded
-from tandem.heartbeat import Running
+from tandem.execution.attempt import Attempt
+from tandem.execution.leases import Running
+from tandem.execution.outcome import Outcome
+from tandem.execution.runner import Runner
 from tandem.ledger import statements
 from tandem.ledger.models import Event, Execution
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import Statement
-from tandem.outcome import Outcome
-from tandem.runner import Runner
 from tests.integration.waiting import until
 from tests.work import tasks
 

@@ -11,12 +11,13 @@ from django.utils import timezone
 
 from tandem import LedgerUnavailable
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
-from tandem.ledger import agenda, statements
+from tandem.execution.runner import Outcome, Runner
 from tandem.ledger import connection as ledger
+from tandem.ledger import relaying as agenda
+from tandem.ledger import statements
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
-from tandem.runner import Outcome, Runner
 from tests.work import tasks
 from tests.work.failover import BODIES, READ_ONLY
 

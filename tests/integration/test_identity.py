@@ -12,15 +12,15 @@ from uuid import UUID
 import pytest
 from django.db import connection
 
-from tandem.engines.celery import process
-from tandem.engines.celery.parent import Parent
-from tandem.engines.celery.process import Process
+from tandem.engines.celery import executor as process
+from tandem.engines.celery.executor import Process
+from tandem.engines.celery.prefork import Parent
 from tandem.engines.celery.seats import Seats
+from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger.models import Event, Execution
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import Statement
-from tandem.runner import Runner
 from tests.celery_work import tasks as hard
 from tests.celery_work.stage import Stage, Worker, until
 

@@ -11,8 +11,9 @@ import pytest
 from django.utils import timezone
 
 from tandem.exceptions import LedgerUnavailable
-from tandem.ledger import agenda, attempt, cancel, manual, statements
+from tandem.ledger import attempt, cancel, manual, statements
 from tandem.ledger import connection as ledger
+from tandem.ledger import relaying as agenda
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Event, Execution, Step, Worker
 from tandem.ledger.rows import Claim, Error, Lease, NewExecution

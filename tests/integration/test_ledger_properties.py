@@ -16,8 +16,9 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, r
 from pytest_django.plugin import DjangoDbBlocker
 
 from tandem.embedded.stack import Stack
-from tandem.ledger import agenda, attempt, cancel, celery, manual, restate, statements, waking
+from tandem.ledger import attempt, cancel, celery, manual, restate, statements, waking
 from tandem.ledger import connection as ledger
+from tandem.ledger import relaying as agenda
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement

@@ -15,12 +15,12 @@ from django.test import override_settings
 from tandem import LedgerNotMigrated
 from tandem.embedded.ports import Ports
 from tandem.engines.celery.journal import CeleryJournal
+from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
-from tandem.runner import Runner
 from tests.integration.waiting import finished
 from tests.work import tasks
 from tests.work.effects import recorded

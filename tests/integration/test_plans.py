@@ -9,8 +9,9 @@ import pytest
 from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 
-from tandem.ledger import agenda, attempt, cancel, celery, manual, restate, statements, waiting, waking
+from tandem.ledger import attempt, cancel, celery, manual, restate, statements, waiting, waking
 from tandem.ledger import connection as ledger
+from tandem.ledger import relaying as agenda
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import Claim, Error, NewExecution

@@ -13,12 +13,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tandem.engines.celery.journal import CeleryJournal
-from tandem.ledger import agenda, endings, statements
+from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
+from tandem.ledger import endings, statements
+from tandem.ledger import relaying as agenda
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import Statement
-from tandem.runner import Runner
 from tandem.task import TaskResult
 from tests.integration.waiting import until
 from tests.work import tasks

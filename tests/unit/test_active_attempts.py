@@ -8,9 +8,9 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
-from tandem.attempt import Attempt
 from tandem.exceptions import AttemptOver
-from tandem.heartbeat import Running
+from tandem.execution.attempt import Attempt
+from tandem.execution.leases import Running
 from tandem.ledger.identity import new_id, process_name
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import heartbeat

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tandem.engines.breaker import Breaker
-from tandem.engines.celery.link import Link
+from tandem.engines.celery.client import Link
 from tandem.exceptions import BrokerUnavailable
 
 

@@ -18,8 +18,8 @@ from tandem.configuration import CeleryOptions, Configuration
 from tandem.engines.breaker import Breaker
 from tandem.engines.celery.app import app_of, broker_of, options_of
 from tandem.engines.celery.broker import public_url
+from tandem.engines.celery.client import Link
 from tandem.engines.celery.engine import CeleryEngine
-from tandem.engines.celery.link import Link
 from tandem.exceptions import ConfigurationError, TimeLimitExceeded
 
 QUEUES = ("default",)

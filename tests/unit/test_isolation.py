@@ -9,7 +9,7 @@ from django.core.cache import cache, caches
 from django.core.cache.backends.dummy import DummyCache
 from django.test import override_settings
 
-from tandem.isolation import apart, run_apart
+from tandem.execution.isolation import apart, run_apart
 
 
 class Unclosable(DummyCache):

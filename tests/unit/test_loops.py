@@ -10,14 +10,14 @@ import pytest
 
 from tandem import BrokerUnavailable, LedgerUnavailable
 from tandem.configuration import RestateOptions
-from tandem.engines.celery.parent import Parent
+from tandem.engines.celery.prefork import Parent
 from tandem.engines.restate.tracker import Mirror
 from tandem.exceptions import AttemptOver
+from tandem.execution.leases import Heartbeat
+from tandem.execution.runner import Runner
 from tandem.exporter import Reading
 from tandem.health import ALIVE, READY, Health
-from tandem.heartbeat import Heartbeat
 from tandem.loops import HANGS_SECONDS, Loop, Watch
-from tandem.runner import Runner
 from tests.integration.waiting import until
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from tandem import Permanent, Retryable
-from tandem.policy import Verdict, after_failure
+from tandem.execution.retry import Verdict, after_failure
 from tandem.task import Task
 from tests.work import tasks
 

@@ -12,15 +12,15 @@ from django.tasks.base import TaskError
 from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
 
-from tandem.attempt import Attempt, StepKey, as_json
-from tandem.context import AsyncContext, Context
 from tandem.engines.base import CAPABILITIES
 from tandem.engines.memory import MemoryEngine, put
 from tandem.exceptions import ChildFailed, Permanent
+from tandem.execution.attempt import Attempt, StepKey, as_json
+from tandem.execution.context import AsyncContext, Context
+from tandem.execution.retry import after_failure
+from tandem.execution.waiting import Hold
 from tandem.ledger.rows import Claim, Error
-from tandem.policy import after_failure
 from tandem.task import BoundCall, ProgressValue, Task, TaskResult
-from tandem.waiting import Hold
 
 __all__ = ["ImmediateEngine"]
 

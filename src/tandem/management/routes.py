@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from tandem import overrides, registry
 from tandem.exceptions import UnknownTask
 from tandem.management.arguments import backend_of, print_table, when
-from tandem.router import requirements
+from tandem.routes import requirements
 from tandem.routing import explain, parse_target, table
 
 __all__ = ["add_arguments", "handle"]

@@ -11,8 +11,8 @@ from django.core.management.base import CommandError
 
 from tandem.configuration import Configuration
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, nearest
-from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
+from tandem.ledger import relaying as agenda
 from tandem.management.arguments import add_health, backend_of, health_of, refuse_unsound
 from tandem.management.logs import LEVELS, Format, write_log
 from tandem.registry import queues_of

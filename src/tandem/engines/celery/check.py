@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tandem.configuration import Configuration, scaled_to_zero
-from tandem.engines.celery.link import Link
+from tandem.engines.celery.client import Link
 from tandem.engines.celery.lists import Lists
 from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
 from tandem.ledger import celery as statements

@@ -12,10 +12,10 @@ from tandem.engines.base import CAPABILITIES, Reference, State
 from tandem.engines.breaker import Breaker
 from tandem.engines.celery.app import app_of, broker_of, lists_of, options_of
 from tandem.engines.celery.check import live_problems, problems
-from tandem.engines.celery.link import Link
+from tandem.engines.celery.client import Link
 from tandem.engines.celery.lists import Lists, step_of
+from tandem.engines.celery.lost import EPOCH_KEY, Sweep, epoch_of
 from tandem.engines.celery.message import Messages
-from tandem.engines.celery.sweep import EPOCH_KEY, Sweep, epoch_of
 from tandem.exceptions import ConfigurationError
 from tandem.ledger.waking import Waiter
 

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tandem.asking import aask, ask
-from tandem.attempt import Attempt, StepKey
 from tandem.engines.celery.seats import Seat
-from tandem.waiting import Hold
+from tandem.execution.asking import aask, ask
+from tandem.execution.attempt import Attempt, StepKey
+from tandem.execution.waiting import Hold
 
 __all__ = ["AsyncCeleryJournal", "CeleryJournal"]
 

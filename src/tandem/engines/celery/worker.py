@@ -14,16 +14,16 @@ from celery.worker.consumer import Tasks
 
 from tandem.configuration import Configuration
 from tandem.engines.celery.app import AnyExecutionTask, ExecutionTask, options_of
+from tandem.engines.celery.executor import Process, ends_process
 from tandem.engines.celery.message import HEADER
-from tandem.engines.celery.parent import Parent
-from tandem.engines.celery.process import Process, ends_process
+from tandem.engines.celery.prefork import Parent
 from tandem.engines.celery.seats import Seats
+from tandem.execution.isolation import tidy_connections
+from tandem.execution.leases import Heartbeat, Running
+from tandem.execution.runner import Runner
 from tandem.health import Health
-from tandem.heartbeat import Heartbeat, Running
-from tandem.isolation import tidy_connections
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
-from tandem.runner import Runner
 
 __all__ = ["connect", "prepare", "process_of"]
 

@@ -6,8 +6,8 @@ import restate
 from restate.exceptions import TerminalError
 
 from tandem import registry
-from tandem.engines.restate.handler import Handler, answer_without_a_body, parse, unavailable
-from tandem.engines.restate.process import ServiceProcess
+from tandem.engines.restate.executor import ServiceProcess
+from tandem.engines.restate.invocation import Handler, answer_without_a_body, parse, unavailable
 from tandem.engines.restate.targets import HEADER
 from tandem.exceptions import LedgerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger

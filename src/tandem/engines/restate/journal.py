@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
-from tandem.asking import aask, ask
-from tandem.attempt import Attempt, StepKey
 from tandem.engines.restate.bridge import Done, Durable
 from tandem.engines.restate.tracker import Mirror
 from tandem.exceptions import AttemptOver
-from tandem.waiting import Hold
+from tandem.execution.asking import aask, ask
+from tandem.execution.attempt import Attempt, StepKey
+from tandem.execution.waiting import Hold
 
 __all__ = ["LoopJournal", "ThreadJournal"]
 

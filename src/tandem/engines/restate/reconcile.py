@@ -9,8 +9,8 @@ from uuid import UUID
 
 from tandem.engines.base import Reference, State
 from tandem.engines.restate.messages import Requests, RestateRefused
-from tandem.ledger import agenda
 from tandem.ledger import connection as ledger
+from tandem.ledger import relaying as agenda
 from tandem.ledger import restate as rows
 from tandem.ledger.identity import read_id
 

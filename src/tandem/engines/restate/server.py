@@ -21,9 +21,9 @@ from restate.server import install_shutdown_hook
 
 from tandem.configuration import Configuration
 from tandem.engines.restate.client import AsyncRestateClient
+from tandem.engines.restate.executor import ServiceProcess
 from tandem.engines.restate.identity import read_identity_keys
 from tandem.engines.restate.messages import Requests, RestateRefused
-from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.service import build_services, describe
 from tandem.engines.restate.share import Share
 from tandem.exceptions import BrokerUnavailable, ConfigurationError

@@ -13,8 +13,8 @@ from restate.serde import BytesSerde
 
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.anything import AnyHandler
-from tandem.engines.restate.handler import Handler
-from tandem.engines.restate.process import ServiceProcess
+from tandem.engines.restate.executor import ServiceProcess
+from tandem.engines.restate.invocation import Handler
 from tandem.engines.restate.share import Share
 from tandem.engines.restate.targets import Target, any_task, problems, target
 from tandem.engines.restate.tracker import tracker

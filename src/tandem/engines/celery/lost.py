@@ -17,12 +17,12 @@ from uuid import UUID
 
 import redis
 
-from tandem.engines.celery.link import Link
+from tandem.engines.celery.client import Link
 from tandem.engines.celery.lists import Band, Lists
 from tandem.engines.celery.message import id_of
-from tandem.ledger import agenda
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
+from tandem.ledger import relaying as agenda
 
 __all__ = ["EPOCH_KEY", "Sweep", "epoch_of"]
 

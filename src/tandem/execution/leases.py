@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-from tandem.attempt import Attempt
+from tandem.execution.attempt import Attempt
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.rows import Lease

@@ -8,12 +8,12 @@ from typing import Any
 from django.db import DatabaseError, connections, transaction
 from psycopg.errors import ReadOnlySqlTransaction
 
-from tandem.attempt import Attempt, StepKey, as_json
 from tandem.exceptions import AttemptOver, LedgerNotMigrated
+from tandem.execution.attempt import Attempt, StepKey, as_json
+from tandem.execution.waiting import Steps
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.rows import LeaseCheck
-from tandem.waiting import Steps
 
 __all__ = ["perform_atomic", "record"]
 

@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Protocol
 
 import psycopg
 
-from tandem.attempt import Attempt
 from tandem.configuration import Configuration, RestateOptions
 from tandem.engines.restate.bridge import Durable
 from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.slots import Slots
 from tandem.engines.restate.tracker import Mirror
-from tandem.heartbeat import Heartbeat
+from tandem.execution.attempt import Attempt
+from tandem.execution.leases import Heartbeat
+from tandem.execution.runner import Outcome, Runner
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
 from tandem.loops import Watch
-from tandem.runner import Outcome, Runner
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -13,8 +13,8 @@ from typing import Final
 
 import psycopg
 
-from tandem.attempt import Attempt
 from tandem.exceptions import LedgerUnavailable, Permanent
+from tandem.execution.attempt import Attempt
 from tandem.ledger import connection as ledger
 from tandem.ledger.rows import Error
 from tandem.ledger.statements import Statement

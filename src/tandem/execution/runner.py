@@ -17,21 +17,21 @@ from typing import Any, Final
 from django.tasks.signals import task_finished, task_started
 
 from tandem import registry
-from tandem.asking import write_end
-from tandem.attempt import Attempt, as_json
-from tandem.context import AsyncContext, Context
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, UnknownTask
-from tandem.heartbeat import LOST, Running
-from tandem.isolation import Threads, apart, run_apart, tidy_connections
-from tandem.journal import AsyncJournal, Journal
+from tandem.execution.asking import write_end
+from tandem.execution.attempt import Attempt, as_json
+from tandem.execution.context import AsyncContext, Context
+from tandem.execution.isolation import Threads, apart, run_apart, tidy_connections
+from tandem.execution.journal import AsyncJournal, Journal
+from tandem.execution.leases import LOST, Running
+from tandem.execution.outcome import REFUSED, Kind, Outcome
+from tandem.execution.retry import after_failure
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings
 from tandem.ledger.results import end, result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statements import Statement
-from tandem.outcome import REFUSED, Kind, Outcome
-from tandem.policy import after_failure
 from tandem.task import Task, TaskResult
 
 __all__ = ["Outcome", "Runner"]

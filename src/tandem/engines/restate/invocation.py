@@ -16,18 +16,18 @@ from restate.exceptions import RetryableError, TerminalError
 from restate.server_context import restate_context_is_replaying
 
 from tandem.engines.restate.bridge import Durable
+from tandem.engines.restate.executor import ServiceProcess
 from tandem.engines.restate.external import accept
 from tandem.engines.restate.journal import LoopJournal, ThreadJournal
-from tandem.engines.restate.process import ServiceProcess
 from tandem.engines.restate.targets import HEADER, target, target_of
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, UnknownTask
+from tandem.execution.runner import Outcome
 from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, manual, statements
 from tandem.ledger import restate as rows
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
-from tandem.runner import Outcome
 from tandem.task import Task
 
 __all__ = ["Handler", "answer_without_a_body", "parse", "unavailable"]

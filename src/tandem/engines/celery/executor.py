@@ -15,13 +15,13 @@ import psycopg
 from billiard.common import terminate_handler_fired
 from celery.exceptions import SoftTimeLimitExceeded, WorkerShutdown, WorkerTerminate
 
-from tandem.attempt import Attempt
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
 from tandem.engines.celery.seats import Seat
+from tandem.execution.attempt import Attempt
+from tandem.execution.runner import Outcome, Runner
 from tandem.ledger import celery as rows
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
-from tandem.runner import Outcome, Runner
 
 __all__ = ["SOFT_LIMIT", "Process", "ends_process"]
 

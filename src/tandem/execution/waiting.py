@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from tandem.attempt import Attempt, StepKey, as_json
 from tandem.exceptions import Cancelled, ChildFailed, SignalTimeout
+from tandem.execution.attempt import Attempt, StepKey, as_json
 from tandem.ledger import attempt as attempts
 from tandem.ledger import waiting as statements
 from tandem.ledger.identity import derived_id

@@ -11,16 +11,17 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from tandem.attempt import Attempt
-from tandem.engines.celery.process import SOFT_LIMIT
+from tandem.engines.celery.executor import SOFT_LIMIT
 from tandem.engines.celery.seats import Held, Seats
 from tandem.exceptions import LedgerUnavailable
-from tandem.ledger import agenda, endings
+from tandem.execution.attempt import Attempt
+from tandem.execution.runner import Runner
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
+from tandem.ledger import endings
+from tandem.ledger import relaying as agenda
 from tandem.ledger.rows import Lease
 from tandem.loops import Loop, Watch
-from tandem.runner import Runner
 
 __all__ = ["Parent"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from tandem.attempt import Attempt, StepKey
-from tandem.waiting import Hold
+from tandem.execution.attempt import Attempt, StepKey
+from tandem.execution.waiting import Hold
 
 __all__ = ["AsyncJournal", "Journal"]
 
