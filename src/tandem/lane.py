@@ -12,7 +12,7 @@ from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
 from tandem.ledger import cancel, statements, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger import relaying as agenda
-from tandem.ledger.listener import Bell
+from tandem.ledger.listener import Listener
 from tandem.loops import Loop, Watch
 
 __all__ = ["BATCH", "Lane"]
@@ -42,7 +42,7 @@ class Lane:
     engine: Engine
     watch: Watch
     loop: Loop = field(init=False)
-    _bell: Bell = field(default_factory=Bell)
+    _bell: Listener = field(default_factory=Listener)
     _swept_at: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Lane:
         if started - self._swept_at >= _SWEEP_SECONDS:
             self._swept_at = started
             with self._part("looking for what was lost"):
-                self.engine.sweep(lease=self.configuration.lease_seconds)
+                self.engine.find_lost(lease=self.configuration.lease_seconds)
         queues = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == name]
         for queue in queues:
             with self._part("waking"):

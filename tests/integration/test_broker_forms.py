@@ -295,7 +295,7 @@ def test_a_broker_that_keeps_no_epoch_takes_nothing_twice_and_loses_nothing(
         until(lambda: _refuses(lambda: engine.submit(sent)), what="the epoch is missed")
     assert client.llen("default:6") == 1
     result = tasks.noop.enqueue()
-    until(lambda: _refuses(lambda: engine.sweep(lease=0)), what="the epoch is missed")
+    until(lambda: _refuses(lambda: engine.find_lost(lease=0)), what="the epoch is missed")
     assert celery.row(result.id).due_at is None, "nothing is called lost for the want of an epoch"
     client.set("tandem:epoch", "somebody's")
     assert until(lambda: _answer(lambda: engine.submit(references())), what="it is enough to read it") == "somebody's"

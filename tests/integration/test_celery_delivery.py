@@ -197,19 +197,19 @@ def test_a_wiped_broker_gets_each_queued_row_once_more(celery: Stage) -> None:
         *rows(5, queue="other", priority=80),
     ]
     send(celery.engine, references)
-    assert celery.engine.sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
     before = celery.engine.epoch()
     with celery.broker.client as client:
         client.flushall()
-    assert celery.engine.sweep(lease=LEASE) == 35
+    assert celery.engine.find_lost(lease=LEASE) == 35
     assert due() == ids(references)
     assert celery.engine.epoch() != before
-    assert celery.engine.sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
     with celery.relay():
         until(lambda: not due(), what="the relay sent them")
     assert sorted(on_list(celery, "default:6")) == sorted(ids(references[:30]))
     assert sorted(on_list(celery, "other")) == sorted(ids(references[30:]))
-    assert celery.engine.sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
 
 
 def test_another_relay_process_finds_a_wiped_broker_too(celery: Stage) -> None:
@@ -217,15 +217,15 @@ def test_another_relay_process_finds_a_wiped_broker_too(celery: Stage) -> None:
     send(celery.engine, references)
     with celery.broker.client as client:
         client.flushall()
-    assert CeleryEngine(celery.backend.configuration).sweep(lease=LEASE) == 3
+    assert CeleryEngine(celery.backend.configuration).find_lost(lease=LEASE) == 3
 
 
 def test_a_long_backlog_is_not_sent_again_for_being_long(celery: Stage) -> None:
     references = rows(300)
     send(celery.engine, references)
     age(references, 3600)
-    assert celery.engine.sweep(lease=LEASE) == 0
-    assert CeleryEngine(celery.backend.configuration).sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
+    assert CeleryEngine(celery.backend.configuration).find_lost(lease=LEASE) == 0
     assert len(on_list(celery, "default:6")) == 300
 
 
@@ -238,9 +238,9 @@ def test_what_is_older_than_the_head_and_unclaimed_for_a_lease_is_sent_again(cel
     age(kept, 60)
     age(lost, 600)
     # A worker may have taken them a moment ago: only what is seen so for a lease is lost.
-    assert celery.engine.sweep(lease=LEASE) == 0
-    assert celery.engine.sweep(lease=LEASE) == 0
-    assert celery.engine.sweep(lease=0) == 4
+    assert celery.engine.find_lost(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=0) == 4
     assert due() == ids(lost)
 
 
@@ -252,7 +252,7 @@ def test_each_list_of_a_queue_is_judged_by_its_own_head(celery: Stage) -> None:
     age(late, 900)
     with celery.broker.client as client:
         client.delete("default")
-    assert celery.engine.sweep(lease=0) == 3
+    assert celery.engine.find_lost(lease=0) == 3
     assert due() == ids(early)
 
 
@@ -263,9 +263,9 @@ def test_what_is_unclaimed_for_a_lease_is_sent_again_and_not_called_lost(
     send(celery.engine, references)
     with celery.broker.client as client:
         client.delete("default:6")
-    assert celery.engine.sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
     with caplog.at_level(logging.INFO, "tandem.relay"):
-        until(lambda: celery.engine.sweep(lease=0.2) == 2, what="what is lost is sent again")
+        until(lambda: celery.engine.find_lost(lease=0.2) == 2, what="what is lost is sent again")
     assert due() == ids(references)
     # A worker that was told to end may have had them.
     assert "2 execution(s) that celery passed on are not claimed for a lease: sent again." in caplog.messages
@@ -273,7 +273,7 @@ def test_what_is_unclaimed_for_a_lease_is_sent_again_and_not_called_lost(
     send(celery.engine, more := rows(1))
     with celery.broker.client as client:
         client.set("tandem:epoch", "another")
-    assert celery.engine.sweep(lease=LEASE) == len(more)
+    assert celery.engine.find_lost(lease=LEASE) == len(more)
     assert caplog.messages[-1] == "1 execution(s) were lost on the way to celery and are sent again."
 
 
@@ -282,9 +282,9 @@ def test_what_a_worker_claims_within_a_lease_is_not_sent_again(celery: Stage) ->
     send(celery.engine, references)
     with celery.broker.client as client:
         client.delete("default:6")
-    assert celery.engine.sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
     Execution.objects.filter(pk=references[0].id).update(phase="running")
-    assert celery.engine.sweep(lease=0) == 1
+    assert celery.engine.find_lost(lease=0) == 1
     assert due() == {references[1].id}
 
 
@@ -297,7 +297,7 @@ def test_behind_strange_messages_nothing_is_sent_again(celery: Stage) -> None:
         client.delete("default:6")
     for _ in range(25):
         plain.send_task("theirs", queue="default", priority=6)
-    assert celery.engine.sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
 
 
 def test_a_reference_that_was_sent_twice_does_not_condemn_what_stands_behind_it(celery: Stage) -> None:
@@ -306,21 +306,21 @@ def test_a_reference_that_was_sent_twice_does_not_condemn_what_stands_behind_it(
     send(celery.engine, behind)
     age(behind, 600)
     age(first, 60)
-    assert celery.engine.sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
 
 
 def test_a_restarted_server_changes_the_epoch_once(celery: Stage) -> None:
     """It may have come back with an old snapshot, in which the epoch is the old one too."""
     references = rows(5)
     send(celery.engine, references)
-    assert celery.engine.sweep(lease=LEASE) == 0
+    assert celery.engine.find_lost(lease=LEASE) == 0
     before = celery.engine.epoch()
     with celery.broker.client as client:
         client.set("tandem:run", "an earlier life")
-    assert celery.engine.sweep(lease=LEASE) == 5
+    assert celery.engine.find_lost(lease=LEASE) == 5
     after = celery.engine.epoch()
     others = [CeleryEngine(celery.backend.configuration) for _ in range(3)]
-    assert [other.sweep(lease=LEASE) for other in others] == [0, 0, 0]
+    assert [other.find_lost(lease=LEASE) for other in others] == [0, 0, 0]
     assert {other.epoch() for other in others} == {after}
     assert after != before
 
@@ -334,7 +334,7 @@ def test_rows_that_are_not_queued_are_left_alone(celery: Stage) -> None:
         Execution.objects.filter(pk=reference.id).update(phase=phase)
     with celery.broker.client as client:
         client.flushall()
-    assert celery.engine.sweep(lease=LEASE) == 1
+    assert celery.engine.find_lost(lease=LEASE) == 1
     assert due() == {references[0].id}
 
 
@@ -343,7 +343,7 @@ def test_a_key_prefix_is_before_every_key(celery: Stage) -> None:
     engine = CeleryEngine(Configuration.read("default", {"QUEUES": ["default"], "OPTIONS": options}))
     references = rows(2)
     send(engine, references)
-    assert engine.sweep(lease=LEASE) == 0
+    assert engine.find_lost(lease=LEASE) == 0
     with celery.broker.client as client:
         keys: Any = client.keys("*")
     assert sorted(keys) == [b"shop:default:6", b"shop:tandem:epoch", b"shop:tandem:run"]
@@ -418,7 +418,7 @@ def test_an_enqueue_with_the_broker_down_succeeds_and_waits_for_the_relay(celery
         assert row.phase == "queued"
         assert row.due_at is not None
         with pytest.raises(BrokerUnavailable):
-            celery.engine.sweep(lease=LEASE)
+            celery.engine.find_lost(lease=LEASE)
     finally:
         celery.broker.start()
     until(lambda: _try(celery.engine), what="the breaker closes")

@@ -14,7 +14,7 @@ from tandem.decorators import task
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
 from tandem.exceptions import TimeLimitExceeded
 from tandem.execution.attempt import Attempt
-from tandem.execution.leases import Running
+from tandem.execution.leases import ActiveAttempts
 from tandem.execution.outcome import Outcome
 from tandem.execution.runner import Runner
 from tandem.ledger import statements
@@ -67,7 +67,7 @@ def test_a_result_that_exits_is_the_bodys_failure() -> None:
         assert (row.phase, row.errors[-1]["exception_class_path"]) == ("failed", "builtins.SystemExit")
 
 
-class _Late(Running):
+class _Late(ActiveAttempts):
     """The time limit's signal comes just as the body has ended."""
 
     def remove(self, attempt: Attempt) -> None:
@@ -125,10 +125,10 @@ def test_an_async_body_keeps_its_lease_until_its_thread_is_free(told: str) -> No
     body.start()
     try:
         until(_returned.is_set, "the body has ended")
-        [lease] = run.running.leases()
+        [lease] = run.active.leases()
         if told != "to go on":
-            run.running.lose(lease)
-            until(lambda: not len(run.running), "nothing waits for the thread")
+            run.active.lose(lease)
+            until(lambda: not len(run.active), "nothing waits for the thread")
     finally:
         _busy.set()
         body.join()

@@ -14,7 +14,7 @@ from django.db import connection
 
 from tandem.engines.celery import executor as process
 from tandem.engines.celery.executor import Process
-from tandem.engines.celery.prefork import Parent
+from tandem.engines.celery.prefork import PreforkSupervisor
 from tandem.engines.celery.seats import Seats
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
@@ -152,7 +152,7 @@ def test_a_claim_is_handed_back_whose_answer_never_came(
     assert child.exitcode == 0
     row = celery.row(result.id)
     assert (row.phase, row.fence) == ("running", 1)
-    parent = Parent(
+    parent = PreforkSupervisor(
         runner=Runner(lease_seconds=30, max_result_bytes=1000, max_lost_leases=3),
         pool=None,
         grace=1.0,

@@ -53,7 +53,7 @@ class Fake:
     def wake(self, waiting: Sequence[Any]) -> None:
         return None
 
-    def sweep(self, *, lease: float) -> int:
+    def find_lost(self, *, lease: float) -> int:
         return 0
 
 

@@ -150,7 +150,7 @@ def test_what_the_runtime_has_is_left_alone(engine: RestateEngine, mark: str) ->
     past = timezone.now() - timedelta(hours=1)
     rows = Execution.objects.filter(pk=result.id)
     rows.update(due_at=past, sent_at=past)
-    engine.sweep(lease=3.0)
+    engine.find_lost(lease=3.0)
     row = rows.get()
     assert (row.phase, row.dispatch_number) == ("sleeping", 1)
     assert row.sent_at is not None

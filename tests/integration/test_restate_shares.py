@@ -206,7 +206,7 @@ def test_a_prefix_that_moves_leaves_what_began_and_sends_what_did_not(
     past = timezone.now() - timedelta(hours=1)
     rows.update(due_at=past, sent_at=past)
     assert unprefixed.inspect([reference(asleep)])[asleep.id].kind == "alive"
-    unprefixed.sweep(lease=3.0)
+    unprefixed.find_lost(lease=3.0)
     asleep.refresh_from_db()
     assert (asleep.phase, asleep.dispatch_number) == ("sleeping", 1)
     assert asleep.sent_at is not None

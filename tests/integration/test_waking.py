@@ -32,7 +32,7 @@ class Unreachable:
     def epoch(self) -> None:
         return None
 
-    def sweep(self, *, lease: float) -> int:
+    def find_lost(self, *, lease: float) -> int:
         return 0
 
 

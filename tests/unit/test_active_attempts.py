@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from tandem.exceptions import AttemptOver
 from tandem.execution.attempt import Attempt
-from tandem.execution.leases import Running
+from tandem.execution.leases import ActiveAttempts
 from tandem.ledger.identity import new_id, process_name
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import heartbeat
@@ -48,7 +48,7 @@ def attempt(id_: UUID, fence: int) -> Attempt:
 
 def test_a_late_answer_ends_the_attempt_that_was_asked_about_and_none_after_it() -> None:
     id_ = new_id()
-    running = Running()
+    running = ActiveAttempts()
     first, second = attempt(id_, 1), attempt(id_, 2)
     running.add(first)
     asked = running.leases()
@@ -65,7 +65,7 @@ def test_a_late_answer_ends_the_attempt_that_was_asked_about_and_none_after_it()
 def test_of_two_attempts_of_one_execution_the_older_is_over(newer_first: bool) -> None:  # noqa: FBT001  # a parameter
     id_ = new_id()
     older, newer, other = attempt(id_, 1), attempt(id_, 2), attempt(new_id(), 1)
-    running, roused = Running(), []
+    running, roused = ActiveAttempts(), []
     older.rouse = lambda: roused.append(older)
     running.add(other)
     for each in (newer, older) if newer_first else (older, newer):
@@ -91,7 +91,7 @@ def test_a_heartbeat_renews_the_newer_lease_of_an_execution_and_has_lost_the_old
 
 def test_a_signals_handler_may_look_whatever_its_thread_was_doing() -> None:
     """It is called between any two steps of its own thread, also where that holds a lock."""
-    running, looks = Running(), []
+    running, looks = ActiveAttempts(), []
 
     def look(_number: int, _frame: FrameType | None) -> None:
         looks.append(len(running.attempts()))

@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from tandem.engines.breaker import Breaker
-from tandem.engines.celery.client import Link
+from tandem.engines.celery.client import BrokerClient
 from tandem.exceptions import BrokerUnavailable
 
 
@@ -80,7 +80,7 @@ class Full:
 def test_a_redis_that_is_full_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     """It answers, and is not back."""
     broker: Any = SimpleNamespace(connection=Full, public_url="redis://full")
-    link = Link(broker=broker, breaker=Breaker(seconds=0.0))
+    link = BrokerClient(broker=broker, breaker=Breaker(seconds=0.0))
     for _ in range(3):
         with pytest.raises(BrokerUnavailable, match="OOM"):
             link.exchange(("LPUSH", "celery", "x"))

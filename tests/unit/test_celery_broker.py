@@ -18,7 +18,7 @@ from tandem.configuration import CeleryOptions, Configuration
 from tandem.engines.breaker import Breaker
 from tandem.engines.celery.app import app_of, broker_of, options_of
 from tandem.engines.celery.broker import public_url
-from tandem.engines.celery.client import Link
+from tandem.engines.celery.client import BrokerClient
 from tandem.engines.celery.engine import CeleryEngine
 from tandem.exceptions import ConfigurationError, TimeLimitExceeded
 
@@ -230,7 +230,7 @@ def test_a_time_limit_that_passes_during_a_send_is_not_the_brokers() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         try:
             with pytest.raises(TimeLimitExceeded) as caught:
-                Link(broker=broker, breaker=breaker).exchange(("PING",))
+                BrokerClient(broker=broker, breaker=breaker).exchange(("PING",))
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)

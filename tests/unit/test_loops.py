@@ -10,8 +10,8 @@ import pytest
 
 from tandem import BrokerUnavailable, LedgerUnavailable
 from tandem.configuration import RestateOptions
-from tandem.engines.celery.prefork import Parent
-from tandem.engines.restate.tracker import Mirror
+from tandem.engines.celery.prefork import PreforkSupervisor
+from tandem.engines.restate.tracker import ProgressPublisher
 from tandem.exceptions import AttemptOver
 from tandem.execution.leases import Heartbeat
 from tandem.execution.runner import Runner
@@ -249,7 +249,7 @@ def heartbeat(thrown: Any, watch: Watch) -> tuple[Callable[[], None], Callable[[
 
 def parent(thrown: Any, watch: Watch) -> tuple[Callable[[], None], Callable[[], None]]:
     runner = Runner(lease_seconds=1, max_result_bytes=1, max_lost_leases=1)
-    made = Parent(runner=runner, pool=thrown, grace=1, seats=thrown, watch=watch)
+    made = PreforkSupervisor(runner=runner, pool=thrown, grace=1, seats=thrown, watch=watch)
     return made.start, made.stop
 
 
@@ -274,7 +274,7 @@ def test_each_loop_of_a_process_goes_on_and_says_what_failed(make: Callable[...,
 
 def test_progress_that_cannot_be_mirrored_ends_no_mirroring() -> None:
     thrown: Any = Thrown()
-    mirror = Mirror(options=RestateOptions(), _client=thrown)
+    mirror = ProgressPublisher(options=RestateOptions(), _client=thrown)
     try:
         for number in range(2):
             mirror.put(f"id-{number}", {})

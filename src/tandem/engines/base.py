@@ -69,7 +69,7 @@ class Engine(Protocol):
         """Ask the engine what it knows of these references."""
         ...
 
-    def sweep(self, *, lease: float) -> int:
+    def find_lost(self, *, lease: float) -> int:
         """Mark due every row that should be on its way and is not, and answer how many; the relay sends them."""
         ...
 

@@ -134,7 +134,7 @@ class MemoryEngine:
         """Nothing runs elsewhere."""
         return {}
 
-    def sweep(self, *, lease: float) -> int:
+    def find_lost(self, *, lease: float) -> int:
         """Nothing can be lost on the way."""
         return 0
 

@@ -15,7 +15,7 @@ from tandem.ledger import statements
 from tandem.ledger.rows import Lease
 from tandem.loops import Loop, Watch
 
-__all__ = ["LOST", "Heartbeat", "Running"]
+__all__ = ["LOST", "ActiveAttempts", "Heartbeat"]
 
 logger = logging.getLogger("tandem.heartbeat")
 
@@ -23,7 +23,7 @@ logger = logging.getLogger("tandem.heartbeat")
 LOST: Final = "the lease went to a newer attempt, or the execution is over"
 
 
-class Running:
+class ActiveAttempts:
     """The attempts whose bodies run in this process, by their leases; safe to use from several threads.
 
     Reading takes no lock, so that a signal handler may, whatever its thread was doing: each change makes a new mapping.

@@ -23,7 +23,7 @@ from tandem.execution.attempt import Attempt, as_json
 from tandem.execution.context import AsyncContext, Context
 from tandem.execution.isolation import Threads, apart, run_apart, tidy_connections
 from tandem.execution.journal import AsyncJournal, Journal
-from tandem.execution.leases import LOST, Running
+from tandem.execution.leases import LOST, ActiveAttempts
 from tandem.execution.outcome import REFUSED, Kind, Outcome
 from tandem.execution.retry import after_failure
 from tandem.ledger import attempt as statements
@@ -48,7 +48,7 @@ class Runner:
     lease_seconds: float
     max_result_bytes: int
     max_lost_leases: int
-    running: Running = field(default_factory=Running)
+    active: ActiveAttempts = field(default_factory=ActiveAttempts)
     random: Callable[[], float] = random.random
     interrupts: Callable[[BaseException], bool] = lambda _: False
 
@@ -70,7 +70,7 @@ class Runner:
         value: Any = None
         failure: BaseException | None = None
         context._journal.begin(attempt)  # noqa: SLF001  # the runner and the context are two halves of one thing
-        self.running.add(attempt)
+        self.active.add(attempt)
         try:
             try:
                 attempt.guard()
@@ -81,7 +81,7 @@ class Runner:
                 context._flush()  # noqa: SLF001  # the runner and the context are two halves of one thing
             finally:
                 # Until here a time limit's signal may raise; what it or a connection raises here is an end like others.
-                self.running.remove(attempt)
+                self.active.remove(attempt)
                 tidy_connections()
         except BaseException as error:  # sys.exit() in a body is a failure like any other
             if self.interrupts(error):
@@ -112,9 +112,9 @@ class Runner:
         """As `_run_body`, awaited."""
         value: Any = None
         failure: BaseException | None = None
-        attempt.rouse = self.running.cancel_of(attempt)
+        attempt.rouse = self.active.cancel_of(attempt)
         context._journal.begin(attempt)  # noqa: SLF001  # as in _run_body()
-        self.running.add(attempt)
+        self.active.add(attempt)
         try:
             try:
                 attempt.guard()
@@ -134,7 +134,7 @@ class Runner:
             if not attempt.stopped:
                 raise
         finally:
-            self.running.remove(attempt)
+            self.active.remove(attempt)
         outcome, failure = await ledger.in_thread(self._record, attempt, task, failure, value)
         if _is_told(result, outcome):
             with _suppressed(failure):
@@ -163,7 +163,7 @@ class Runner:
         now = time.monotonic()
         return [
             attempt
-            for attempt in self.running.attempts()
+            for attempt in self.active.attempts()
             if attempt.over is None and attempt.deadline is not None and attempt.deadline <= now
         ]
 

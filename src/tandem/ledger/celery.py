@@ -11,14 +11,14 @@ from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import CLAIM_COLUMNS, FREE, Rows, Statement, read_claim
 
 __all__ = [
-    "Passed",
+    "Overtaken",
     "Stretch",
     "cancel_killed",
     "consumed_queues",
     "fence_off",
     "lost_with_epoch",
     "mark_lost",
-    "passed_in_line",
+    "overtaken",
     "requeue",
     "sent_times",
 ]
@@ -51,7 +51,7 @@ WITH stretch AS MATERIALIZED (
 {_MARKED}
 """
 
-PASSED_IN_LINE: Final = """
+OVERTAKEN: Final = """
 WITH stretch AS MATERIALIZED (
     SELECT id, sent_at, priority, phase FROM tandem_execution
     WHERE engine = 'celery' AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
@@ -123,7 +123,7 @@ class Stretch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passed:
+class Overtaken:
     """What a walk saw: how many rows, the `sent_at` of the last, and which of them the line has passed by."""
 
     rows: int
@@ -144,9 +144,9 @@ def lost_with_epoch(
     return Statement("lost_with_epoch", LOST_WITH_EPOCH, parameters, _read_stretch)
 
 
-def passed_in_line(
+def overtaken(
     *, queue: str, heads: Sequence[tuple[int, int, datetime | None]], after: datetime | None, limit: int
-) -> Statement[Passed]:
+) -> Statement[Overtaken]:
     """Find, among the next `limit` sent rows, those unclaimed though they were sent before the head of their list.
 
     `heads` are `(lowest priority, highest, sent_at of the head)`, with None for a list that is empty.
@@ -162,10 +162,10 @@ def passed_in_line(
         "limit": limit,
     }
     return Statement(
-        "passed_in_line",
-        PASSED_IN_LINE,
+        "overtaken",
+        OVERTAKEN,
         parameters,
-        lambda rows: Passed(rows=rows[0][0], last=rows[0][1], ids=tuple(rows[0][2])),
+        lambda rows: Overtaken(rows=rows[0][0], last=rows[0][1], ids=tuple(rows[0][2])),
     )
 
 

@@ -8,7 +8,7 @@ import psycopg
 from tandem.ledger.connection import connect, is_direct
 from tandem.ledger.waking import CHANNEL
 
-__all__ = ["Bell"]
+__all__ = ["Listener"]
 
 # A timeout of 0 would have psycopg wait without end.
 _SHORTEST: Final = 0.001
@@ -16,7 +16,7 @@ _SHORTEST: Final = 0.001
 logger = logging.getLogger("tandem.relay")
 
 
-class Bell:
+class Listener:
     """Listens on a connection of its own; one thread uses it.
 
     Behind a pooler it never rings: that would hand the session, and its notifications, to others. Polling is left.

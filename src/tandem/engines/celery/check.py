@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from tandem.configuration import Configuration, scaled_to_zero
-from tandem.engines.celery.client import Link
+from tandem.engines.celery.client import BrokerClient
 from tandem.engines.celery.lists import Lists
 from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
 from tandem.ledger import celery as statements
@@ -19,9 +19,9 @@ _OLDEST: Final = (6, 2)
 _FRESH_SECONDS: Final = 60.0
 
 
-def live_problems(configuration: Configuration, link: Link) -> list[str]:
+def live_problems(configuration: Configuration, client: BrokerClient) -> list[str]:
     """What the servers say is wrong, each with what to do about it."""
-    return [*_broker(link), *_workers(configuration)]
+    return [*_broker(client), *_workers(configuration)]
 
 
 def problems(configuration: Configuration, lists: Lists) -> list[str]:
@@ -33,9 +33,9 @@ def problems(configuration: Configuration, lists: Lists) -> list[str]:
     ]
 
 
-def _broker(link: Link) -> list[str]:
+def _broker(client: BrokerClient) -> list[str]:
     try:
-        info, policy = link.exchange_leniently(("INFO",), ("CONFIG", "GET", "maxmemory-policy"))
+        info, policy = client.exchange_leniently(("INFO",), ("CONFIG", "GET", "maxmemory-policy"))
     except BrokerUnavailable as error:
         return [str(error)]
     found: list[str] = []
@@ -43,14 +43,14 @@ def _broker(link: Link) -> list[str]:
         version = re.search(rb"^redis_version:(\d+)\.(\d+)", info, re.MULTILINE)
         if version is not None and (int(version[1]), int(version[2])) < _OLDEST:
             found.append(
-                f"The Celery broker {link.public_url} is Redis {version[1].decode()}.{version[2].decode()};"
+                f"The Celery broker {client.public_url} is Redis {version[1].decode()}.{version[2].decode()};"
                 " Tandem needs 6.2 or later, or Valkey."
             )
         evicts = re.search(rb"^maxmemory_policy:(\S+)", info, re.MULTILINE)
         name = evicts[1].decode() if evicts else _policy(policy)
         if name not in {"noeviction", ""}:
             found.append(
-                f"The Celery broker {link.public_url} evicts keys when it is full (maxmemory-policy {name}): whole"
+                f"The Celery broker {client.public_url} evicts keys when it is full (maxmemory-policy {name}): whole"
                 " queues would vanish, and be sent again by the relay. Set maxmemory-policy noeviction."
             )
     return found

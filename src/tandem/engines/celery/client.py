@@ -13,7 +13,7 @@ from tandem.engines.breaker import Breaker
 from tandem.engines.celery.broker import Broker
 from tandem.exceptions import BrokerUnavailable, TimeLimitExceeded
 
-__all__ = ["Link"]
+__all__ = ["BrokerClient"]
 
 type Command = Sequence[str | bytes | int]
 
@@ -23,7 +23,7 @@ class _Kept(threading.local):
     pid: int = 0
 
 
-class Link:
+class BrokerClient:
     """One connection per thread, kept open and made anew after a fork.
 
     A command is sent once: what a lost connection may have left is settled by sending the reference again. A broker

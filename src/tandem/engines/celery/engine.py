@@ -12,9 +12,9 @@ from tandem.engines.base import CAPABILITIES, Reference, State
 from tandem.engines.breaker import Breaker
 from tandem.engines.celery.app import app_of, broker_of, lists_of, options_of
 from tandem.engines.celery.check import live_problems, problems
-from tandem.engines.celery.client import Link
+from tandem.engines.celery.client import BrokerClient
 from tandem.engines.celery.lists import Lists, step_of
-from tandem.engines.celery.lost import EPOCH_KEY, Sweep, epoch_of
+from tandem.engines.celery.lost import EPOCH_KEY, LostMessageScan, epoch_of
 from tandem.engines.celery.message import Messages
 from tandem.exceptions import ConfigurationError
 from tandem.ledger.waking import Waiter
@@ -37,11 +37,11 @@ class CeleryEngine:
         self._epoch: str | None = None
         self._unmarked = False
         self._messages = Messages(self._app, grace=self.options.grace_seconds)
-        self._sweeping = threading.Lock()
+        self._scanning = threading.Lock()
         if not self.options.app:
             # What is wrong with the URL is said at start, not by the first send. A project's app waits for the first
             # use: to import it here could be to import what imports this.
-            self.link  # noqa: B018  # it is read once
+            self.client  # noqa: B018  # it is read once
 
     @cached_property
     def lists(self) -> Lists:
@@ -49,16 +49,16 @@ class CeleryEngine:
         return lists_of(self.options, self.configuration.queues)
 
     @cached_property
-    def link(self) -> Link:
+    def client(self) -> BrokerClient:
         """The connection to the broker."""
-        return Link(
+        return BrokerClient(
             broker=broker_of(self.options, self.configuration.queues),
             breaker=Breaker(seconds=self.options.breaker_seconds),
         )
 
     @cached_property
-    def _sweep(self) -> Sweep:
-        return Sweep(link=self.link, lists=self.lists, queues=self.configuration.queues)
+    def _scan(self) -> LostMessageScan:
+        return LostMessageScan(client=self.client, lists=self.lists, queues=self.configuration.queues)
 
     @cached_property
     def _epoch_key(self) -> str:
@@ -72,7 +72,7 @@ class CeleryEngine:
 
         Raises `ConfigurationError` where the app's settings name no broker to send to: asked before a row is written.
         """
-        self.link  # noqa: B018  # it is read once
+        self.client  # noqa: B018  # it is read once
         return self._epoch
 
     def submit(self, batch: Sequence[Reference]) -> str | None:
@@ -88,16 +88,16 @@ class CeleryEngine:
         mark = (("SET", self._epoch_key, secrets.token_hex(8), "NX"), ("GET", self._epoch_key))
         if self._unmarked:
             # The last push arrived without an epoch, and would be sent again for ever.
-            epoch_of(self.link, *self.link.exchange_leniently(*mark))
+            epoch_of(self.client, *self.client.exchange_leniently(*mark))
             self._unmarked = False
-        written, epoch, *pushed = self.link.exchange_leniently(
+        written, epoch, *pushed = self.client.exchange_leniently(
             *mark, *[("LPUSH", self.lists.key(*place), *texts) for place, texts in messages.items()]
         )
         for reply in pushed:
             if isinstance(reply, Exception):
-                self.link.refuse(reply)
+                self.client.refuse(reply)
         self._unmarked = not isinstance(epoch, bytes)
-        self._epoch = epoch_of(self.link, written, epoch)
+        self._epoch = epoch_of(self.client, written, epoch)
         return self._epoch
 
     def cancel(self, batch: Sequence[Reference]) -> None:
@@ -110,16 +110,16 @@ class CeleryEngine:
         """Nothing waits in a broker: what can go on is queued, and due."""
 
     def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
-        """Always empty: a list does not say who is on it without being read whole. `sweep` finds what is lost."""
+        """Always empty: a list does not say who is on it without being read whole. `find_lost` finds what is lost."""
         return {}
 
-    def sweep(self, *, lease: float) -> int:
+    def find_lost(self, *, lease: float) -> int:
         """Mark due what was lost on the way and answer how many; raises `BrokerUnavailable`.
 
         Costs one round trip to the broker, and a few statements of bounded size.
         """
-        with self._sweeping:
-            self._epoch, marked = self._sweep.run(lease)
+        with self._scanning:
+            self._epoch, marked = self._scan.run(lease)
         return marked
 
     def place(self, task: str) -> str:
@@ -129,15 +129,15 @@ class CeleryEngine:
     def problems(self) -> list[str]:
         """Say what is wrong with the configuration: an app that is none, a queue's name that kombu would misread."""
         try:
-            self.link  # noqa: B018  # it is read once
+            self.client  # noqa: B018  # it is read once
             return problems(self.configuration, self.lists)
         except ConfigurationError as error:
             return [str(error)]
 
     def check(self) -> list[str]:
         """Ask the broker and the ledger: unreachable, too old, evicting keys, a queue that nobody consumes."""
-        return live_problems(self.configuration, self.link)
+        return live_problems(self.configuration, self.client)
 
     def close(self) -> None:
         """Close this thread's connection; the next call opens another."""
-        self.link.close()
+        self.client.close()

@@ -112,7 +112,7 @@ class Process:
 
     def stuck(self) -> int:
         """Bodies that run on though their attempt is over."""
-        return sum(attempt.over is not None for attempt in self.runner.running.attempts())
+        return sum(attempt.over is not None for attempt in self.runner.active.attempts())
 
     def take_soft_limits(self) -> None:
         """Handle the prefork pool's signal for a soft time limit; billiard sets its own after Celery's signals."""
@@ -140,7 +140,7 @@ class Process:
 
     def requeue_all(self) -> int:
         """Queue again what threads still run; their bodies end at their next context call. Answers how many."""
-        left = self.runner.running.attempts()
+        left = self.runner.active.attempts()
         for attempt in left:
             attempt.stop("the process ends")
         return ledger.execute(rows.requeue([attempt.lease for attempt in left])) if left else 0

@@ -17,14 +17,14 @@ from uuid import UUID
 
 import redis
 
-from tandem.engines.celery.client import Link
+from tandem.engines.celery.client import BrokerClient
 from tandem.engines.celery.lists import Band, Lists
 from tandem.engines.celery.message import id_of
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import relaying as agenda
 
-__all__ = ["EPOCH_KEY", "Sweep", "epoch_of"]
+__all__ = ["EPOCH_KEY", "LostMessageScan", "epoch_of"]
 
 logger = logging.getLogger("tandem.relay")
 
@@ -57,10 +57,10 @@ class _Walk:
 
 
 @dataclass(kw_only=True)
-class Sweep:
+class LostMessageScan:
     """One process's sweeps; keeps where its walks stand."""
 
-    link: Link
+    client: BrokerClient
     lists: Lists
     queues: Sequence[str]
     _walked: tuple[str, float] = ("", float("-inf"))
@@ -70,7 +70,7 @@ class Sweep:
     _walking: dict[str, dict[UUID, float]] = field(default_factory=dict)
 
     def run(self, lease: float) -> tuple[str, int]:
-        """Sweep once; answer the broker's epoch and how many rows were marked due."""
+        """LostMessageScan once; answer the broker's epoch and how many rows were marked due."""
         in_ledger = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == "celery"]
         queues = sorted({*self.queues, *in_ledger})
         bands = {queue: self.lists.bands(queue) for queue in queues}
@@ -90,21 +90,23 @@ class Sweep:
     def _look(self, keys: Sequence[str]) -> tuple[str, dict[str, list[bytes]]]:
         """Ask the broker who it is and what stands at the front of each list, in one round trip."""
         epoch_key, run_key = self.lists.prefix + EPOCH_KEY, self.lists.prefix + _RUN_KEY
-        written, epoch, run, *fronts, info = self.link.exchange_leniently(
+        written, epoch, run, *fronts, info = self.client.exchange_leniently(
             ("SET", epoch_key, secrets.token_hex(8), "NX"),
             ("GET", epoch_key),
             ("GET", run_key),
             *[("LRANGE", key, -_DEPTH, -1) for key in keys],
             ("INFO", "server"),
         )
-        known = epoch_of(self.link, written, epoch)
+        known = epoch_of(self.client, written, epoch)
         for reply in (run, *fronts):
             if isinstance(reply, Exception):
-                self.link.refuse(reply)
+                self.client.refuse(reply)
         server = _run_id(info)
         if server is not None and (run is None or run.decode() != server):
-            (changed,) = self.link.exchange(("EVAL", _CONFIRM_RUN, 2, epoch_key, run_key, server, secrets.token_hex(8)))
-            known = epoch_of(self.link, None, changed)
+            (changed,) = self.client.exchange(
+                ("EVAL", _CONFIRM_RUN, 2, epoch_key, run_key, server, secrets.token_hex(8))
+            )
+            known = epoch_of(self.client, None, changed)
         return known, dict(zip(keys, fronts, strict=True))
 
     def _walk_backlog(self, epoch: str, queues: Sequence[str], lease: float) -> int:
@@ -139,7 +141,7 @@ class Sweep:
         if not heads:
             return 0
         passed = ledger.execute(
-            statements.passed_in_line(queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
+            statements.overtaken(queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
         )
         now, seen = time.monotonic(), self._passed.setdefault(queue, {})
         since = {id_: seen.get(id_, now) for id_ in passed.ids}
@@ -173,14 +175,14 @@ class Sweep:
         return heads
 
 
-def epoch_of(link: Link, written: Any, read: Any) -> str:
+def epoch_of(client: BrokerClient, written: Any, read: Any) -> str:
     """Tell the epoch from the replies to `SET ... NX` and `GET`; raises `BrokerUnavailable` where there is none.
 
     It is there whatever refused to write it again. Without one, every row would look lost, again and again.
     """
     if not isinstance(read, bytes):
         errors = (reply for reply in (read, written) if isinstance(reply, Exception))
-        link.refuse(next(errors, redis.ResponseError(f"it does not keep the key {EPOCH_KEY}")))
+        client.refuse(next(errors, redis.ResponseError(f"it does not keep the key {EPOCH_KEY}")))
     return read.decode()
 
 

@@ -1,4 +1,4 @@
-"""The prefork parent: it keeps its children's leases, kills a child that will not stop, settles for one that died.
+"""The prefork parent: it keeps its children's leases, kills a child that will not stop, reaps those that died.
 
 The children cannot do it themselves: a body that holds the GIL silences every thread of its process.
 """
@@ -23,7 +23,7 @@ from tandem.ledger import relaying as agenda
 from tandem.ledger.rows import Lease
 from tandem.loops import Loop, Watch
 
-__all__ = ["Parent"]
+__all__ = ["PreforkSupervisor"]
 
 logger = logging.getLogger("tandem.celery")
 
@@ -38,10 +38,10 @@ _OVERDUE: Final = "is past its time limit"
 
 
 @dataclass(kw_only=True)
-class Parent:
+class PreforkSupervisor:
     """What the parent of a prefork pool does beside Celery, in a thread of its own.
 
-    A child's death is seen in its seat and nowhere else, so it is settled once, whatever Celery tells of it and how
+    A child's death is seen in its seat and nowhere else, so it is reaped once, whatever Celery tells of it and how
     often: what it ran is sent again, or fails by its task's policy where its time limit was over.
     """
 
@@ -51,7 +51,7 @@ class Parent:
     seats: Seats
     watch: Watch = field(default_factory=Watch)
     ending: bool = False
-    _doomed: dict[Lease, tuple[float, str]] = field(default_factory=dict)
+    _to_kill: dict[Lease, tuple[float, str]] = field(default_factory=dict)
     _signalled: set[Lease] = field(default_factory=set)
     _told: dict[Lease, float] = field(default_factory=dict)
     _loop: Loop = field(init=False)
@@ -70,7 +70,7 @@ class Parent:
         self._loop.start()
 
     def stop(self) -> None:
-        """Settle what dead children left, and end."""
+        """Reap what dead children left, and end."""
         self._loop.stop(within=_STOP_SECONDS)
 
     # --- for the heartbeat ---------------------------------------------------------------------------------------
@@ -81,11 +81,11 @@ class Parent:
 
     def lose(self, lease: Lease) -> None:
         """Hear that a lease is lost: its body has `grace` seconds to stop, which it learns at its next context call."""
-        self._doomed.setdefault(lease, (time.monotonic(), _LOST))
+        self._to_kill.setdefault(lease, (time.monotonic(), _LOST))
 
     def cancel(self, lease: Lease) -> None:
         """As `lose`, of one whose execution is to be cancelled."""
-        self._doomed.setdefault(lease, (time.monotonic(), _CANCELLED))
+        self._to_kill.setdefault(lease, (time.monotonic(), _CANCELLED))
 
     # --- its own thread ------------------------------------------------------------------------------------------
 
@@ -96,7 +96,7 @@ class Parent:
             ledger.close()
 
     def _look(self) -> float:
-        """Kill the children whose grace is over, and settle for those that died. What failed is tried again."""
+        """Kill the children whose grace is over, and reap those that died. What failed is tried again."""
         with self._loop.guarded("Signalling a child that is past its time limit"):
             self._signal_overdue()
         with self._loop.guarded("Killing a child that does not stop"):
@@ -104,9 +104,9 @@ class Parent:
         for held in self.seats.left():
             if self._may_be_all_that_ends(held):
                 continue
-            with self._loop.guarded(f"Settling what a dead child left of {held.lease.id}", but=(LedgerUnavailable,)):
-                self._settle(held)
-                self.seats.settled(held)
+            with self._loop.guarded(f"Reaping what a dead child left of {held.lease.id}", but=(LedgerUnavailable,)):
+                self._reap(held)
+                self.seats.reaped(held)
                 self._told.pop(held.lease, None)
         return _LOOK_SECONDS
 
@@ -117,7 +117,7 @@ class Parent:
         now = time.monotonic()
         return now - self._told.setdefault(held.lease, now) < _SIGNAL_SECONDS
 
-    def _settle(self, held: Held) -> None:
+    def _reap(self, held: Held) -> None:
         """Take what a dead child ran: its name is its own, and the ledger's row has it while nobody else took it."""
         dead = held.lease
         if self.ending:
@@ -146,19 +146,19 @@ class Parent:
         for lease in over.keys() - self._signalled:
             with suppress(ProcessLookupError):
                 os.kill(over[lease], SOFT_LIMIT)
-            self._doomed.setdefault(lease, (now, _OVERDUE))
+            self._to_kill.setdefault(lease, (now, _OVERDUE))
         self._signalled = set(over)
 
     def _kill_overdue(self) -> None:
         running = {held.lease: held.pid for held in self.seats.held()}
         now = time.monotonic()
-        for lease, (since, reason) in list(self._doomed.items()):
+        for lease, (since, reason) in list(self._to_kill.items()):
             pid = running.get(lease)
             if pid is None:
-                del self._doomed[lease]
+                del self._to_kill[lease]
             elif now - since >= self.grace:
                 self._kill(lease, pid, reason)
-                del self._doomed[lease]
+                del self._to_kill[lease]
 
     def _kill(self, lease: Lease, pid: int, reason: str) -> None:
         logger.warning("%s %s and did not stop in %.1f s; its child %d is killed.", lease.id, reason, self.grace, pid)

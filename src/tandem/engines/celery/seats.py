@@ -47,7 +47,7 @@ class Seats:
     """The places of the children of one parent, which makes this before it forks.
 
     A child takes a place for its life, by a lock that the kernel frees when it dies. What a dead child held stays in
-    its place, which nobody takes, until the parent has `settled` it.
+    its place, which nobody takes, until the parent has `reaped` it.
     """
 
     def __init__(self, worker: str) -> None:
@@ -72,10 +72,10 @@ class Seats:
         return list(self._entries())
 
     def left(self) -> list[Held]:
-        """What children held when they died, until it is `settled`."""
+        """What children held when they died, until it is `reaped`."""
         return [held for held in self.held() if self._is_free(held.seat)]
 
-    def settled(self, held: Held) -> None:
+    def reaped(self, held: Held) -> None:
         """Clear the place of a dead child, whose execution is taken care of."""
         self._memory[held.seat * 2 * _COPY : (held.seat + 1) * 2 * _COPY] = bytes(2 * _COPY - 1) + b"\1"
 

@@ -16,10 +16,10 @@ from tandem.configuration import Configuration
 from tandem.engines.celery.app import AnyExecutionTask, ExecutionTask, options_of
 from tandem.engines.celery.executor import Process, ends_process
 from tandem.engines.celery.message import HEADER
-from tandem.engines.celery.prefork import Parent
+from tandem.engines.celery.prefork import PreforkSupervisor
 from tandem.engines.celery.seats import Seats
 from tandem.execution.isolation import tidy_connections
-from tandem.execution.leases import Heartbeat, Running
+from tandem.execution.leases import ActiveAttempts, Heartbeat
 from tandem.execution.runner import Runner
 from tandem.health import Health
 from tandem.ledger import connection as ledger
@@ -42,7 +42,7 @@ class _Worker:
     health: Health = field(default_factory=Health)
     process: Process | None = None
     heartbeat: Heartbeat | None = None
-    parent: Parent | None = None
+    parent: PreforkSupervisor | None = None
     seats: Seats | None = None
 
     def make_runner(self) -> Runner:
@@ -85,16 +85,16 @@ class _Worker:
             "lease_seconds": self.configuration.lease_seconds,
             "watch": self.health,
         }
-        keeper: Parent | Running
+        keeper: PreforkSupervisor | ActiveAttempts
         if isinstance(pool, Prefork) and self.seats is not None:
             grace = options_of(self.configuration).grace_seconds
-            keeper = self.parent = Parent(
+            keeper = self.parent = PreforkSupervisor(
                 runner=self.make_runner(), pool=pool, grace=grace, seats=self.seats, watch=self.health
             )
             self.parent.start()
         else:
             process = self.process = self.process or self.make_process()
-            keeper = process.runner.running
+            keeper = process.runner.active
             common |= {"stuck": process.stuck, "overdue": process.runner.expire_overdue}
         self.heartbeat = Heartbeat(
             leases=keeper.leases, on_lease_lost=keeper.lose, on_cancel_requested=keeper.cancel, **common

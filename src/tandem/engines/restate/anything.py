@@ -6,7 +6,7 @@ import restate
 from restate.exceptions import TerminalError
 
 from tandem import registry
-from tandem.engines.restate.executor import ServiceProcess
+from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.invocation import Handler, answer_without_a_body, parse, unavailable
 from tandem.engines.restate.targets import HEADER
 from tandem.exceptions import LedgerUnavailable, UnknownTask
@@ -20,7 +20,7 @@ __all__ = ["AnyHandler"]
 class AnyHandler:
     """Serves our own sends, whatever their task; workflows too, which have no state of Restate's here."""
 
-    process: ServiceProcess
+    process: ServiceExecutor
 
     async def __call__(self, context: restate.Context, body: bytes) -> bytes:
         """Run the execution as its task's own handler would; one that cannot be imported is sent again later."""

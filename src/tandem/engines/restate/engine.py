@@ -181,7 +181,7 @@ class RestateEngine:
 
         return {reference.id: state for reference, state in zip(batch, self._each(ask, batch), strict=True)}
 
-    def sweep(self, *, lease: float) -> int:
+    def find_lost(self, *, lease: float) -> int:
         """Put right what Restate no longer has, at most 200 rows a round; raises `BrokerUnavailable`."""
         return self._reconciler.run(lease)
 

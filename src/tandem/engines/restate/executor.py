@@ -13,7 +13,7 @@ from tandem.configuration import Configuration, RestateOptions
 from tandem.engines.restate.bridge import Durable
 from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.slots import Slots
-from tandem.engines.restate.tracker import Mirror
+from tandem.engines.restate.tracker import ProgressPublisher
 from tandem.execution.attempt import Attempt
 from tandem.execution.leases import Heartbeat
 from tandem.execution.runner import Outcome, Runner
@@ -27,12 +27,12 @@ from tandem.loops import Watch
 if TYPE_CHECKING:
     from uuid import UUID
 
-__all__ = ["ServiceProcess"]
+__all__ = ["ServiceExecutor"]
 
 logger = logging.getLogger("tandem.restate")
 
 
-class Handling(Protocol):
+class Invocation(Protocol):
     """What a handler lets its process do to it."""
 
     ended: asyncio.Event
@@ -49,7 +49,7 @@ class Handling(Protocol):
 class Body:
     """A sync body on its thread, as its handler sees it: what it ends with, and its slot."""
 
-    def __init__(self, process: "ServiceProcess") -> None:
+    def __init__(self, process: "ServiceExecutor") -> None:
         self.ended: asyncio.Future[Outcome] = process.loop.create_future()
         self._process = process
         self._holds_slot = True
@@ -79,7 +79,7 @@ class Body:
             self._process.slots.release()
 
 
-class ServiceProcess:
+class ServiceExecutor:
     """Runs at most `concurrency` bodies at once, of sync tasks in threads of its own, of async tasks on the loop.
 
     Make it on the loop that serves. `stuck` counts threads whose body ran past its time limit and did not end; with
@@ -100,12 +100,12 @@ class ServiceProcess:
             max_result_bytes=configuration.max_result_bytes,
             max_lost_leases=configuration.max_lost_leases,
         )
-        self.mirror = Mirror(options=self.options, watch=watch)
+        self.publisher = ProgressPublisher(options=self.options, watch=watch)
         self.loop = asyncio.get_running_loop()
         self.stuck = 0
         self.draining = asyncio.Event()
         self.exit_code = 0
-        self.handlings: dict[UUID, Handling] = {}
+        self.invocations: dict[UUID, Invocation] = {}
         self.answered: set[str] = set()
         self.slots = Slots(self.concurrency)
         self._threads = ThreadPoolExecutor(
@@ -118,9 +118,9 @@ class ServiceProcess:
             queues=(),
             concurrency=self.concurrency,
             lease_seconds=configuration.lease_seconds,
-            leases=self.runner.running.leases,
-            on_lease_lost=self.runner.running.lose,
-            on_cancel_requested=self.runner.running.cancel,
+            leases=self.runner.active.leases,
+            on_lease_lost=self.runner.active.lose,
+            on_cancel_requested=self.runner.active.cancel,
             stuck=lambda: self.stuck,
             overdue=self._expire_overdue,
             watch=watch,
@@ -168,18 +168,18 @@ class ServiceProcess:
         """Take nothing more; let bodies end for `grace` seconds, then hand their executions back."""
         self.draining.set()
         self.slots.close()
-        for handling in list(self.handlings.values()):
-            handling.interrupt()
+        for running in list(self.invocations.values()):
+            running.interrupt()
         with suppress(TimeoutError):
             async with asyncio.timeout(grace):
-                while self.handlings:
-                    await next(iter(self.handlings.values())).ended.wait()
-        left = self.runner.running.attempts()
+                while self.invocations:
+                    await next(iter(self.invocations.values())).ended.wait()
+        left = self.runner.active.attempts()
         if left:
             logger.warning("%d execution(s) did not end in %.0f s and are requeued.", len(left), grace)
             await ledger.in_thread(self._requeue_all, left)
         await asyncio.to_thread(self._heartbeat.stop)
-        await asyncio.to_thread(self.mirror.stop)
+        await asyncio.to_thread(self.publisher.stop)
 
     def _requeue_all(self, attempts: list[Attempt]) -> None:
         for attempt in attempts:
@@ -203,8 +203,8 @@ class ServiceProcess:
                 self.loop.call_soon_threadsafe(self._expired, attempt.lease, outcome)
 
     def _expired(self, lease: Lease, outcome: Outcome) -> None:
-        for handling in self.handlings.values():
-            handling.expired(lease, outcome)
+        for running in self.invocations.values():
+            running.expired(lease, outcome)
 
 
 def _cut_off(outcome: Outcome, durable: Durable) -> bool:

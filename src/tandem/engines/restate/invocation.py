@@ -16,7 +16,7 @@ from restate.exceptions import RetryableError, TerminalError
 from restate.server_context import restate_context_is_replaying
 
 from tandem.engines.restate.bridge import Durable
-from tandem.engines.restate.executor import ServiceProcess
+from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.external import accept
 from tandem.engines.restate.journal import LoopJournal, ThreadJournal
 from tandem.engines.restate.targets import HEADER, target, target_of
@@ -52,7 +52,7 @@ class Handler:
     """
 
     task: Task
-    process: ServiceProcess
+    process: ServiceExecutor
     others: Callable[[restate.Context, bytes], Awaitable[bytes]] | None = None
 
     async def __call__(self, context: restate.Context, body: bytes) -> bytes:
@@ -78,8 +78,8 @@ class Handler:
                 dispatch_number=dispatch_number,
                 invocation=request.id,
             )
-            handling = _Handling(task=self.task, process=self.process, durable=durable, id=id_, claiming=claiming)
-            outcome = await handling.run()
+            running = _Invocation(task=self.task, process=self.process, durable=durable, id=id_, claiming=claiming)
+            outcome = await running.run()
             if outcome.kind == "succeeded":
                 return _answer(outcome.result)
             if outcome.kind == "refused":
@@ -106,11 +106,11 @@ class Handler:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Handling:
+class _Invocation:
     """The bodies of one invocation, one after the other: a sleep ends one, and the next starts from the top."""
 
     task: Task
-    process: ServiceProcess
+    process: ServiceExecutor
     durable: Durable
     id: UUID
     claiming: Statement[Claim | None]
@@ -120,11 +120,11 @@ class _Handling:
     _waiting: "asyncio.Task[BaseException | None] | None" = None
 
     async def run(self) -> Outcome:
-        handlings = self.process.handlings
+        invocations = self.process.invocations
         # A connection that broke while the body ran on: what it does is not done a second time beside it.
-        while (older := handlings.get(self.id)) is not None:
+        while (older := invocations.get(self.id)) is not None:
             await older.ended.wait()
-        handlings[self.id] = self
+        invocations[self.id] = self
         try:
             while True:
                 outcome = await self._run_once()
@@ -132,9 +132,9 @@ class _Handling:
                     return outcome
                 await self._wait()
         finally:
-            del handlings[self.id]
+            del invocations[self.id]
             self.ended.set()
-            self.process.mirror.clear(str(self.id))
+            self.process.publisher.clear(str(self.id))
 
     def expired(self, lease: Lease, outcome: Outcome) -> None:
         attempt = None if self._journal is None else self._journal.attempt
@@ -149,7 +149,7 @@ class _Handling:
         self.durable.restart()
         given: dict[str, Any] = {
             "durable": self.durable,
-            "mirror": self.process.mirror,
+            "publisher": self.process.publisher,
         }
         await self.process.slots.take(self.task.module_path)
         if iscoroutinefunction(self.task.func):
@@ -213,7 +213,7 @@ class _Handling:
 
 
 async def answer_without_a_body(
-    process: ServiceProcess, id_: UUID, dispatch_number: int, invocation: str, *, own: bool
+    process: ServiceExecutor, id_: UUID, dispatch_number: int, invocation: str, *, own: bool
 ) -> bytes:
     """What an invocation gets that has nothing to do here: what is recorded of it, null where nothing is.
 

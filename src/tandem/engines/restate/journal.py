@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tandem.engines.restate.bridge import Done, Durable
-from tandem.engines.restate.tracker import Mirror
+from tandem.engines.restate.tracker import ProgressPublisher
 from tandem.exceptions import AttemptOver
 from tandem.execution.asking import aask, ask
 from tandem.execution.attempt import Attempt, StepKey
@@ -28,7 +28,7 @@ class _Perform:
 @dataclass(kw_only=True)
 class _Journal:
     durable: Durable
-    mirror: Mirror
+    publisher: ProgressPublisher
     attempt: Attempt | None = None
     stopped: bool = False
 
@@ -39,8 +39,8 @@ class _Journal:
             attempt.end(_SUSPENDED)
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        """Mirror progress to the tracker, in the background."""
-        self.mirror.put(str(attempt.claim.id), {"current": current, "total": total, "message": message})
+        """Publish progress to the tracker, in the background."""
+        self.publisher.put(str(attempt.claim.id), {"current": current, "total": total, "message": message})
 
     def _over(self) -> AttemptOver:
         return AttemptOver(_SUSPENDED) if self.attempt is None else self.attempt.end(_SUSPENDED)

@@ -21,7 +21,7 @@ from restate.server import install_shutdown_hook
 
 from tandem.configuration import Configuration
 from tandem.engines.restate.client import AsyncRestateClient
-from tandem.engines.restate.executor import ServiceProcess
+from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.identity import read_identity_keys
 from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.service import build_services, describe
@@ -103,7 +103,7 @@ async def _serve(
 ) -> int:
     loop = asyncio.get_running_loop()
     listening = _listen(bind)
-    process = ServiceProcess(configuration, concurrency=concurrency, watch=health)
+    process = ServiceExecutor(configuration, concurrency=concurrency, watch=health)
     services = build_services(process, share)
     identity_keys = read_identity_keys(process.options.identity_keys)
     application = _with_lifespan(restate.app(services, identity_keys=identity_keys or None))
@@ -124,7 +124,7 @@ async def _serve(
         await process.drain(grace)
         # Not before: a grace time may be longer than a silent loop counts as alive.
         beating.cancel()
-        if process.handlings and sys.exc_info()[0] is None:
+        if process.invocations and sys.exc_info()[0] is None:
             _leave(process.exit_code)
         stop.set()
         await asyncio.wait((serving,), timeout=_SERVER_SECONDS)

@@ -13,7 +13,7 @@ from restate.serde import BytesSerde
 
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.anything import AnyHandler
-from tandem.engines.restate.executor import ServiceProcess
+from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.invocation import Handler
 from tandem.engines.restate.share import Share
 from tandem.engines.restate.targets import Target, any_task, problems, target
@@ -42,7 +42,7 @@ _ABORT_MARGIN: Final = 60.0
 
 
 def build_services(
-    process: ServiceProcess, share: Share
+    process: ServiceExecutor, share: Share
 ) -> list[restate.Service | restate.Workflow | restate.VirtualObject]:
     """Build a share of the services of every known task (`.using(backend=)` may bring one that was declared under another).
 

@@ -26,7 +26,7 @@ from tandem.engines.restate.targets import TRACKER_WRITER, tracker_name
 from tandem.exceptions import TandemError
 from tandem.loops import Loop, Watch
 
-__all__ = ["Mirror", "token", "tracker"]
+__all__ = ["ProgressPublisher", "token", "tracker"]
 
 logger = logging.getLogger("tandem.restate")
 
@@ -81,7 +81,7 @@ def tracker(policy: restate.InvocationRetryPolicy, prefix: str) -> restate.Virtu
 
 
 @dataclass(kw_only=True)
-class Mirror:
+class ProgressPublisher:
     """Sends the latest progress of each execution, and drops what cannot be sent."""
 
     options: RestateOptions
