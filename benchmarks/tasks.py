@@ -1,7 +1,7 @@
 """The no-op as a Tandem task; one body for both engines."""
 
 from benchmarks import channel
-from tandem.decorators import task
+from tandem import task
 
 __all__ = ["noop"]
 

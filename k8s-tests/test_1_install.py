@@ -23,7 +23,9 @@ def test_the_pods_are_ready_and_helm_test_agrees(platform: Installation, figures
         )
     for place in ("celery, queue 'default'", "celery, queue 'files'", "restate"):
         assert f"{place}: it ran on " in said, said
-    assert platform.sql("SELECT count(*) FROM tandem_execution WHERE task = 'tandem.smoke.answer'") == [["0"]]
+    assert platform.sql("SELECT count(*) FROM tandem_execution WHERE task = 'tandem.management.smoke_task.answer'") == [
+        ["0"]
+    ]
     for component in ("web", "relay", "exporter", "service", "restate", "postgres", "redis"):
         pods = platform.pods(component)
         assert pods, component

@@ -24,8 +24,9 @@ from tandem.exceptions import (
 
 if TYPE_CHECKING:
     from tandem.backend import TandemBackend
+    from tandem.declarations import Task, TaskResult
     from tandem.execution.context import AsyncContext, Context
-    from tandem.task import Task, TaskResult
+    from tandem.options import task
 
 __all__ = [
     "AsyncContext",
@@ -47,15 +48,17 @@ __all__ = [
     "TaskResult",
     "TimeLimitExceeded",
     "UnknownTask",
+    "task",
 ]
 
 # These import models, which need the apps loaded; Django builds the backend earlier, while it imports tasks.
 _LAZY = {
     "AsyncContext": "tandem.execution.context",
     "Context": "tandem.execution.context",
-    "Task": "tandem.task",
-    "TaskResult": "tandem.task",
+    "Task": "tandem.declarations",
+    "TaskResult": "tandem.declarations",
     "TandemBackend": "tandem.backend",
+    "task": "tandem.options",
 }
 
 

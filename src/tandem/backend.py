@@ -5,7 +5,6 @@ fails no caller: the row waits, and the relay sends it.
 """
 
 import json
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
@@ -16,18 +15,27 @@ from uuid import UUID
 from asgiref.sync import sync_to_async
 from django.core.checks import CheckMessage
 from django.db import transaction
-from django.dispatch import Signal
 from django.tasks.backends.base import BaseTaskBackend
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist
 from django.tasks.signals import task_enqueued
 from django.utils import timezone
 
-from tandem.arguments import InvalidArguments, encoded_arguments
-from tandem.call import Call, LazyResults, result_of_call, row_of_call
 from tandem.configuration import Configuration
-from tandem.engines.base import CAPABILITIES, Engine, Reference
+from tandem.declarations import BoundCall, Call, Task, TaskResult
+from tandem.engines.base import CAPABILITIES, Engine
 from tandem.engines.factory import engines_of
 from tandem.engines.memory import MemoryEngine
+from tandem.enqueueing import (
+    InvalidArguments,
+    LazyResults,
+    encoded_arguments,
+    is_heard,
+    reference_of,
+    result_of_call,
+    row_of_call,
+    send_after_commit,
+    warn_of_other_transactions,
+)
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
 from tandem.ledger.identity import new_id, new_ids, read_id
@@ -36,8 +44,6 @@ from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child
 from tandem.routes import Router, requirements
 from tandem.routing import Decision
-from tandem.task import BoundCall, Task, TaskResult
-from tandem.transactions import send_after_commit, warn_of_other_transactions
 
 __all__ = ["InvalidArguments", "TandemBackend"]
 
@@ -106,8 +112,8 @@ class TandemBackend(BaseTaskBackend):
             return self._existing(task)
         object.__setattr__(result, "enqueued_at", created)
         if new.phase == "queued":
-            send_after_commit(self.engines, new.engine, [_reference(new, id_)])
-        if _heard(task_enqueued):
+            send_after_commit(self.engines, new.engine, [reference_of(new, id_)])
+        if is_heard(task_enqueued):
             # What hears of it cannot undo it: the row is written, and sent.
             task_enqueued.send_robust(type(self), task_result=result)
         return result
@@ -144,7 +150,7 @@ class TandemBackend(BaseTaskBackend):
                         )
         row_at = {place: rows[decision] for decision, places in groups.items() for place in places}
         results = LazyResults(lambda at: self._result(task, row_at[at], ids[at], texts[at], created), count=len(texts))
-        for at in range(len(texts)) if memory or _heard(task_enqueued) else ():
+        for at in range(len(texts)) if memory or is_heard(task_enqueued) else ():
             engine = self.engines[row_at[at].engine]
             if isinstance(engine, MemoryEngine):
                 engine.accept(results[at])
@@ -155,7 +161,7 @@ class TandemBackend(BaseTaskBackend):
     def _insert_part(self, row: NewExecution, ids: list[UUID], texts: list[str]) -> datetime:
         created = ledger.execute_in_transaction(statements.insert_many(row, ids=ids, arguments=texts))
         if row.phase == "queued":
-            send_after_commit(self.engines, row.engine, [_reference(row, id_) for id_ in ids])
+            send_after_commit(self.engines, row.engine, [reference_of(row, id_) for id_ in ids])
         return created
 
     async def aenqueue_many(self, task: "DjangoTask[..., Any]", calls: Iterable[Call]) -> Sequence[TaskResult]:
@@ -186,7 +192,7 @@ class TandemBackend(BaseTaskBackend):
 
         Answers which; `finished` where it was over. Raises `TaskResultDoesNotExist`.
         """
-        from tandem import control  # noqa: PLC0415  # as in get_result
+        from tandem import operations as control  # noqa: PLC0415  # as in get_result
 
         by = control.checked_by(by)
         if (kept := self._kept(result_id)) is not None:
@@ -199,7 +205,7 @@ class TandemBackend(BaseTaskBackend):
         It stays on its engine unless `engine` names another. Raises `RouteError` where that one cannot serve it,
         `ValueError` where there is nothing to retry, `TaskResultDoesNotExist`.
         """
-        from tandem import control  # noqa: PLC0415  # as in get_result
+        from tandem import operations as control  # noqa: PLC0415  # as in get_result
 
         if (kept := self._kept(result_id)) is not None:
             if engine is not None:
@@ -216,7 +222,7 @@ class TandemBackend(BaseTaskBackend):
         Inside a transaction it is sent with it. Raises `ValueError` where the execution is over, `InvalidTask` for a
         payload that is not JSON or too large, `TaskResultDoesNotExist`.
         """
-        from tandem import control  # noqa: PLC0415  # as in get_result
+        from tandem import operations as control  # noqa: PLC0415  # as in get_result
 
         by = control.checked_by(by)
         name, value = control.checked_signal(name, payload, limit=self.configuration.max_arguments_bytes)
@@ -286,12 +292,3 @@ class TandemBackend(BaseTaskBackend):
 
     def _result(self, task: Task, row: NewExecution, id_: UUID, arguments: str, created: datetime) -> TaskResult:
         return result_of_call(arguments, task=task, row=row, id_=id_, created=created, backend=self.alias)
-
-
-def _heard(signal: Signal) -> bool:
-    """Whether anybody but Django's own debug log would hear a signal: 10,000 of them cost as much as their rows."""
-    return len(signal.receivers) > 1 or logging.getLogger("django.tasks").isEnabledFor(logging.DEBUG)
-
-
-def _reference(row: NewExecution, id_: UUID) -> Reference:
-    return Reference(id=id_, task=row.task, queue=row.queue, priority=row.priority, broker_epoch=row.broker_epoch)

@@ -4,8 +4,8 @@
 `manage.py tandem check`: it asks every server.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Protocol
 
 import psycopg
 from django.apps import apps
@@ -14,16 +14,15 @@ from django.db import DatabaseError, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from tandem import registry
-from tandem.configuration import configurations, scaled_to_zero, several
+from tandem.configuration import Configuration, configurations, scaled_to_zero, several
+from tandem.engines.base import Engine
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import LedgerNotMigrated, TandemError, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger import load, manual
 from tandem.ledger.statements import Statement
+from tandem.routes import Router
 from tandem.routing import problems
-
-if TYPE_CHECKING:
-    from tandem.backend import TandemBackend
 
 __all__ = ["check_backend", "live_problems", "refusals"]
 
@@ -38,7 +37,20 @@ FROM tandem_worker GROUP BY kind, engine
 """
 
 
-def check_backend(backend: "TandemBackend") -> list[CheckMessage]:
+class _Checked(Protocol):
+    """What of a backend is checked."""
+
+    alias: str
+
+    @property
+    def configuration(self) -> Configuration: ...
+    @property
+    def engines(self) -> Mapping[str, Engine]: ...
+    @property
+    def router(self) -> Router: ...
+
+
+def check_backend(backend: _Checked) -> list[CheckMessage]:
     """Check the configuration: apps, database, engines' options, routes, and the services' names."""
     found: list[CheckMessage] = []
     if not apps.is_installed("tandem"):
@@ -69,7 +81,7 @@ def check_backend(backend: "TandemBackend") -> list[CheckMessage]:
     return found
 
 
-def live_problems(backend: "TandemBackend") -> Iterator[str]:
+def live_problems(backend: _Checked) -> Iterator[str]:
     """Ask every server, and say what is wrong: ledger, migrations, engines, rules, and who is there to work."""
     found = check_backend(backend)
     yield from map(_in_words, found)
@@ -98,7 +110,7 @@ def live_problems(backend: "TandemBackend") -> Iterator[str]:
         yield from engine.check()
 
 
-def refusals(backend: "TandemBackend") -> list[str]:
+def refusals(backend: _Checked) -> list[str]:
     """Say what keeps a process from working, before it starts: every error of `check_backend`, and SQLite."""
     return [
         _in_words(message) for message in check_backend(backend) if message.is_serious() or message.id == NOT_POSTGRESQL
@@ -130,7 +142,7 @@ def _unknown_tasks() -> Iterator[str]:
                 )
 
 
-def _nobody(backend: "TandemBackend") -> Iterator[str]:
+def _nobody(backend: _Checked) -> Iterator[str]:
     lease = backend.configuration.lease_seconds
 
     def read(rows: Any) -> dict[tuple[str, str], int]:

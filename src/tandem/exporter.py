@@ -18,11 +18,10 @@ from typing import Final
 
 from tandem.configuration import Configuration
 from tandem.exceptions import nearest
-from tandem.health import Health
 from tandem.ledger import connection as ledger
 from tandem.ledger.load import Load, load
-from tandem.listening import Answer, Route
 from tandem.loops import Loop, Watch
+from tandem.probes import Answer, Health, Route
 
 __all__ = ["KEPT_SECONDS", "Exporter", "Reading"]
 

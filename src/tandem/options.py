@@ -1,12 +1,19 @@
-"""What `@task(...)` takes; of what Celery's decorator takes and this one does not, what to write instead."""
+"""What `@task(...)` takes, and its types; of what Celery's decorator takes and this one does not, what to write instead."""
 
 from collections.abc import Callable, Collection
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
+
+from django.tasks import task as _task
 
 from tandem import values
 from tandem.exceptions import ConfigurationError, nearest
 
-__all__ = ["read_call_options", "unknown_option"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tandem.declarations import Task
+
+__all__ = ["read_call_options", "task", "unknown_option"]
 
 _LEDGER: Final = "leave it out: the ledger keeps every execution and its result"
 _AGAIN: Final = "leave it out: what a dead worker ran is always run again"
@@ -68,3 +75,31 @@ def read_call_options(task: Any) -> dict[str, Any]:
     except values.InvalidValue as error:
         raise ConfigurationError(f"{task.func.__module__}.{task.func.__qualname__}: {error}") from error
     return read
+
+
+if TYPE_CHECKING:
+
+    @overload
+    def task(function: Callable[..., Any], /) -> Task: ...
+    @overload
+    def task(
+        *,
+        priority: int = 0,
+        queue_name: str = "default",
+        backend: str = "default",
+        takes_context: bool = False,
+        retries: int = 0,
+        backoff: float = 1.0,
+        max_backoff: float = 600.0,
+        max_age: float | None = None,
+        jitter: bool = True,
+        time_limit: float | None = None,
+        workflow: bool | str = False,
+        external: bool = False,
+        requires: Sequence[str] = (),
+    ) -> Callable[[Callable[..., Any]], Task]: ...
+    def task(function: Any = None, /, **options: Any) -> Any:
+        """Make a task; see `tandem.Task` for the options."""
+
+else:
+    task = _task

@@ -9,8 +9,8 @@ from django.tasks import Task as DjangoTask
 from django.utils.module_loading import autodiscover_modules, import_string
 
 from tandem.configuration import configurations
+from tandem.declarations import Task
 from tandem.exceptions import UnknownTask, nearest
-from tandem.task import Task
 from tandem.values import said
 
 __all__ = ["is_discovered", "queues_of", "registered_tasks", "resolve"]

@@ -1,27 +1,200 @@
 """The relay: sends what a row says should be on its way and is not.
 
 Never sent, deferred until now, due for a retry or after a sleep, lost on the way, lease run out. It uses the same
-`Engine.submit` as the fast path. Any number may run: rows are taken with `SKIP LOCKED`.
+`Engine.submit` as the fast path. Any number may run: rows are taken with `SKIP LOCKED`. Each engine has a lane, on a
+thread of its own: another engine's trouble, or slowness, is not this one's.
 """
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from tandem.configuration import Configuration
-from tandem.engines.base import Engine
-from tandem.lane import BATCH, Lane
+from tandem.engines.base import Engine, Reference
+from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
+from tandem.ledger import cancel, endings, manual, relaying, statements, waking
 from tandem.ledger import connection as ledger
-from tandem.ledger import endings, manual, statements
-from tandem.ledger import relaying as agenda
 from tandem.ledger.identity import process_name
+from tandem.ledger.listener import Listener
 from tandem.loops import Loop, Watch
 
-__all__ = ["Relay"]
+__all__ = ["BATCH", "Lane", "Relay"]
 
 logger = logging.getLogger("tandem.relay")
+
+BATCH: Final = 1_000
+_SCAN_SECONDS: Final = 2.0
+# One that an engine fails at, for a reason that is not its server's, is tried again so much later.
+_AGAIN_SECONDS: Final = 5.0
+
+# Restate drives its own retries and sleeps; only what is to be sent anew is due for the relay there.
+_DUE_PHASES: Final[Mapping[str, Sequence[str]]] = {
+    "celery": ("queued", "deferred", "retrying", "sleeping"),
+    "restate": ("queued", "deferred"),
+}
+
+
+class _Named(Protocol):
+    @property
+    def task(self) -> str: ...
+
+
+@dataclass(kw_only=True)
+class Lane:
+    """Sends what is due on one engine, wakes who can go on there, and tells it what it must give up."""
+
+    configuration: Configuration
+    engine: Engine
+    watch: Watch
+    loop: Loop = field(init=False)
+    _listener: Listener = field(default_factory=Listener)
+    _scanned_at: float = float("-inf")
+
+    def __post_init__(self) -> None:
+        self.loop = Loop(
+            name=f"The relay to {self.engine.name}",
+            round=self.round,
+            pause=self.configuration.relay_seconds,
+            patience=self.configuration.lease_seconds,
+            watch=self.watch,
+            wait=self._listener.wait,
+            last=self._close,
+        )
+
+    def round(self) -> float:
+        """Go round once, and answer the seconds until the next round. Raises `LedgerUnavailable`.
+
+        What the engine fails at keeps nothing else of the round from being done.
+        """
+        name = self.engine.name
+        started = time.monotonic()
+        if started - self._scanned_at >= _SCAN_SECONDS:
+            self._scanned_at = started
+            with self._part("looking for what was lost"):
+                self.engine.find_lost(lease=self.configuration.lease_seconds)
+        queues = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == name]
+        for queue in queues:
+            with self._part("waking"):
+                self._wake(queue)
+            with self._part("sending"):
+                self._send_due(queue)
+        with self._part("telling of cancels"):
+            self._send_cancellations()
+        pause = self.configuration.relay_seconds
+        for queue in queues:
+            due = ledger.execute(relaying.next_due(engine=name, queue=queue))
+            pause = pause if due is None else min(pause, max(0.0, due))
+        return max(0.01, pause)
+
+    def _part(self, what: str) -> AbstractContextManager[None]:
+        return self.loop.guarded(f"{self.loop.name}: {what}", but=(LedgerUnavailable,))
+
+    def _close(self) -> None:
+        self._listener.close()
+        ledger.close()
+
+    def _wake(self, queue: str) -> None:
+        """Look at who waits, and have those go on that can."""
+        waiting = ledger.execute(waking.recheck(engine=self.engine.name, queue=queue, limit=BATCH))
+        ready = [waiter for waiter in waiting if waiter.ready]
+        try:
+            left = self._halved("waking", self.engine.wake, ready)
+        except BrokerUnavailable:
+            ledger.execute(waking.look_again([waiter.id for waiter in ready], seconds=_SCAN_SECONDS))
+            raise
+        if left:
+            ledger.execute(waking.look_again([waiter.id for waiter in left], seconds=_SCAN_SECONDS))
+
+    def _send_cancellations(self) -> None:
+        """Have the engine drop what was cancelled or parked while it held it."""
+        pending = ledger.execute(cancel.pending(engine=self.engine.name, limit=BATCH))
+
+        def send(rows: Sequence[cancel.Pending]) -> None:
+            self.engine.cancel(
+                [
+                    Reference(
+                        id=row.id,
+                        task=row.task,
+                        queue="",
+                        priority=0,
+                        dispatch_number=row.dispatch_number,
+                        invocation=row.invocation,
+                    )
+                    for row in rows
+                ]
+            )
+
+        failed = self._halved("sending cancellations", send, pending)
+        if sent := [row.number for row in pending if row not in failed]:
+            ledger.execute(cancel.sent(sent))
+
+    def _send_due(self, queue: str) -> None:
+        """Send batch after batch until nothing is due, or the broker is down: then the rows are due again."""
+        name = self.engine.name
+        while not self.loop.stopping:
+            self.loop.beat()
+            epoch = self.engine.epoch()
+            due = ledger.execute(
+                relaying.take_due(engine=name, queue=queue, phases=_DUE_PHASES[name], broker_epoch=epoch, limit=BATCH)
+            )
+            if not due:
+                return
+            self._send(
+                [
+                    Reference(
+                        id=row.id,
+                        task=row.task,
+                        queue=row.queue,
+                        priority=row.priority,
+                        dispatch_number=row.dispatch_number,
+                        broker_epoch=epoch,
+                    )
+                    for row in due
+                ],
+                epoch,
+            )
+
+    def _send(self, batch: Sequence[Reference], epoch: str | None) -> None:
+        seen: set[str | None] = set()
+        try:
+            failed = self._halved("sending", lambda some: seen.add(self.engine.submit(some)), batch)
+        except BrokerUnavailable:
+            ledger.execute(statements.unsent([one.id for one in batch]))
+            raise
+        if failed:
+            ledger.execute(statements.unsent([one.id for one in failed], seconds=_AGAIN_SECONDS))
+        for other in seen - {None, epoch}:
+            ledger.execute(statements.sent([one.id for one in batch if one not in failed], other))
+
+    def _halved[T: _Named](
+        self, what: str, call: Callable[[Sequence[T]], object], batch: Sequence[T], *, until: float | None = None
+    ) -> Sequence[T]:
+        """Make a call for a batch, and answer those that it fails at, found by halving for a while.
+
+        Raises `BrokerUnavailable` and `LedgerUnavailable`, which are no fault of what is in the batch.
+        """
+        if not batch:
+            return batch
+        until = until or time.monotonic() + _SCAN_SECONDS
+        try:
+            call(batch)
+        except (BrokerUnavailable, LedgerUnavailable):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever one of them brings about, the others are not to wait
+            if len(batch) == 1 or time.monotonic() > until:
+                self.loop.failed(f"{self.loop.name}: {what} {batch[0].task}", error)
+                return batch
+        else:
+            return ()
+        half = len(batch) // 2
+        return [
+            *self._halved(what, call, batch[:half], until=until),
+            *self._halved(what, call, batch[half:], until=until),
+        ]
+
 
 _SLOW: Final = 1 / 3
 
@@ -41,7 +214,7 @@ class Relay:
     watch: Watch = field(default_factory=Watch)
     _loop: Loop = field(init=False)
     _lanes: Sequence[Lane] = field(init=False)
-    _patient_until: float = 0.0
+    _takeover_paused_until: float = 0.0
     _seen_at: float = float("-inf")
 
     def __post_init__(self) -> None:
@@ -56,7 +229,7 @@ class Relay:
             watch=self.watch,
             last=ledger.close,
         )
-        self._wait_a_lease()
+        self._pause_takeover()
 
     def start(self) -> None:
         """Go round in the background until `stop`."""
@@ -91,7 +264,7 @@ class Relay:
             if took > self.configuration.lease_seconds * _SLOW:
                 logger.warning("A round of the relay took %.1f s; it takes nothing over for a lease.", took)
             if not tended or took > self.configuration.lease_seconds * _SLOW:
-                self._wait_a_lease()
+                self._pause_takeover()
         return self.configuration.relay_seconds
 
     def _keep(self, started: float) -> None:
@@ -99,13 +272,13 @@ class Relay:
             self._beat()
             ledger.execute(manual.forget_workers())
             self._seen_at = started
-        if started >= self._patient_until:
-            for engine, queue in ledger.execute(agenda.queues()):
+        if started >= self._takeover_paused_until:
+            for engine, queue in ledger.execute(relaying.queues()):
                 if engine == "celery":
                     self._requeue_expired(engine, queue)
 
-    def _wait_a_lease(self) -> None:
-        self._patient_until = time.monotonic() + self.configuration.lease_seconds
+    def _pause_takeover(self) -> None:
+        self._takeover_paused_until = time.monotonic() + self.configuration.lease_seconds
 
     def _beat(self) -> None:
         ledger.execute(
@@ -123,5 +296,5 @@ class Relay:
 
     def _requeue_expired(self, engine: str, queue: str) -> None:
         most = self.configuration.max_lost_leases
-        taken = ledger.execute(agenda.requeue_expired(engine=engine, queue=queue, most=most, limit=BATCH))
+        taken = ledger.execute(relaying.requeue_expired(engine=engine, queue=queue, most=most, limit=BATCH))
         endings.log_requeued(taken, lost="its lease", logger=logger)

@@ -8,11 +8,11 @@ from typing import Any, Final
 
 from tandem import registry
 from tandem.configuration import Configuration
+from tandem.declarations import Task
 from tandem.exceptions import RouteError
 from tandem.ledger import connection as ledger
 from tandem.ledger.statements import Statement
 from tandem.routing import Decision, Facts, Kind, Override, Rule, Rules, decide, from_environment, from_settings, merge
-from tandem.task import Task
 
 __all__ = ["Router", "overrides", "requirements"]
 
@@ -34,7 +34,10 @@ def overrides() -> Statement[tuple[Override, ...]]:
 
 
 class Router:
-    """Decides by the rules as they are now; overrides are read at most once in `override_seconds` per process."""
+    """Decides by the rules as they are now; overrides are read at most once in `override_seconds` per process.
+
+    `engines` are the configured ones, and what each can do.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,7 @@ class Router:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._configuration = configuration
-        self._capabilities = capabilities
+        self.engines = capabilities
         self._clock = clock
         self._lock = threading.Lock()
         where = f"TASKS[{configuration.alias!r}]['OPTIONS']['ROUTES']"
@@ -101,7 +104,7 @@ class Router:
         return Facts(
             task=task,
             key=key,
-            configured=self._capabilities,
+            configured=self.engines,
             requires=requires,
             pinned=pinned,
             parent_engine=parent_engine,

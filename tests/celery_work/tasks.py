@@ -8,8 +8,7 @@ from typing import Any
 
 from celery import shared_task
 
-from tandem import AsyncContext, Context
-from tandem.decorators import task
+from tandem import AsyncContext, Context, task
 from tests.work.effects import record
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.db import Error, connection
 
-from tandem.task import Task
+from tandem.declarations import Task
 from tests.chaos.tasks import CHILDREN, KINDS
 from tests.chaos.waiting import until
 

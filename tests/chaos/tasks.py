@@ -14,9 +14,8 @@ from typing import Any, Final
 
 from django.db import connection
 
-from tandem import AsyncContext, Context
-from tandem.decorators import task
-from tandem.task import Task
+from tandem import AsyncContext, Context, task
+from tandem.declarations import Task
 from tests.chaos import log
 
 __all__ = [

@@ -14,8 +14,8 @@ from django.test import SimpleTestCase as DjangoSimpleTestCase
 from django.test import TransactionTestCase, override_settings
 
 from tandem import TandemBackend
+from tandem.declarations import TaskResult
 from tandem.engines.memory import MemoryEngine
-from tandem.task import TaskResult
 
 __all__ = ["ENGINE", "DummyBackend", "ImmediateBackend", "SimpleTestCase", "TransactionTestCase", "override_settings"]
 

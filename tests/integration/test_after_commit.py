@@ -10,9 +10,9 @@ from django.tasks import default_task_backend, task_backends
 from django.tasks.signals import task_enqueued
 
 from tandem import TandemBackend
-from tandem.control import signal
 from tandem.ledger import connection as ledger
 from tandem.ledger.models import Execution
+from tandem.operations import signal
 from tests.work import tasks
 
 

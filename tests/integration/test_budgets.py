@@ -14,6 +14,7 @@ import redis
 from django.db import connections
 
 from tandem.configuration import Configuration
+from tandem.declarations import Task
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference
@@ -27,7 +28,6 @@ from tandem.ledger import statements
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Override
 from tandem.ledger.rows import NewExecution
-from tandem.task import Task
 from tests.work import tasks
 
 

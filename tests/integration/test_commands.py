@@ -10,8 +10,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from tandem import RouteError
+from tandem.declarations import TaskResult
 from tandem.ledger.models import Execution, Override
-from tandem.task import TaskResult
 from tests.integration.waiting import finished
 from tests.work import tasks
 
@@ -165,7 +165,7 @@ def test_show_has_the_steps(tandem: Run) -> None:
 
 
 def smoked() -> list[str]:
-    return [row.phase for row in Execution.objects.filter(task="tandem.smoke.answer")]
+    return [row.phase for row in Execution.objects.filter(task="tandem.management.smoke_task.answer")]
 
 
 def test_smoke_runs_a_task_on_each_engine_and_leaves_nothing(tandem: Run, workers: object) -> None:
@@ -192,4 +192,4 @@ def test_smoke_says_what_became_of_what_does_not_run(tandem: Run, monkeypatch: p
         tandem("smoke", "--engines", "celary")
     with pytest.raises(CommandError, match=r"--queues names 'nobodys'"):
         tandem("smoke", "--queues", "nobodys")
-    Execution.objects.filter(task="tandem.smoke.answer").delete()
+    Execution.objects.filter(task="tandem.management.smoke_task.answer").delete()

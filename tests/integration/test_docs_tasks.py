@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tandem.declarations import Task, TaskResult
 from tandem.ledger.models import Execution, Step
-from tandem.task import Task, TaskResult
 from tests.integration.waiting import finished
 from tests.work import writing
 

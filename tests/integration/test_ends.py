@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from asgiref.sync import sync_to_async
 
-from tandem.decorators import task
+from tandem import task
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
 from tandem.exceptions import TimeLimitExceeded
 from tandem.execution.attempt import Attempt

@@ -11,8 +11,8 @@ from django.tasks.exceptions import TaskResultDoesNotExist, TaskResultMismatch
 from django.tasks.signals import task_enqueued
 from django.utils import timezone
 
+from tandem.declarations import TaskResult
 from tandem.ledger.models import Execution, PendingCancellation, Step
-from tandem.task import TaskResult
 from tests.integration.waiting import all_finished, finished, in_phase, until
 from tests.work import tasks
 from tests.work.effects import record, recorded

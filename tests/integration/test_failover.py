@@ -13,8 +13,7 @@ from tandem import LedgerUnavailable
 from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
 from tandem.execution.runner import Outcome, Runner
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying as agenda
-from tandem.ledger import statements
+from tandem.ledger import relaying, statements
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
@@ -64,7 +63,7 @@ def test_a_server_that_turns_read_only_fails_no_body(task: Any) -> None:
     assert (row.phase, row.attempts, row.errors) == ("running", 0, [])
     # The next connection reaches the new primary.
     Execution.objects.filter(pk=id_).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    ledger.execute(agenda.requeue_expired(engine="nobody", queue="failover", most=3, limit=10))
+    ledger.execute(relaying.requeue_expired(engine="nobody", queue="failover", most=3, limit=10))
     assert run(runner, task, id_).kind == "succeeded"
 
 

@@ -10,8 +10,9 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from tandem import control
-from tandem.decorators import task
+from tandem import operations as control
+from tandem import task
+from tandem.declarations import BoundCall
 from tandem.exceptions import RouteError
 from tandem.ledger import attempt, cancel, celery, manual, restate, statements, waiting, waking
 from tandem.ledger import connection as ledger
@@ -20,7 +21,6 @@ from tandem.ledger.models import Execution, Step
 from tandem.ledger.rows import Claim, Error, NewExecution
 from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child
-from tandem.task import BoundCall
 from tests.integration.waiting import until
 from tests.work import tasks
 

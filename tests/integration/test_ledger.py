@@ -11,9 +11,8 @@ import pytest
 from django.utils import timezone
 
 from tandem.exceptions import LedgerUnavailable
-from tandem.ledger import attempt, cancel, manual, statements
+from tandem.ledger import attempt, cancel, manual, relaying, statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying as agenda
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Event, Execution, Step, Worker
 from tandem.ledger.rows import Claim, Error, Lease, NewExecution
@@ -84,14 +83,14 @@ def requeue_expired(id_: UUID, most: int = 3) -> str | None:
     """Let the lease run out, then take over."""
     queue = row(id_).queue
     Execution.objects.filter(pk=id_).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    taken = ledger.execute(agenda.requeue_expired(engine=ENGINE, queue=queue, most=most, limit=10))
+    taken = ledger.execute(relaying.requeue_expired(engine=ENGINE, queue=queue, most=most, limit=10))
     return next(outcome for taken_id, outcome, _ in taken if taken_id == id_)
 
 
 def send_due(id_: UUID) -> None:
     queue = row(id_).queue
     due = ledger.execute(
-        agenda.take_due(
+        relaying.take_due(
             engine=ENGINE,
             queue=queue,
             phases=("queued", "deferred", "retrying", "sleeping"),
@@ -297,7 +296,7 @@ def test_two_relays_never_take_the_same_row() -> None:
 
     def take() -> None:
         while due := ledger.execute(
-            agenda.take_due(engine=ENGINE, queue=queue, phases=("deferred",), broker_epoch="e", limit=7)
+            relaying.take_due(engine=ENGINE, queue=queue, phases=("deferred",), broker_epoch="e", limit=7)
         ):
             taken.extend(item.id for item in due)
         ledger.close()

@@ -16,9 +16,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, r
 from pytest_django.plugin import DjangoDbBlocker
 
 from tandem.embedded.stack import Stack
-from tandem.ledger import attempt, cancel, celery, manual, restate, statements, waking
+from tandem.ledger import attempt, cancel, celery, manual, relaying, restate, statements, waking
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying as agenda
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
@@ -185,7 +184,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=executions, worker=WORKERS)
     def requeue_dead(self, id_: UUID, worker: str) -> None:
         if self.row(id_)["engine"] == "celery":
-            self.say(agenda.requeue_dead(id=id_, worker=worker, most=3))
+            self.say(relaying.requeue_dead(id=id_, worker=worker, most=3))
 
     @rule(target=attempts, id_=executions, worker=WORKERS)
     def fence_off(self, id_: UUID, worker: str) -> Any:
@@ -212,11 +211,11 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(most=st.sampled_from([1, 3]))
     def requeue_expired(self, most: int) -> None:
-        self.say(agenda.requeue_expired(engine="celery", queue=QUEUE, most=most, limit=100))
+        self.say(relaying.requeue_expired(engine="celery", queue=QUEUE, most=most, limit=100))
 
     @rule(engine=ENGINES, failed=st.booleans())
     def send_due(self, engine: str, *, failed: bool = False) -> None:
-        taken = agenda.take_due(engine=engine, queue=QUEUE, phases=PHASES[engine], broker_epoch="e", limit=100)
+        taken = relaying.take_due(engine=engine, queue=QUEUE, phases=PHASES[engine], broker_epoch="e", limit=100)
         due = self.say(taken)
         if failed:
             self.say(statements.unsent([row.id for row in due]))

@@ -9,9 +9,8 @@ import pytest
 from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 
-from tandem.ledger import attempt, cancel, celery, manual, restate, statements, waiting, waking
+from tandem.ledger import attempt, cancel, celery, manual, relaying, restate, statements, waiting, waking
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying as agenda
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import Claim, Error, NewExecution
@@ -105,7 +104,7 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         celery.mark_lost(ids),
         celery.sent_times(ids),
         celery.fence_off(id=claim.id, worker="w"),
-        agenda.requeue_dead(id=claim.id, worker="w", most=3),
+        relaying.requeue_dead(id=claim.id, worker="w", most=3),
         celery.cancel_killed(claim.lease),
         celery.requeue([claim.lease]),
         restate.send_again({suspect: (True, "why")}),

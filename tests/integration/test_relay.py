@@ -13,12 +13,12 @@ from django.db import connection
 from tandem.configuration import Configuration, ledger_configuration
 from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference
-from tandem.health import READY, Health
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
+from tandem.probes import READY, Health
 from tandem.relay import Relay
 from tests.integration.ledger_database import LATER, LEASES_RUN_OUT, ledger_database
 from tests.integration.waiting import until

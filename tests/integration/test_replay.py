@@ -15,8 +15,8 @@ from django.db import connection, transaction
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from tandem.declarations import TaskResult
 from tandem.ledger.models import Execution, Signal, Step
-from tandem.task import TaskResult
 from tests.integration.waiting import finished
 from tests.work.effects import recorded
 from tests.work.replay import CALLS, TABLE, replay

@@ -10,13 +10,13 @@ import pytest
 from django.utils import timezone
 
 from tandem.configuration import RestateOptions
+from tandem.declarations import TaskResult
 from tandem.embedded.stack import Stack
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
 from tandem.engines.restate.targets import TRACKER_WRITER
 from tandem.engines.restate.tracker import token
 from tandem.ledger.models import Event, Execution, PendingCancellation, Step
-from tandem.task import TaskResult
 from tests.integration.waiting import all_finished, finished, in_phase, until
 from tests.work import jobs, tasks
 from tests.work.effects import record, recorded

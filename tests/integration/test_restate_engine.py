@@ -11,15 +11,15 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
+from tandem import task
 from tandem.configuration import Configuration
-from tandem.decorators import task
+from tandem.declarations import Task, TaskResult
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference
 from tandem.engines.restate.engine import RestateEngine
 from tandem.exceptions import BrokerUnavailable
 from tandem.ledger.models import Event, Execution
-from tandem.task import Task, TaskResult
 from tests.integration.test_restate_service import insert
 from tests.integration.waiting import all_finished, finished, in_phase, until
 from tests.work import tasks

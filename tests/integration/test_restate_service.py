@@ -15,6 +15,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
+from tandem.declarations import TaskResult
 from tandem.embedded.ports import Ports
 from tandem.engines.restate.targets import HEADER
 from tandem.ledger import connection as ledger
@@ -22,7 +23,6 @@ from tandem.ledger import statements
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
-from tandem.task import TaskResult
 from tests.identity import pem, raw
 from tests.integration.waiting import finished, in_phase, until
 from tests.work import tasks

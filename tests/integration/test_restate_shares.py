@@ -18,12 +18,12 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from tandem.configuration import Configuration
+from tandem.declarations import TaskResult
 from tandem.embedded.ports import Ports
 from tandem.engines.base import Reference
 from tandem.engines.restate.engine import RestateEngine
 from tandem.exporter import RESTATE_LOAD
 from tandem.ledger.models import Execution
-from tandem.task import TaskResult
 from tests.integration.test_restate_service import Service, insert
 from tests.integration.waiting import finished, until
 from tests.work import jobs, tasks

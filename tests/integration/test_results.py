@@ -12,15 +12,14 @@ from django.tasks.signals import task_finished
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from tandem.declarations import TaskResult
 from tandem.engines.celery.journal import CeleryJournal
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
-from tandem.ledger import endings, statements
-from tandem.ledger import relaying as agenda
+from tandem.ledger import endings, relaying, statements
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import Claim
 from tandem.ledger.statements import Statement
-from tandem.task import TaskResult
 from tests.integration.waiting import until
 from tests.work import tasks
 
@@ -106,7 +105,7 @@ def test_task_finished_tells_of_what_was_taken_from_the_dead(engine: str, heard:
     claim = ledger.execute(claimed(engine, tasks.add, 1, queue=f"dead-{engine}", lost_leases=3))
     assert claim is not None
     Execution.objects.filter(pk=claim.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    taken = ledger.execute(agenda.requeue_expired(engine=engine, queue=f"dead-{engine}", most=3, limit=10))
+    taken = ledger.execute(relaying.requeue_expired(engine=engine, queue=f"dead-{engine}", most=3, limit=10))
     endings.log_requeued(taken, lost="its lease", logger=logging.getLogger(__name__))
     until(lambda: len(heard) == 1, "a signal for the end")
     assert (heard[0].id, heard[0].phase, len(heard[0].errors)) == (str(claim.id), "dead", 1)

@@ -21,7 +21,7 @@ from tests.work import jobs, tasks
 pytestmark = pytest.mark.usefixtures("workers")
 
 LATE = """
-from tandem.decorators import task
+from tandem import task
 
 @task
 def job() -> str:

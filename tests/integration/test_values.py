@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from tandem import ConfigurationError, RouteError
+from tandem.declarations import TaskResult
 from tandem.engines.celery.journal import CeleryJournal
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.models import Execution, Progress, Signal
-from tandem.task import TaskResult
 from tandem.values import InvalidValue, encode, plain
 from tests.any_value import anything
 from tests.integration.waiting import finished, until

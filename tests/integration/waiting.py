@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Collection
 
-from tandem.task import TaskResult
+from tandem.declarations import TaskResult
 
 PATIENCE = 60.0
 

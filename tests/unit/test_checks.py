@@ -7,9 +7,9 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from tandem import ConfigurationError, TandemBackend
-from tandem.listening import listen
 from tandem.management.arguments import refuse_unsound
 from tandem.management.commands.tandem import Command
+from tandem.probes import listen
 from tests.work import tasks
 
 

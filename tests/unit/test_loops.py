@@ -16,8 +16,8 @@ from tandem.exceptions import AttemptOver
 from tandem.execution.leases import Heartbeat
 from tandem.execution.runner import Runner
 from tandem.exporter import Reading
-from tandem.health import ALIVE, READY, Health
 from tandem.loops import HANGS_SECONDS, Loop, Watch
+from tandem.probes import ALIVE, READY, Health
 from tests.integration.waiting import until
 
 

@@ -12,8 +12,8 @@ from django.test import override_settings
 from django.utils import timezone
 
 from tandem import RouteError, TandemBackend
+from tandem.declarations import TaskResult
 from tandem.engines.memory import MemoryEngine
-from tandem.task import TaskResult
 from tests.work import tasks
 
 

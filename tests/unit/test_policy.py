@@ -1,8 +1,8 @@
 import pytest
 
 from tandem import Permanent, Retryable
+from tandem.declarations import Task
 from tandem.execution.retry import Verdict, after_failure
-from tandem.task import Task
 from tests.work import tasks
 
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
+from tandem import task
 from tandem.configuration import RestateOptions
-from tandem.decorators import task
+from tandem.declarations import Task
 from tandem.engines.restate.client import _request
 from tandem.engines.restate.messages import Answer, Requests, _state
 from tandem.engines.restate.service import RETRY_POLICY
 from tandem.engines.restate.share import Share
 from tandem.engines.restate.targets import HEADER, Target, any_task, problems, target
 from tandem.engines.restate.tracker import tracker
-from tandem.task import Task
 from tests.work import tasks
 
 

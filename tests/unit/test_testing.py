@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from tandem import RouteError, TandemBackend
 from tandem.configuration import Configuration
+from tandem.declarations import TaskResult
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import ConfigurationError
 from tandem.management.arguments import backend_of
-from tandem.task import TaskResult
 from tests.work import tasks
 
 

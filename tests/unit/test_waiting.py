@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
+from tandem.declarations import BoundCall
 from tandem.exceptions import Cancelled
 from tandem.execution.attempt import Attempt
 from tandem.execution.waiting import gather, wait
 from tandem.ledger.identity import new_id
 from tandem.ledger.rows import LeaseCheck, RecordedStep
-from tandem.task import BoundCall
 from tests.unit.test_active_attempts import attempt
 from tests.work.tasks import noop
 

@@ -1,6 +1,6 @@
 """A task of the name of another in its app, in a module that no worker imports by itself."""
 
-from tandem.decorators import task
+from tandem import task
 
 __all__ = ["noop"]
 

@@ -5,8 +5,7 @@ from typing import Any, Final
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from tandem import AsyncContext, Context
-from tandem.decorators import task
+from tandem import AsyncContext, Context, task
 from tandem.ledger import connection as ledger
 from tandem.ledger.statements import Statement
 

@@ -12,8 +12,7 @@ from django.dispatch import receiver
 from django.tasks.signals import task_started
 from django.utils import timezone, translation
 
-from tandem import AsyncContext
-from tandem.decorators import task
+from tandem import AsyncContext, task
 from tests.work.effects import record, recorded
 from tests.work.tasks import add
 

@@ -1,7 +1,6 @@
 """Tasks in a module that no worker imports by itself: it is not named `tasks`."""
 
-from tandem import AsyncContext, Context
-from tandem.decorators import task
+from tandem import AsyncContext, Context, task
 from tests.work import tasks
 
 __all__ = ["job", "job_async", "job_workflow", "steady"]

@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from django.db import connection
 
-from tandem import Context, Retryable
-from tandem.decorators import task
+from tandem import Context, Retryable, task
 from tests.work.effects import record, recorded
 from tests.work.tasks import add
 

@@ -9,8 +9,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 from django.db import connection
 
-from tandem import AsyncContext, Cancelled, ChildFailed, Context, Permanent, Retryable, SignalTimeout
-from tandem.decorators import task
+from tandem import AsyncContext, Cancelled, ChildFailed, Context, Permanent, Retryable, SignalTimeout, task
 from tests.work.effects import record, recorded
 
 

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from inspect import isawaitable
 from typing import Any, Final, NoReturn
 
-from tandem import AsyncContext, Context, Retryable
-from tandem.decorators import task
+from tandem import AsyncContext, Context, Retryable, task
 from tests.work.tasks import noop
 
 __all__ = ["PLACES", "Deep", "Raises", "ask_again_after", "misuse", "misuse_async", "nested", "packed"]

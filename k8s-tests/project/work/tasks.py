@@ -4,8 +4,7 @@ import socket
 import time
 from typing import Any
 
-from tandem import Context
-from tandem.decorators import task
+from tandem import Context, task
 
 __all__ = ["busy", "plain", "slow", "stepped"]
 

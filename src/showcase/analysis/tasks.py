@@ -7,8 +7,7 @@ from showcase.analysis import work
 from showcase.analysis.models import Analysis
 from showcase.executions.reading import plain_errors
 from showcase.uploads.working import forget, progress
-from tandem import Cancelled, ChildFailed, Context, Permanent
-from tandem.decorators import task
+from tandem import Cancelled, ChildFailed, Context, Permanent, task
 
 __all__ = ["describe_column", "describe_dataset"]
 

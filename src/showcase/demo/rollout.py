@@ -6,7 +6,7 @@ from decimal import Decimal
 from showcase.demo import observe
 from showcase.demo.report import Report
 from showcase.emails.tasks import send_email
-from tandem import overrides
+from tandem import operations
 
 __all__ = ["PATTERN", "run", "set_percentage"]
 
@@ -19,8 +19,8 @@ STAGES = ((0, range(1)), (50, range(14, 47)), (100, range(SENT, SENT + 1)), (0, 
 
 def set_percentage(percent: int) -> None:
     """Do what `manage.py tandem routes set PATTERN restate:PERCENT` does."""
-    overrides.set_rule(
-        send_email.get_backend(),
+    operations.set_rule(
+        send_email.get_backend().router,
         pattern=PATTERN,
         engine="restate",
         percent=Decimal(percent),

@@ -9,7 +9,7 @@ from django.db import transaction
 from showcase.emails.models import Batch, Recipient
 from showcase.emails.recipients import Person, Rejection
 from showcase.emails.tasks import send_email
-from tandem.task import TaskResult
+from tandem.declarations import TaskResult
 
 __all__ = ["send_bulk", "send_one"]
 

@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from showcase.emails import smtp
 from showcase.emails.models import Delivery, SectionRun
-from tandem import AsyncContext, Context, Permanent
-from tandem.decorators import task
+from tandem import AsyncContext, Context, Permanent, task
 
 __all__ = ["newsletter", "ping", "send_email"]
 

@@ -14,9 +14,9 @@ from django.tasks import default_task_backend
 from django.tasks.exceptions import TaskResultDoesNotExist
 
 from showcase.forms import EngineForm
+from tandem.declarations import TaskResult
 from tandem.exceptions import UnknownTask
 from tandem.ledger.models import Execution, Phase, Step
-from tandem.task import TaskResult
 
 __all__ = [
     "LISTED",

@@ -6,8 +6,7 @@ from showcase.emails.tasks import send_email
 from showcase.files import work
 from showcase.files.models import Job
 from showcase.uploads.working import forget, progress
-from tandem import Cancelled, Context, Permanent
-from tandem.decorators import task
+from tandem import Cancelled, Context, Permanent, task
 
 __all__ = ["run_file_workflow"]
 

@@ -11,7 +11,7 @@ from django.tasks.exceptions import TaskResultDoesNotExist
 
 from showcase.uploads import receiving, storing
 from showcase.uploads.models import Work
-from tandem.task import TaskResult
+from tandem.declarations import TaskResult
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile

@@ -12,6 +12,7 @@ from django.tasks.base import TaskError
 from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
 
+from tandem.declarations import BoundCall, ProgressValue, Task, TaskResult
 from tandem.engines.base import CAPABILITIES
 from tandem.engines.memory import MemoryEngine, put
 from tandem.exceptions import ChildFailed, Permanent
@@ -20,7 +21,6 @@ from tandem.execution.context import AsyncContext, Context
 from tandem.execution.retry import after_failure
 from tandem.execution.waiting import Hold
 from tandem.ledger.rows import Claim, Error
-from tandem.task import BoundCall, ProgressValue, Task, TaskResult
 
 __all__ = ["ImmediateEngine"]
 

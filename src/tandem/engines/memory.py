@@ -11,14 +11,14 @@ from django.tasks.signals import task_enqueued, task_finished
 from django.utils import timezone
 
 from tandem.configuration import Configuration
+from tandem.declarations import TaskResult
 from tandem.engines.base import Reference, State
 from tandem.ledger import connection as ledger
 from tandem.ledger.waking import Waiter
-from tandem.task import STATUS_OF_PHASE, TaskResult
+from tandem.phases import ENDED, STATUS_OF_PHASE
 
 __all__ = ["MemoryEngine", "SentSignal", "put"]
 
-_OVER = ("succeeded", "failed", "dead", "cancelled")
 _RETRIED = ("failed", "dead", "cancelled", "parked", "held")
 
 
@@ -84,7 +84,7 @@ class MemoryEngine:
 
     def cancel_result(self, result: TaskResult, *, by: str | None) -> Literal["cancelled", "finished"]:
         """Cancel what no body runs: all that is not over."""
-        if result.phase in _OVER:
+        if result.phase in ENDED:
             return "finished"
         put(result, phase="cancelled", finished_at=timezone.now(), cancelled_by=by)
         task_finished.send(type(result.task.get_backend()), task_result=result)
@@ -104,7 +104,7 @@ class MemoryEngine:
 
     def signal_result(self, result: TaskResult, name: str, payload: Any, *, by: str | None) -> None:
         """Keep a signal, already checked, in `signals`; raises `ValueError` where the execution is over."""
-        if result.phase in _OVER:
+        if result.phase in ENDED:
             raise ValueError(
                 f"{result.task.module_path} {result.id} is {result.phase}: no signal can reach it any more."
             )

@@ -77,7 +77,7 @@ class Attempt:
     """The mutable state of one attempt: what it holds, where its body is, and whether it is over.
 
     `over` is set by whoever learns it first (a statement's answer, the heartbeat, the engine) and makes each later
-    context call raise `AttemptOver`. `rouse` is how whoever runs the body wake_generation it, from any thread.
+    context call raise `AttemptOver`. `rouse` is how whoever runs the body wakes it, from any thread.
     `overran`: the body was stopped at its time limit, and its end is to be recorded as that.
     """
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, cast, overload
 from asgiref.sync import sync_to_async
 from django.tasks import TaskContext
 
+from tandem.declarations import BoundCall, Task
 from tandem.exceptions import Permanent
 from tandem.execution.asking import aask, ask, call_back
 from tandem.execution.attempt import Attempt, StepKey, duration_of
@@ -22,7 +23,6 @@ from tandem.execution.journal import AsyncJournal, Journal
 from tandem.execution.steps import perform_atomic, record
 from tandem.execution.waiting import Hold, Steps, gather, wait
 from tandem.ledger.statements import Statement
-from tandem.task import BoundCall, Task
 
 if TYPE_CHECKING:
     # Generic in the stubs alone.

@@ -5,8 +5,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from tandem.declarations import Task
 from tandem.exceptions import Permanent, Retryable
-from tandem.task import Task
 from tandem.values import LONGEST, seconds
 
 __all__ = ["Verdict", "after_failure"]

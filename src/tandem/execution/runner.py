@@ -17,6 +17,7 @@ from typing import Any, Final
 from django.tasks.signals import task_finished, task_started
 
 from tandem import registry
+from tandem.declarations import Task, TaskResult
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, UnknownTask
 from tandem.execution.asking import write_end
 from tandem.execution.attempt import Attempt, as_json
@@ -32,7 +33,6 @@ from tandem.ledger import endings
 from tandem.ledger.results import end, result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statements import Statement
-from tandem.task import Task, TaskResult
 
 __all__ = ["Outcome", "Runner"]
 

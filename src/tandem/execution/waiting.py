@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from tandem.declarations import BoundCall
 from tandem.exceptions import Cancelled, ChildFailed, SignalTimeout
 from tandem.execution.attempt import Attempt, StepKey, as_json
 from tandem.ledger import attempt as attempts
@@ -19,7 +20,6 @@ from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import LeaseCheck
 from tandem.ledger.statements import Statement
 from tandem.ledger.waiting import Child, ChildEnd
-from tandem.task import BoundCall
 
 __all__ = ["Hold", "Steps", "gather", "wait"]
 

@@ -13,7 +13,7 @@ __all__ = ["Event", "Execution", "Override", "PendingCancellation", "Phase", "Pr
 
 
 class Phase(models.TextChoices):
-    """Where an execution is; finer than Django's four statuses (see `tandem.task.STATUS_OF_PHASE`)."""
+    """Where an execution is; finer than Django's four statuses (see `tandem.phases.STATUS_OF_PHASE`)."""
 
     QUEUED = "queued", "Queued"
     DEFERRED = "deferred", "Deferred"

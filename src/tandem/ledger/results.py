@@ -7,10 +7,11 @@ from typing import Any
 
 from django.tasks.base import TaskError
 
+from tandem.declarations import ProgressValue, Task, TaskResult
 from tandem.ledger.models import Execution, Phase, Progress
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.times import as_django
-from tandem.task import STATUS_OF_PHASE, ProgressValue, Task, TaskResult
+from tandem.phases import STATUS_OF_PHASE
 
 __all__ = ["end", "result_of_claim", "result_of_row"]
 

@@ -236,7 +236,7 @@ def suspend_waiting(
 ) -> Statement[bool]:
     """Give up the lease until something comes; False where something did since `wake_generation`, or a cancel was asked for.
 
-    `children` are those it waits for; `awakeable` is what wake_generation its invocation on Restate.
+    `children` are those it waits for; `awakeable` is what wakes its invocation on Restate.
     """
     known = {"awakeable": awakeable, "children": [str(id_) for id_ in children]}
     parameters = _step(lease, name=name, occurrence=occurrence) | {

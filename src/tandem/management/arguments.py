@@ -16,8 +16,8 @@ from tandem.backend import TandemBackend
 from tandem.checks import refusals
 from tandem.configuration import ledger_configuration
 from tandem.exceptions import nearest
-from tandem.health import Health
 from tandem.ledger.times import in_utc
+from tandem.probes import Health
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from tandem import overrides, registry
+from tandem import operations, registry
 from tandem.exceptions import UnknownTask
 from tandem.management.arguments import backend_of, print_table, when
 from tandem.routes import requirements
@@ -71,14 +71,16 @@ def _set(options: dict[str, Any]) -> None:
     if pattern == "default":
         if percent is not None:
             raise CommandError("The default takes an engine and no percentage; give the percentage to a pattern.")
-        rule = overrides.set_default(backend, engine=engine, author=_author(options))
+        rule = operations.set_default(backend.router, engine=engine, author=_author(options))
     else:
-        rule = overrides.set_rule(backend, pattern=pattern, engine=engine, percent=percent, author=_author(options))
+        rule = operations.set_rule(
+            backend.router, pattern=pattern, engine=engine, percent=percent, author=_author(options)
+        )
     print(f"{rule.label}: {engine}. Every process follows within {backend.configuration.override_seconds:g} s.")
 
 
 def _unset(options: dict[str, Any]) -> None:
-    if not overrides.unset(backend_of(), pattern=options["pattern"]):
+    if not operations.unset(backend_of().router, pattern=options["pattern"]):
         raise CommandError(f"No override for {options['pattern']!r}; `routes list` shows them.")
     print(f"The override of {options['pattern']} is gone; settings and environment hold again.")
 
@@ -87,11 +89,11 @@ def _kill(options: dict[str, Any]) -> None:
     backend, engine = backend_of(), options["engine"]
     engine, _ = parse_target(engine, engines=list(backend.engines), where="routes kill")
     if options["off"]:
-        if not overrides.lift(backend, engine=engine, author=_author(options)):
+        if not operations.lift(backend.router, engine=engine, author=_author(options)):
             raise CommandError(f"{engine} is not killed; `routes list` shows the rules.")
         print(f"{engine} takes new executions again. Held ones wait for `manage.py tandem retry --phase held --yes`.")
         return
-    overrides.kill(backend, engine=engine, author=_author(options), reason=options["reason"])
+    operations.kill(backend.router, engine=engine, author=_author(options), reason=options["reason"])
     print(f"No new execution goes to {engine}; what was sent finishes. Lift it with `routes kill {engine} --off`.")
 
 

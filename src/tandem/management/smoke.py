@@ -9,6 +9,7 @@ from django.core.management.base import CommandError
 from django.utils import timezone
 
 from tandem.backend import TandemBackend
+from tandem.declarations import TaskResult
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import nearest
 from tandem.ledger import connection as ledger
@@ -16,7 +17,6 @@ from tandem.ledger import manual
 from tandem.management.arguments import backend_of, refuse_unsound
 from tandem.registry import registered_tasks
 from tandem.routing import problems
-from tandem.task import TaskResult
 
 if TYPE_CHECKING:
     from tandem.ledger.models import Execution
@@ -84,7 +84,7 @@ def _engines(backend: TandemBackend, text: str | None) -> list[str]:
 
 def _send(backend: TandemBackend, *, engines: list[str], queues: list[str]) -> dict[str, TaskResult]:
     """Enqueue on each engine, by what a person calls the place."""
-    from tandem.smoke import answer  # noqa: PLC0415  # reads the settings, which `add_arguments` must not
+    from tandem.management.smoke_task import answer  # noqa: PLC0415  # reads the settings, which `add_arguments` must not
 
     known, found = backend.configuration.queues, {}
     for queue in queues:

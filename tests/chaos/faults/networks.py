@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from tandem.task import Task
+from tandem.declarations import Task
 from tests.chaos.faults.base import Fault, Scene
 from tests.chaos.load import Call, enqueue
 from tests.chaos.processes import Process

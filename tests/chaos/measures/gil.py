@@ -10,8 +10,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from tandem.declarations import TaskResult
 from tandem.ledger.models import Event, Execution
-from tandem.task import TaskResult
 from tests.chaos.log import Line
 from tests.chaos.proxies import Proxy
 from tests.chaos.system import System

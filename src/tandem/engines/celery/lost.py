@@ -22,7 +22,7 @@ from tandem.engines.celery.lists import Band, Lists
 from tandem.engines.celery.message import id_of
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying as agenda
+from tandem.ledger import relaying
 
 __all__ = ["EPOCH_KEY", "LostMessageScan", "epoch_of"]
 
@@ -71,7 +71,7 @@ class LostMessageScan:
 
     def run(self, lease: float) -> tuple[str, int]:
         """LostMessageScan once; answer the broker's epoch and how many rows were marked due."""
-        in_ledger = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == "celery"]
+        in_ledger = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == "celery"]
         queues = sorted({*self.queues, *in_ledger})
         bands = {queue: self.lists.bands(queue) for queue in queues}
         keys = list(dict.fromkeys(band.key for queue in queues for band in bands[queue]))

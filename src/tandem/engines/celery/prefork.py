@@ -18,8 +18,7 @@ from tandem.execution.attempt import Attempt
 from tandem.execution.runner import Runner
 from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import endings
-from tandem.ledger import relaying as agenda
+from tandem.ledger import endings, relaying
 from tandem.ledger.rows import Lease
 from tandem.loops import Loop, Watch
 
@@ -133,7 +132,7 @@ class PreforkSupervisor:
                 self.runner.expire(attempt)
         else:
             most = self.runner.max_lost_leases
-            taken = ledger.execute(agenda.requeue_dead(id=dead.id, worker=dead.worker, most=most))
+            taken = ledger.execute(relaying.requeue_dead(id=dead.id, worker=dead.worker, most=most))
             endings.log_requeued(taken, lost="its child", logger=logger)
 
     def _signal_overdue(self) -> None:

@@ -21,9 +21,9 @@ from tandem.engines.celery.seats import Seats
 from tandem.execution.isolation import tidy_connections
 from tandem.execution.leases import ActiveAttempts, Heartbeat
 from tandem.execution.runner import Runner
-from tandem.health import Health
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
+from tandem.probes import Health
 
 __all__ = ["connect", "prepare", "process_of"]
 

@@ -65,7 +65,7 @@ class _Sleep:
 
 @dataclass(slots=True)
 class _Held:
-    """What the journal has of one wait: a timer where it gives up, and what wake_generation it. Once woken, it stays so."""
+    """What the journal has of one wait: a timer where it gives up, and what wakes it. Once woken, it stays so."""
 
     awakeable: str
     futures: dict[str, Any]

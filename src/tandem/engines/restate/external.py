@@ -10,12 +10,12 @@ import psycopg
 import restate
 from restate.exceptions import RetryableError, TerminalError
 
+from tandem.declarations import Task
 from tandem.exceptions import LedgerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import NewExecution
-from tandem.task import Task
 from tandem.values import InvalidValue, decode, said
 
 __all__ = ["accept"]

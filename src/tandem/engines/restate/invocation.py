@@ -15,6 +15,7 @@ import restate
 from restate.exceptions import RetryableError, TerminalError
 from restate.server_context import restate_context_is_replaying
 
+from tandem.declarations import Task
 from tandem.engines.restate.bridge import Durable
 from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.external import accept
@@ -28,7 +29,6 @@ from tandem.ledger import endings, manual, statements
 from tandem.ledger import restate as rows
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statements import Statement
-from tandem.task import Task
 
 __all__ = ["Handler", "answer_without_a_body", "parse", "unavailable"]
 
@@ -62,10 +62,8 @@ class Handler:
         durable = Durable(context)
         try:
             if reference is None:
-                id_, dispatch_number = (
-                    await accept(self.task, context, body, limit=self.process.configuration.max_arguments_bytes),
-                    1,
-                )
+                limit = self.process.configuration.max_arguments_bytes
+                id_, dispatch_number = await accept(self.task, context, body, limit=limit), 1
                 durable.issued, durable.first = 1, 1
             else:
                 id_, dispatch_number = parse(reference)

@@ -10,7 +10,7 @@ from uuid import UUID
 from tandem.engines.base import Reference, State
 from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying as agenda
+from tandem.ledger import relaying
 from tandem.ledger import restate as rows
 from tandem.ledger.identity import read_id
 
@@ -48,7 +48,7 @@ class Reconciler:
             self._looked_at = time.monotonic()
             self._resume_paused()
         self._age = max(self._age, lease)
-        queues = [queue for engine, queue in ledger.execute(agenda.queues()) if engine == "restate"]
+        queues = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == "restate"]
         lost = 0
         full = False
         for queue in queues:

@@ -27,9 +27,8 @@ from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.service import build_services, describe
 from tandem.engines.restate.share import Share
 from tandem.exceptions import BrokerUnavailable, ConfigurationError
-from tandem.health import Health
-from tandem.listening import address_of
 from tandem.loops import Loop
+from tandem.probes import Health, address_of
 
 __all__ = ["run_service"]
 

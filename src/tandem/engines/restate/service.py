@@ -12,6 +12,7 @@ import restate
 from restate.serde import BytesSerde
 
 from tandem.configuration import RestateOptions
+from tandem.declarations import Task
 from tandem.engines.restate.anything import AnyHandler
 from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.invocation import Handler
@@ -20,7 +21,6 @@ from tandem.engines.restate.targets import Target, any_task, problems, target
 from tandem.engines.restate.tracker import tracker
 from tandem.exceptions import ConfigurationError
 from tandem.registry import registered_tasks
-from tandem.task import Task
 
 __all__ = ["INACTIVITY", "RETRY_POLICY", "build_services"]
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from tandem.declarations import Task
 from tandem.engines.restate.targets import service_of
 from tandem.exceptions import nearest
-from tandem.task import Task
 
 __all__ = ["Share"]
 

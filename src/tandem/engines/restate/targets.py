@@ -13,7 +13,7 @@ from urllib.parse import quote
 from django.apps import apps
 
 from tandem import registry
-from tandem.task import Task
+from tandem.declarations import Task
 
 __all__ = [
     "HEADER",

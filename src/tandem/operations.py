@@ -1,23 +1,40 @@
-"""What a person asks of an execution: cancel it, retry it, send it a signal."""
+"""What a person asks of executions and of routes while the system runs: cancel, retry, signal; set, kill, lift, unset."""
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
 
+from django.db import transaction
 from django.tasks.exceptions import TaskResultDoesNotExist
+from django.utils import timezone
 
 from tandem import registry, values
-from tandem.arguments import InvalidArguments
 from tandem.engines.base import Engine, Reference
+from tandem.enqueueing import InvalidArguments, after_commit, send_after_commit
+from tandem.exceptions import RouteError
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, manual, waking
 from tandem.ledger.identity import read_id
+from tandem.ledger.models import Override as Row
 from tandem.ledger.statements import Statement
+from tandem.phases import ENDED
 from tandem.routes import Router, requirements
-from tandem.transactions import after_commit, send_after_commit
+from tandem.routing import Kind, Override, problems
 
-__all__ = ["cancel", "checked_by", "checked_signal", "retry", "signal"]
+__all__ = [
+    "cancel",
+    "checked_by",
+    "checked_signal",
+    "kill",
+    "lift",
+    "retry",
+    "set_default",
+    "set_rule",
+    "signal",
+    "unset",
+]
 
 
 def cancel(result_id: str | UUID, *, by: str | None) -> Literal["cancelled", "requested", "finished"]:
@@ -32,7 +49,7 @@ def cancel(result_id: str | UUID, *, by: str | None) -> Literal["cancelled", "re
             lambda: endings.announce(done.stopped, execute=ledger.execute_in_transaction),
             what="nobody was told of its end",
         )
-    if done.phase in {"succeeded", "failed", "dead", "cancelled"}:
+    if done.phase in ENDED:
         return "finished"
     return "requested" if done.phase == "running" else "cancelled"
 
@@ -97,3 +114,64 @@ def _id(result_id: object) -> UUID:
     if id_ is None:
         raise TaskResultDoesNotExist(result_id)
     return id_
+
+
+def set_rule(router: Router, *, pattern: str, engine: str, percent: Decimal | None, author: str) -> Override:
+    """Pin the tasks of `pattern` to `engine`, or send a percentage of them there; replaces the pattern's override."""
+    kind = Kind.PIN if percent is None else Kind.PERCENT
+    return _store(router, Override(kind=kind, pattern=pattern, engine=engine, percent=percent, author=author))
+
+
+def set_default(router: Router, *, engine: str, author: str) -> Override:
+    """Send what no other rule names to `engine`."""
+    return _store(router, Override(kind=Kind.DEFAULT, engine=engine, author=author))
+
+
+def kill(router: Router, *, engine: str, author: str, reason: str = "") -> Override:
+    """Stop new rows going to `engine`; what was sent finishes."""
+    return _store(router, Override(kind=Kind.KILL, engine=engine, author=author, reason=reason))
+
+
+def lift(router: Router, *, engine: str, author: str) -> bool:
+    """Lift a kill switch, wherever it was set; False where there is none."""
+    rules = router.rules(fresh=True)
+    if engine not in rules.kills:
+        return False
+    Row.objects.filter(kind="kill", engine=engine).delete()
+    if engine in router.rules(fresh=True).kills:
+        _store(router, Override(kind=Kind.OFF, engine=engine, author=author))
+    return True
+
+
+def unset(router: Router, *, pattern: str) -> bool:
+    """Remove the override of a pattern (or `default`), so that settings hold again; False where there is none."""
+    rows = Row.objects.filter(kind="default") if pattern == "default" else Row.objects.filter(pattern=pattern)
+    deleted, _ = rows.delete() if pattern else (0, {})
+    router.rules(fresh=True)
+    return bool(deleted)
+
+
+def _store(router: Router, override: Override) -> Override:
+    found = problems([override], list(registry.registered_tasks()), list(router.engines))
+    if found:
+        raise RouteError(" ".join(found))
+    with transaction.atomic(using="default"):
+        slot, name = override.slot
+        if slot == "default":
+            Row.objects.filter(kind="default").delete()
+        elif slot == "pattern":
+            Row.objects.filter(pattern=name).delete()
+        else:
+            Row.objects.filter(pattern="", engine=name).exclude(kind="default").delete()
+        Row.objects.create(
+            kind=Kind(override.kind).value,
+            pattern=override.pattern,
+            engine=override.engine,
+            percent=override.percent,
+            salt=override.salt,
+            reason=override.reason,
+            author=override.author,
+            created_at=timezone.now(),
+        )
+    router.rules(fresh=True)
+    return override

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from django.tasks import Task as DjangoTask
 from django.tasks import TaskResult as DjangoTaskResult
-from django.tasks import TaskResultStatus
 from django.utils import timezone
 
 from tandem.exceptions import ConfigurationError, nearest
@@ -27,24 +26,12 @@ if TYPE_CHECKING:
 else:
     _TaskBase, _TaskResultBase = DjangoTask, DjangoTaskResult
 
-__all__ = ["STATUS_OF_PHASE", "BoundCall", "ProgressValue", "Task", "TaskResult"]
-
-STATUS_OF_PHASE: Final[Mapping[str, TaskResultStatus]] = {
-    "queued": TaskResultStatus.READY,
-    "deferred": TaskResultStatus.READY,
-    "retrying": TaskResultStatus.READY,
-    "held": TaskResultStatus.READY,
-    "sleeping": TaskResultStatus.READY,
-    "waiting": TaskResultStatus.READY,
-    "parked": TaskResultStatus.READY,
-    "running": TaskResultStatus.RUNNING,
-    "succeeded": TaskResultStatus.SUCCESSFUL,
-    "failed": TaskResultStatus.FAILED,
-    "dead": TaskResultStatus.FAILED,
-    "cancelled": TaskResultStatus.FAILED,
-}
+__all__ = ["BoundCall", "Call", "ProgressValue", "Task", "TaskResult"]
 
 _CALL_OPTIONS: Final = ("priority", "queue_name", "run_after", "backend", "engine", "idempotency_key", "owner")
+
+
+type Call = tuple[Sequence[Any], Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,11 +154,11 @@ class Task(_TaskBase):
         """As `get_result`, awaited."""
         return cast("TaskResult", await super(Task, self).aget_result(str(result_id)))
 
-    def enqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Sequence["TaskResult"]:
+    def enqueue_many(self, calls: Iterable[Call]) -> Sequence["TaskResult"]:
         """Enqueue many calls, each `(args, kwargs)`: one INSERT and one push for each 1,000, in one transaction."""
         return self.get_backend().enqueue_many(self, calls)
 
-    async def aenqueue_many(self, calls: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Sequence["TaskResult"]:
+    async def aenqueue_many(self, calls: Iterable[Call]) -> Sequence["TaskResult"]:
         """As `enqueue_many`, awaited."""
         return await self.get_backend().aenqueue_many(self, calls)
 

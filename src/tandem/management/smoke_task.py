@@ -3,8 +3,8 @@
 In no `tasks` module: nobody registers it, and who runs it imports it then.
 """
 
+from tandem import task
 from tandem.configuration import ledger_configuration
-from tandem.decorators import task
 
 __all__ = ["answer"]
 
