@@ -17,7 +17,7 @@ PLACES: Final = {
     "src/tandem/loops.py Loop.start": "the one place",
     "src/tandem/loops.py Loop.run": "the one place",
     "src/tandem/loops.py Loop.arun": "the one place",
-    "src/tandem/lane.py Lane._send_due": ENDS,
+    "src/tandem/relay.py Lane._send_due": ENDS,
     # One program each, of `tandem up`: test_embedded_supervisor.
     "src/tandem/embedded/processes.py Process.__init__": OWN,
     "src/tandem/embedded/processes.py Process._run": OWN,
