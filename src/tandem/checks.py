@@ -154,16 +154,16 @@ def _nobody(backend: _Checked) -> Iterator[str]:
             "No relay is running: deferred, retried and lost executions are not sent. Start one with"
             " `manage.py tandem relay`."
         )
-    commands = {"celery": ("worker", "manage.py tandem worker"), "restate": ("service", "manage.py tandem service")}
-    for name in backend.engines:
-        if name in commands:
-            kind, command = commands[name]
-            if alive.get((kind, name)):
-                continue
-            if name not in scaled_to_zero():
-                yield f"No {name} {kind} is running: what is routed to {name} waits. Start one with `{command}`."
-            elif waiting := ledger.execute_in_transaction(load.waiting(engine=name)):
-                yield (
-                    f"No {name} {kind} is running, though {waiting} execution(s) have waited for one for over"
-                    f" {load.STARTS_SECONDS:.0f} s: the autoscaler starts none. Look at it, and at the exporter that it asks."
-                )
+    for name, engine in backend.engines.items():
+        if engine.process is None:
+            continue
+        kind, command = engine.process
+        if alive.get((kind, name)):
+            continue
+        if name not in scaled_to_zero():
+            yield f"No {name} {kind} is running: what is routed to {name} waits. Start one with `{command}`."
+        elif waiting := ledger.execute_in_transaction(load.waiting(engine=name)):
+            yield (
+                f"No {name} {kind} is running, though {waiting} execution(s) have waited for one for over"
+                f" {load.STARTS_SECONDS:.0f} s: the autoscaler starts none. Look at it, and at the exporter that it asks."
+            )

@@ -30,12 +30,6 @@ _SCAN_SECONDS: Final = 2.0
 # One that an engine fails at, for a reason that is not its server's, is tried again so much later.
 _AGAIN_SECONDS: Final = 5.0
 
-# Restate drives its own retries and sleeps; only what is to be sent anew is due for the relay there.
-_DUE_PHASES: Final[Mapping[str, Sequence[str]]] = {
-    "celery": ("queued", "deferred", "retrying", "sleeping"),
-    "restate": ("queued", "deferred"),
-}
-
 
 class _Named(Protocol):
     @property
@@ -138,7 +132,9 @@ class Lane:
             self.loop.beat()
             epoch = self.engine.epoch()
             due = ledger.execute(
-                relaying.take_due(engine=name, queue=queue, phases=_DUE_PHASES[name], broker_epoch=epoch, limit=BATCH)
+                relaying.take_due(
+                    engine=name, queue=queue, phases=self.engine.due_phases, broker_epoch=epoch, limit=BATCH
+                )
             )
             if not due:
                 return
@@ -273,9 +269,10 @@ class Relay:
             ledger.execute(manual.forget_workers())
             self._seen_at = started
         if started >= self._takeover_paused_until:
-            for engine, queue in ledger.execute(relaying.queues()):
-                if engine == "celery":
-                    self._requeue_expired(engine, queue)
+            for name, queue in ledger.execute(relaying.queues()):
+                engine = self.engines.get(name)
+                if engine is not None and not engine.resumes:
+                    self._requeue_expired(name, queue)
 
     def _pause_takeover(self) -> None:
         self._takeover_paused_until = time.monotonic() + self.configuration.lease_seconds

@@ -12,7 +12,7 @@ from django.db import connection
 
 from tandem.configuration import Configuration, ledger_configuration
 from tandem.embedded.stack import Stack
-from tandem.engines.base import Reference
+from tandem.engines.base import Engine, Reference
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.identity import new_id
@@ -26,7 +26,7 @@ from tests.integration.waiting import until
 LEASE = 1.0
 
 
-class Fake:
+class Fake(Engine):
     """An engine that keeps what it is given, but what it has no stomach for."""
 
     def __init__(self, name: str, refused: Sequence[UUID] = ()) -> None:
@@ -34,9 +34,6 @@ class Fake:
         self.refused = set(refused)
         self.sent: list[UUID] = []
         self.cancelled: list[UUID] = []
-
-    def epoch(self) -> None:
-        return None
 
     def _take(self, batch: Sequence[Reference], into: list[UUID]) -> None:
         for reference in batch:
@@ -50,29 +47,21 @@ class Fake:
     def cancel(self, batch: Sequence[Reference]) -> None:
         self._take(batch, self.cancelled)
 
-    def wake(self, waiting: Sequence[Any]) -> None:
-        return None
 
-    def find_lost(self, *, lease: float) -> int:
-        return 0
-
-
-class Broken:
+class Broken(Engine):
     """An engine in which nothing works, and that takes its time over it."""
 
     name = "restate"
+    resumes = True
 
     def __init__(self) -> None:
         self.hangs = threading.Event()
-
-    def epoch(self) -> None:
-        return None
 
     def _fail(self, *_: Any, **__: Any) -> Any:
         self.hangs.wait(LEASE / 2)
         raise RuntimeError("Restate refused with 418")
 
-    submit = cancel = wake = sweep = _fail
+    submit = cancel = wake = find_lost = _fail
 
 
 def a_row(engine: str, phase: str = "queued") -> UUID:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from tandem.engines.base import Engine
 from tandem.exceptions import BrokerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements, waiting, waking
@@ -17,7 +18,7 @@ from tandem.relay import Relay
 from tests.celery_work.stage import Stage
 
 
-class Unreachable:
+class Unreachable(Engine):
     """An engine that is there for nothing but to be told, and is down."""
 
     name = "restate"
@@ -28,12 +29,6 @@ class Unreachable:
     def wake(self, ready: Sequence[Any]) -> None:
         self.told += len(ready)
         raise BrokerUnavailable("Restate does not answer.")
-
-    def epoch(self) -> None:
-        return None
-
-    def find_lost(self, *, lease: float) -> int:
-        return 0
 
 
 def test_who_could_not_be_woken_is_looked_at_again_soon(celery: Stage) -> None:

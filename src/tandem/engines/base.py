@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 from tandem.ledger.waking import Waiter
@@ -36,55 +36,55 @@ class State:
     detail: str = ""
 
 
-class Engine(Protocol):
-    """Gets references to where they run.
+class Engine:
+    """Gets references to where they run. The defaults are those of an engine that holds nothing between two calls.
 
     Every method may be called from any thread, before and after a fork. None raises for a broker that is down but
     with `BrokerUnavailable`, and within its configured timeout.
+
+    `due_phases` are those in which the relay sends a row once it is due: what the engine does not see to by itself.
+    One that `resumes` takes up by itself what a process left, so that no relay takes an expired lease from it.
+    `process` is what runs its bodies, as `tandem_worker` has it, and the command that starts one; None: nothing does.
     """
 
     name: str
-    supports: frozenset[str]
+    supports: frozenset[str] = frozenset()
+    due_phases: tuple[str, ...] = ("queued", "deferred", "retrying", "sleeping")
+    resumes: bool = False
+    process: tuple[str, str] | None = None
 
     def epoch(self) -> str | None:
         """The broker's life as this process last saw it; None where it has none, or was never seen."""
-        ...
+        return None
 
     def submit(self, batch: Sequence[Reference]) -> str | None:
         """Send a batch, and answer the epoch that the round trip itself saw.
 
         Raises `BrokerUnavailable` where nothing, or not all of it, may have arrived; to send again is harmless.
         """
-        ...
+        raise NotImplementedError
 
     def cancel(self, batch: Sequence[Reference]) -> None:
-        """Have the engine give up executions that were cancelled or parked, where it holds them."""
-        ...
+        """Drop executions that were cancelled or parked, where the engine holds them."""
 
     def wake(self, waiting: Sequence[Waiter]) -> None:
         """Have executions go on that the ledger says can, where the engine holds them while they wait."""
-        ...
 
-    def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
-        """Ask the engine what it knows of these references."""
-        ...
-
-    def find_lost(self, *, lease: float) -> int:
+    def find_lost(self, *, lease: float) -> int:  # for those that have something to ask
         """Mark due every row that should be on its way and is not, and answer how many; the relay sends them."""
-        ...
+        return 0
 
-    def place(self, task: str) -> str:
+    def place(self, task: str) -> str:  # as above
         """Name where a task of that name runs, as the engine's own tools show it; empty where they show the task."""
-        ...
+        return ""
 
     def problems(self) -> list[str]:
         """Say what is wrong with the configuration or the tasks' names, without touching a server."""
-        ...
+        return []
 
     def check(self) -> list[str]:
         """Say in plain words what is misconfigured or unreachable, and what to do; an empty list is well."""
-        ...
+        return []
 
     def close(self) -> None:
         """Close connections; the next call opens others."""
-        ...

@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Literal
-from uuid import UUID
 
 from django.db import connections, transaction
 from django.tasks.signals import task_enqueued, task_finished
@@ -12,9 +11,8 @@ from django.utils import timezone
 
 from tandem.configuration import Configuration
 from tandem.declarations import TaskResult
-from tandem.engines.base import Reference, State
+from tandem.engines.base import Engine, Reference
 from tandem.ledger import connection as ledger
-from tandem.ledger.waking import Waiter
 from tandem.phases import ENDED, STATUS_OF_PHASE
 
 __all__ = ["MemoryEngine", "SentSignal", "put"]
@@ -41,7 +39,7 @@ class _Kept:
     stands: Callable[[], bool]
 
 
-class MemoryEngine:
+class MemoryEngine(Engine):
     """What the stub and the immediate engine share: they take results instead of references, and keep them.
 
     A result goes with the transaction that it was enqueued in: one that was rolled back, as a `TestCase`'s is at its
@@ -49,7 +47,6 @@ class MemoryEngine:
     """
 
     name = "memory"
-    supports: frozenset[str] = frozenset()
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
@@ -116,42 +113,9 @@ class MemoryEngine:
             self._kept.clear()
             self.signals.clear()
 
-    def epoch(self) -> str | None:
-        """There is no broker."""
-        return None
-
     def submit(self, batch: Sequence[Reference]) -> str | None:
         """Nothing is sent: the backend hands over results, not references."""
         raise TypeError(f"The {self.name} engine takes no references: {[str(item.id) for item in batch]}.")
-
-    def cancel(self, batch: Sequence[Reference]) -> None:
-        """Nothing runs elsewhere."""
-
-    def wake(self, waiting: Sequence[Waiter]) -> None:
-        """Nothing waits elsewhere."""
-
-    def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
-        """Nothing runs elsewhere."""
-        return {}
-
-    def find_lost(self, *, lease: float) -> int:
-        """Nothing can be lost on the way."""
-        return 0
-
-    def place(self, task: str) -> str:
-        """Answer nothing: a task is shown by its name."""
-        return ""
-
-    def problems(self) -> list[str]:
-        """Nothing can be misconfigured."""
-        return []
-
-    def check(self) -> list[str]:
-        """Nothing can be unreachable."""
-        return []
-
-    def close(self) -> None:
-        """Nothing is open."""
 
 
 def put(result: TaskResult, **values: Any) -> None:

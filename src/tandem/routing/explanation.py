@@ -1,15 +1,11 @@
 """A decision in words, step by step."""
 
-from typing import Final
-
 from tandem.exceptions import RouteError
 from tandem.routing.decision import Facts, Step, choose, decide, lacks
 from tandem.routing.rule import Kind, Rule
 from tandem.routing.rules import BUCKETS, Plan, Rules
 
 __all__ = ["explain"]
-
-_UNORDERED: Final = frozenset({"restate"})
 
 
 def explain(facts: Facts, rules: Rules) -> list[str]:
@@ -29,7 +25,7 @@ def explain(facts: Facts, rules: Rules) -> list[str]:
     lines.append(f"decision: {decision.engine}{held} ({decision.reason})")
     unheeded = [f"queue {facts.queue!r}"] if facts.queue != "default" else []
     unheeded += [f"priority {facts.priority}"] if facts.priority else []
-    if unheeded and decision.engine in _UNORDERED:
+    if unheeded and "queues" not in facts.configured[decision.engine]:
         lines.append(f"note: {decision.engine} has no queues or priorities: {' and '.join(unheeded)} will not count")
     return lines
 

@@ -5,10 +5,9 @@ import threading
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
-from uuid import UUID
 
 from tandem.configuration import Configuration
-from tandem.engines.base import CAPABILITIES, Reference, State
+from tandem.engines.base import CAPABILITIES, Engine, Reference
 from tandem.engines.breaker import Breaker
 from tandem.engines.celery.app import app_of, broker_of, lists_of, options_of
 from tandem.engines.celery.check import live_problems, problems
@@ -17,12 +16,11 @@ from tandem.engines.celery.lists import Lists, step_of
 from tandem.engines.celery.lost import EPOCH_KEY, LostMessageScan, epoch_of
 from tandem.engines.celery.message import Messages
 from tandem.exceptions import ConfigurationError
-from tandem.ledger.waking import Waiter
 
 __all__ = ["CeleryEngine"]
 
 
-class CeleryEngine:
+class CeleryEngine(Engine):
     """Sends by LPUSH, one round trip for a batch, and learns the broker's epoch in the same one.
 
     The epoch is read before the push takes effect: a reference written with it is lost only with it.
@@ -30,6 +28,7 @@ class CeleryEngine:
 
     name = "celery"
     supports = CAPABILITIES - {"external"}
+    process = ("worker", "manage.py tandem worker")
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
@@ -106,13 +105,6 @@ class CeleryEngine:
         Celery's workers would keep revoked ids in memory, and swallow a later retry of the same execution.
         """
 
-    def wake(self, waiting: Sequence[Waiter]) -> None:
-        """Nothing waits in a broker: what can go on is queued, and due."""
-
-    def inspect(self, batch: Sequence[Reference]) -> dict[UUID, State]:
-        """Always empty: a list does not say who is on it without being read whole. `find_lost` finds what is lost."""
-        return {}
-
     def find_lost(self, *, lease: float) -> int:
         """Mark due what was lost on the way and answer how many; raises `BrokerUnavailable`.
 
@@ -121,10 +113,6 @@ class CeleryEngine:
         with self._scanning:
             self._epoch, marked = self._scan.run(lease)
         return marked
-
-    def place(self, task: str) -> str:
-        """Answer nothing: a task is shown by its name."""
-        return ""
 
     def problems(self) -> list[str]:
         """Say what is wrong with the configuration: an app that is none, a queue's name that kombu would misread."""

@@ -8,7 +8,7 @@ from typing import Final
 from uuid import UUID
 
 from tandem.configuration import Configuration, RestateOptions
-from tandem.engines.base import CAPABILITIES, Reference, State
+from tandem.engines.base import CAPABILITIES, Engine, Reference, State
 from tandem.engines.breaker import Breaker
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Query, Requests, RestateRefused
@@ -46,11 +46,15 @@ class _Connections:
         self.client.close()
 
 
-class RestateEngine:
+class RestateEngine(Engine):
     """Sends to Restate. It has no queues and no priorities: those of a call are kept on the row, and mean nothing here."""
 
     name = "restate"
-    supports: frozenset[str] = CAPABILITIES - {"hard_time_limit", "priority", "queues"}
+    supports = CAPABILITIES - {"hard_time_limit", "priority", "queues"}
+    # It drives its own retries and sleeps; only what is to be sent anew is due for the relay.
+    due_phases = ("queued", "deferred")
+    resumes = True
+    process = ("service", "manage.py tandem service")
 
     def __init__(self, configuration: Configuration) -> None:
         self.configuration = configuration
@@ -61,10 +65,6 @@ class RestateEngine:
         self._lock = threading.Lock()
         self._made: _Connections | None = None
         self._reconciler = Reconciler(requests=Requests(options=self.options), ask=self._ask, inspect=self.inspect)
-
-    def epoch(self) -> str | None:
-        """None: Restate keeps what it took; what it lost is found by asking."""
-        return None
 
     def submit(self, batch: Sequence[Reference]) -> str | None:
         """Send references; to send one again is harmless.
