@@ -40,7 +40,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
 from tandem.ledger.identity import new_id, new_ids, read_id
 from tandem.ledger.rows import Claim, NewExecution
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.ledger.waiting import Child
 from tandem.routes import Router, requirements
 from tandem.routing import Decision

@@ -20,7 +20,7 @@ from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import LedgerNotMigrated, TandemError, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger import load, manual
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.routes import Router
 from tandem.routing import problems
 

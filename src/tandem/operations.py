@@ -18,7 +18,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import endings, manual, waking
 from tandem.ledger.identity import read_id
 from tandem.ledger.models import Override as Row
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.phases import ENDED
 from tandem.routes import Router, requirements
 from tandem.routing import Kind, Override, problems

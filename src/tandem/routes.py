@@ -11,7 +11,7 @@ from tandem.configuration import Configuration
 from tandem.declarations import Task
 from tandem.exceptions import RouteError
 from tandem.ledger import connection as ledger
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.routing import Decision, Facts, Kind, Override, Rule, Rules, decide, from_environment, from_settings, merge
 
 __all__ = ["Router", "overrides", "requirements"]

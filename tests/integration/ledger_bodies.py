@@ -15,7 +15,7 @@ from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import waiting, waking
 from tandem.ledger.rows import Claim, Error, NewExecution
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tests.work.tasks import noop
 
 __all__ = ["ERROR", "LEASE", "QUEUE", "SIGNAL", "TASK", "Held", "every_write", "new_execution"]

@@ -10,7 +10,7 @@ from django.db import connection, connections
 
 from tandem.embedded.stack import Stack
 from tandem.ledger import connection as ledger
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tests.servers import using
 
 __all__ = ["EMPTIED", "LATER", "LEASES_RUN_OUT", "ledger_database"]

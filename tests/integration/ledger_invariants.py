@@ -10,7 +10,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tandem.ledger.rows import Claim
-from tandem.ledger.statements import Rows, Statement
+from tandem.ledger.statement import Rows, Statement
 
 __all__ = ["INVARIANTS", "Change", "Snapshot", "snapshot"]
 

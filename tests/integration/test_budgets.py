@@ -28,6 +28,7 @@ from tandem.ledger import statements
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Override
 from tandem.ledger.rows import NewExecution
+from tandem.ledger.statement import Statement
 from tests.work import tasks
 
 
@@ -61,7 +62,7 @@ def django_connection() -> Any:
 
 def runner_connection() -> Any:
     """The runner's own connection of this thread."""
-    ledger.execute(statements.Statement("open", "SELECT 1", {}, list))
+    ledger.execute(Statement("open", "SELECT 1", {}, list))
     return ledger.own_connection()
 
 
@@ -190,7 +191,7 @@ def test_recorded_steps_are_loaded_in_one_statement_and_only_after_an_earlier_cl
     id_ = written(tasks.steps, uuid.uuid4().hex, fail_after=3)
     assert run(id_) == "retrying"
     ledger.execute(
-        statements.Statement(
+        Statement(
             "send",
             "UPDATE tandem_execution SET phase = 'queued', due_at = NULL WHERE id = %(id)s RETURNING 1",
             {"id": id_},

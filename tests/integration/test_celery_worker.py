@@ -16,7 +16,7 @@ from tandem.engines.celery.app import app_of
 from tandem.exceptions import TimeLimitExceeded, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger.models import Event, Execution
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tests.celery_work import tasks as hard
 from tests.celery_work.stage import Stage, Worker, until
 from tests.work import tasks

@@ -20,7 +20,7 @@ from tandem.execution.runner import Runner
 from tandem.ledger import statements
 from tandem.ledger.models import Event, Execution
 from tandem.ledger.rows import Claim
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tests.integration.waiting import until
 from tests.work import tasks
 

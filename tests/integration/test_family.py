@@ -19,7 +19,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution, Step
 from tandem.ledger.rows import Claim, Error, NewExecution
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.ledger.waiting import Child
 from tests.integration.waiting import until
 from tests.work import tasks

@@ -20,7 +20,7 @@ from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger.models import Event, Execution
 from tandem.ledger.rows import Claim
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tests.celery_work import tasks as hard
 from tests.celery_work.stage import Stage, Worker, until
 

@@ -16,6 +16,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Event, Execution, Step, Worker
 from tandem.ledger.rows import Claim, Error, Lease, NewExecution
+from tandem.ledger.statement import Statement
 from tests.work.tasks import noop
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -344,12 +345,12 @@ def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:
 
 def test_the_errors_of_a_database_that_refuses_values_are_psycopgs() -> None:
     with pytest.raises(psycopg.errors.DivisionByZero):
-        ledger.execute(statements.Statement("wrong", "SELECT 1 / 0", {}, list))
+        ledger.execute(Statement("wrong", "SELECT 1 / 0", {}, list))
 
 
 def test_a_server_that_refuses_a_statement_of_ours_cannot_serve() -> None:
     with pytest.raises(LedgerUnavailable, match="no_such_function") as raised:
-        ledger.execute(statements.Statement("wrong", "SELECT no_such_function()", {}, list))
+        ledger.execute(Statement("wrong", "SELECT no_such_function()", {}, list))
     assert isinstance(raised.value.__cause__, psycopg.errors.UndefinedFunction)
 
 

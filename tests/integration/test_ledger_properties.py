@@ -20,7 +20,7 @@ from tandem.ledger import attempt, cancel, celery, manual, relaying, restate, st
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Claim, Lease
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tests.integration.ledger_bodies import ERROR, LEASE, QUEUE, SIGNAL, TASK, Held, every_write, new_execution
 from tests.integration.ledger_database import EMPTIED, LATER, LEASES_RUN_OUT, ledger_database
 from tests.integration.ledger_invariants import INVARIANTS, Change, Row, Snapshot, snapshot

@@ -14,7 +14,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import Claim, Error, NewExecution
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 
 pytestmark = pytest.mark.usefixtures("database")
 

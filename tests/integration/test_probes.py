@@ -31,6 +31,7 @@ from tandem.ledger.load import Load, load
 from tandem.ledger.models import Execution
 from tandem.ledger.restate import seen_alive
 from tandem.ledger.rows import NewExecution
+from tandem.ledger.statement import Statement
 from tandem.management.arguments import backend_of
 from tandem.management.schema import too_new
 from tests.integration.ledger_database import LATER, ledger_database
@@ -280,7 +281,7 @@ def a_row(*, queue: str, phase: str, engine: str = "celery", minutes: int | None
     execute(statements.insert_one(new))
     due = "NULL" if minutes is None else f"now() + interval '{minutes} minutes'"
     execute(
-        statements.Statement(
+        Statement(
             "phase",
             f"UPDATE tandem_execution SET phase = %(phase)s::text, due_at = {due} WHERE id = %(id)s RETURNING 1",
             {"phase": phase, "id": new.id},

@@ -19,7 +19,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import endings, relaying, statements
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import Claim
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tests.integration.waiting import until
 from tests.work import tasks
 

@@ -7,7 +7,7 @@ from django.db import connection
 
 from tandem import AsyncContext, Context, task
 from tandem.ledger import connection as ledger
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 
 __all__ = ["BODIES", "READ_ONLY", "STARTED"]
 

@@ -17,7 +17,7 @@ from tandem.exceptions import LedgerUnavailable, Permanent
 from tandem.execution.attempt import Attempt
 from tandem.ledger import connection as ledger
 from tandem.ledger.rows import Error
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.values import said
 
 __all__ = ["aask", "ask", "call_back", "write_end"]

@@ -16,7 +16,7 @@ from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, T
 from tandem.ledger import attempt as statements
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Claim, Lease, LeaseCheck, RecordedStep
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 
 __all__ = ["Attempt", "StepKey", "as_json", "duration_of"]
 

@@ -22,7 +22,7 @@ from tandem.execution.attempt import Attempt, StepKey, duration_of
 from tandem.execution.journal import AsyncJournal, Journal
 from tandem.execution.steps import perform_atomic, record
 from tandem.execution.waiting import Hold, Steps, gather, wait
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 
 if TYPE_CHECKING:
     # Generic in the stubs alone.

@@ -32,7 +32,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import endings
 from tandem.ledger.results import end, result_of_claim
 from tandem.ledger.rows import Claim, Error
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 
 __all__ = ["Outcome", "Runner"]
 

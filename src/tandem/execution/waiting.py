@@ -18,7 +18,7 @@ from tandem.ledger import attempt as attempts
 from tandem.ledger import waiting as statements
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import LeaseCheck
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.ledger.waiting import Child, ChildEnd
 
 __all__ = ["Hold", "Steps", "gather", "wait"]

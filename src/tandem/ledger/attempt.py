@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from tandem.ledger.events import note
 from tandem.ledger.rows import Error, Lease, LeaseCheck, RecordedStep
-from tandem.ledger.statements import Rows, Statement
+from tandem.ledger.statement import Statement, statement
 
 __all__ = [
     "checkpoint",
@@ -154,53 +154,24 @@ SELECT id, (SELECT count(*) FROM outbox) FROM parked
 """
 
 
-def recorded_steps(id: UUID) -> Statement[tuple[RecordedStep, ...]]:  # noqa: A002  # the column
+@statement(RECORDED_STEPS, lambda rows: tuple(RecordedStep(*row) for row in rows))
+def recorded_steps(id: UUID) -> None:  # noqa: A002  # the column
     """Load what earlier attempts recorded, in the order the body asked for it."""
-    return Statement(
-        "recorded_steps", RECORDED_STEPS, {"id": id}, lambda rows: tuple(RecordedStep(*row) for row in rows)
-    )
 
 
-def checkpoint(
-    lease: Lease, *, name: str, occurrence: int, position: int, result: str, seconds: float
-) -> Statement[LeaseCheck]:
+@statement(CHECKPOINT, LeaseCheck.read)
+def checkpoint(lease: Lease, *, name: str, occurrence: int, position: int, result: str, seconds: float) -> None:
     """Record a finished step, unless the fence moved or an earlier attempt's checkpoint is there. `result` is JSON."""
-    parameters = {
-        "id": lease.id,
-        "fence": lease.fence,
-        "name": name,
-        "occurrence": occurrence,
-        "position": position,
-        "result": result,
-        "seconds": seconds,
-        "worker": lease.worker,
-    }
-    return Statement("checkpoint", CHECKPOINT, parameters, _read_check)
 
 
-def _read_check(rows: Rows) -> LeaseCheck:
-    held, written, cancelled = rows[0]
-    return LeaseCheck(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))
-
-
-def progress(lease: Lease, *, current: float, total: float | None, message: str) -> Statement[LeaseCheck]:
+@statement(PROGRESS, LeaseCheck.read)
+def progress(lease: Lease, *, current: float, total: float | None, message: str) -> None:
     """Overwrite the execution's progress; answers too whether the lease is held and a cancel was asked for."""
-    parameters = {"id": lease.id, "fence": lease.fence, "current": current, "total": total, "message": message}
-    return Statement("progress", PROGRESS, parameters, _read_check)
 
 
-def suspend(lease: Lease, *, name: str, occurrence: int, position: int, seconds: float) -> Statement[bool]:
+@statement(SUSPEND, lambda rows: bool(rows[0][0]))
+def suspend(lease: Lease, *, name: str, occurrence: int, position: int, seconds: float) -> None:
     """Give up the lease until a time, recording the sleep; False where the lease is lost or a cancel was asked for."""
-    parameters = {
-        "id": lease.id,
-        "fence": lease.fence,
-        "name": name,
-        "occurrence": occurrence,
-        "position": position,
-        "seconds": seconds,
-        "worker": lease.worker,
-    }
-    return Statement("suspend", SUSPEND, parameters, lambda rows: bool(rows[0][0]))
 
 
 def resume(lease: Lease, *, seconds: float) -> Statement[LeaseCheck]:
@@ -214,9 +185,9 @@ def resume(lease: Lease, *, seconds: float) -> Statement[LeaseCheck]:
     )
 
 
-def release(lease: Lease) -> Statement[bool]:
+@statement(RELEASE, bool)
+def release(lease: Lease) -> None:
     """Say that a Restate attempt ended without an outcome (suspended, disconnected): no lost lease is to be counted."""
-    return Statement("release", RELEASE, {"id": lease.id, "fence": lease.fence}, bool)
 
 
 def finish(lease: Lease, *, outcome: str, result: str | None, error: Error | None) -> Statement[datetime | None]:
@@ -245,14 +216,11 @@ def retry_later(lease: Lease, *, seconds: float, counted: bool, error: Error) ->
     return Statement("retry_later", RETRY_LATER, parameters, lambda rows: rows[0][0] if rows else None)
 
 
-def send_elsewhere(lease: Lease, *, seconds: float, why: str) -> Statement[bool]:
+@statement(SEND_ELSEWHERE, bool)
+def send_elsewhere(lease: Lease, *, seconds: float, why: str) -> None:
     """Have an execution sent anew later, by a process that does not know its task; False where the lease is lost."""
-    return Statement(
-        "send_elsewhere", SEND_ELSEWHERE, {"id": lease.id, "fence": lease.fence, "seconds": seconds, "why": why}, bool
-    )
 
 
-def park(lease: Lease, *, error: Error) -> Statement[bool]:
+@statement(PARK, bool)
+def park(lease: Lease, *, error: Error) -> None:
     """Set an execution aside whose code changed; checkpoints stay, and a retry resumes it."""
-    parameters = {"id": lease.id, "fence": lease.fence, "error": Jsonb([error.as_json()])}
-    return Statement("park", PARK, parameters, bool)

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import each, statement
 
 __all__ = ["Cancelled", "Pending", "cancel", "pending", "sent", "withdraw"]
 
@@ -87,30 +87,23 @@ class Pending:
     invocation: str | None
 
 
-def cancel(*, id: UUID, by: str | None) -> Statement[Cancelled]:  # noqa: A002  # the column
+@statement(
+    CANCEL, lambda rows: Cancelled(phase=rows[0][0], parent=rows[0][1], asked=rows[0][2], stopped=tuple(rows[0][3]))
+)
+def cancel(*, id: UUID, by: str | None) -> None:  # noqa: A002  # the column
     """End an execution and its unfinished children where nobody holds them, and ask those that run to stop."""
-    return Statement(
-        "cancel",
-        CANCEL,
-        {"id": id, "by": by},
-        lambda rows: Cancelled(phase=rows[0][0], parent=rows[0][1], asked=rows[0][2], stopped=tuple(rows[0][3])),
-    )
 
 
-def withdraw(*, id: UUID, dispatch_number: int, invocation: str) -> Statement[int]:  # noqa: A002  # the column
+@statement(WITHDRAW, len)
+def withdraw(*, id: UUID, dispatch_number: int, invocation: str) -> None:  # noqa: A002  # the column
     """Enter an invocation that can do nothing for its execution any more in the outbox."""
-    return Statement(
-        "withdraw", WITHDRAW, {"id": id, "dispatch_number": dispatch_number, "invocation": invocation}, len
-    )
 
 
-def pending(*, engine: str, limit: int) -> Statement[Sequence[Pending]]:
+@statement(PENDING, each(Pending))
+def pending(*, engine: str, limit: int) -> None:
     """Read the oldest of an engine's outbox."""
-    return Statement(
-        "pending", PENDING, {"engine": engine, "limit": limit}, lambda rows: [Pending(*row) for row in rows]
-    )
 
 
-def sent(ids: Sequence[int]) -> Statement[int]:
+@statement(SENT, len)
+def sent(ids: Sequence[int]) -> None:
     """Take what an engine has dropped out of the outbox."""
-    return Statement("sent", SENT, {"ids": list(ids)}, len)

@@ -1,14 +1,15 @@
 """The statements of the Celery engine: what was lost on the way, and what a worker's parent settles for its children."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.rows import Claim, Lease
-from tandem.ledger.statements import CLAIM_COLUMNS, FREE, Rows, Statement, read_claim
+from tandem.ledger.rows import Lease
+from tandem.ledger.statement import Rows, Statement, statement
+from tandem.ledger.statements import CLAIM_COLUMNS, FREE, read_claim
 
 __all__ = [
     "Overtaken",
@@ -136,12 +137,9 @@ def _read_stretch(rows: Rows) -> Stretch:
     return Stretch(rows=count, last=last, marked=marked)
 
 
-def lost_with_epoch(
-    *, queue: str, broker_epoch: str, lease: float, after: datetime | None, limit: int
-) -> Statement[Stretch]:
+@statement(LOST_WITH_EPOCH, _read_stretch)
+def lost_with_epoch(*, queue: str, broker_epoch: str, lease: float, after: datetime | None, limit: int) -> None:
     """Mark due, among the next `limit` sent rows, those that another life of the broker took with it."""
-    parameters = {"queue": queue, "broker_epoch": broker_epoch, "lease": lease, "after": after, "limit": limit}
-    return Statement("lost_with_epoch", LOST_WITH_EPOCH, parameters, _read_stretch)
 
 
 def overtaken(
@@ -169,22 +167,22 @@ def overtaken(
     )
 
 
-def mark_lost(ids: Sequence[UUID]) -> Statement[int]:
+@statement(MARK_LOST, len)
+def mark_lost(ids: Sequence[UUID]) -> None:
     """Mark due those of `ids` that are still unclaimed; answers how many."""
-    return Statement("mark_lost", MARK_LOST, {"ids": list(ids)}, len)
 
 
-def sent_times(ids: Sequence[UUID]) -> Statement[Mapping[UUID, datetime]]:
+@statement(SENT_TIMES, lambda rows: {row[0]: row[1] for row in rows})
+def sent_times(ids: Sequence[UUID]) -> None:
     """Read when those of `ids` that are still queued were last sent."""
-    return Statement("sent_times", SENT_TIMES, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
 
 
-def fence_off(*, id: UUID, worker: str) -> Statement[Claim | None]:  # noqa: A002  # the column
+@statement(FENCE_OFF, read_claim)
+def fence_off(*, id: UUID, worker: str) -> None:  # noqa: A002  # the column
     """Take a claim from a dead child of that name, so that what it sent last changes nothing.
 
     None where it holds it no more; `worker` is as for `agenda.requeue_dead`.
     """
-    return Statement("fence_off", FENCE_OFF, {"id": id, "worker": worker}, read_claim)
 
 
 def requeue(leases: Sequence[Lease]) -> Statement[int]:
@@ -200,16 +198,15 @@ def requeue(leases: Sequence[Lease]) -> Statement[int]:
     return Statement("requeue", REQUEUE, parameters, len)
 
 
-def cancel_killed(lease: Lease) -> Statement[list[tuple[UUID, UUID | None]]]:
+@statement(CANCEL_KILLED, lambda rows: [(row[0], row[1]) for row in rows])
+def cancel_killed(lease: Lease) -> None:
     """End an execution whose body was told to stop, did not, and was killed; reads `(id, parent)`, if it ended now."""
-    parameters = {"id": lease.id, "fence": lease.fence}
-    return Statement("cancel_killed", CANCEL_KILLED, parameters, lambda rows: [(row[0], row[1]) for row in rows])
-
-
-def consumed_queues(*, seconds: float) -> Statement[list[str] | None]:
-    """Read the queues of the workers seen in the last `seconds`; None where there is no worker."""
-    return Statement("consumed_queues", CONSUMED_QUEUES, {"seconds": seconds}, _read_queues)
 
 
 def _read_queues(rows: Rows) -> list[str] | None:
     return sorted({queue for row in rows for queue in row[0]}) if rows else None
+
+
+@statement(CONSUMED_QUEUES, _read_queues)
+def consumed_queues(*, seconds: float) -> None:
+    """Read the queues of the workers seen in the last `seconds`; None where there is no worker."""

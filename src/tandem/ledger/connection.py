@@ -22,7 +22,7 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from tandem.exceptions import ConfigurationError, LedgerNotMigrated, LedgerUnavailable
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 
 __all__ = [
     "LEDGER_DATABASE",

@@ -25,7 +25,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import waking
 from tandem.ledger.models import Execution
 from tandem.ledger.results import result_of_row
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.ledger.times import as_django
 
 __all__ = ["announce", "announce_elsewhere", "cancel", "log_requeued", "tell_parent"]

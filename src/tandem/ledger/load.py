@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import statement
 
 __all__ = ["MOST", "STARTS_SECONDS", "Load", "load", "waiting"]
 
@@ -61,20 +61,14 @@ class Load:
         return Load(queued=self.queued + other.queued, running=self.running + other.running)
 
 
-def load(*, engine: str, most: int = MOST) -> Statement[dict[str, Load]]:
+@statement(LOAD, lambda rows: {row[0]: Load(queued=row[1], running=row[2]) for row in rows})
+def load(*, engine: str, most: int = MOST) -> None:
     """The load of each queue with unfinished rows of an engine; a count beyond `most` reads as less than twice it.
 
     What is deferred, sleeps, waits, is held or parked needs no worker now and does not count.
     """
-    return Statement(
-        "load",
-        LOAD,
-        {"engine": engine, "most": most},
-        lambda rows: {row[0]: Load(queued=row[1], running=row[2]) for row in rows},
-    )
 
 
-def waiting(*, engine: str, queue: str | None = None) -> Statement[int]:
+@statement(WAITING, lambda rows: int(rows[0][0]), seconds=STARTS_SECONDS)
+def waiting(*, engine: str, queue: str | None = None) -> None:
     """Count what has waited for a process of an engine, of one queue or of all, for longer than it takes to start one."""
-    parameters = {"engine": engine, "queue": queue, "seconds": STARTS_SECONDS}
-    return Statement("waiting", WAITING, parameters, lambda rows: int(rows[0][0]))

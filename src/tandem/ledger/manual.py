@@ -6,7 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import each, first, one, statement
 
 __all__ = [
     "Found",
@@ -139,49 +139,45 @@ class Retried:
     engine: str
 
 
-def phase_of(id: UUID) -> Statement[Found | None]:  # noqa: A002  # the column
+@statement(PHASE_OF, one(Found))
+def phase_of(id: UUID) -> None:  # noqa: A002  # the column
     """Read an execution's task, phase and engine; None where there is none."""
-    return Statement("phase_of", PHASE_OF, {"id": id}, lambda rows: Found(*rows[0]) if rows else None)
 
 
-def unfinished_tasks(*, limit: int) -> Statement[list[Unfinished]]:
+@statement(UNFINISHED_TASKS, each(Unfinished))
+def unfinished_tasks(*, limit: int) -> None:
     """Read the tasks of at most `limit` unfinished rows."""
-    return Statement(
-        "unfinished_tasks", UNFINISHED_TASKS, {"limit": limit}, lambda rows: [Unfinished(*row) for row in rows]
-    )
 
 
-def by_idempotency_key(*, task: str, key: str) -> Statement[UUID | None]:
+@statement(BY_IDEMPOTENCY_KEY, first(UUID))
+def by_idempotency_key(*, task: str, key: str) -> None:
     """Find the execution that holds a task's idempotency key."""
-    return Statement(
-        "by_idempotency_key", BY_IDEMPOTENCY_KEY, {"task": task, "key": key}, lambda rows: rows[0][0] if rows else None
-    )
 
 
-def retry(*, id: UUID, engine: str | None) -> Statement[Retried | None]:  # noqa: A002  # the column
+@statement(RETRY, one(Retried))
+def retry(*, id: UUID, engine: str | None) -> None:  # noqa: A002  # the column
     """Queue an ended, parked or held execution again with its steps kept; None where it is neither."""
-    return Statement("retry", RETRY, {"id": id, "engine": engine}, lambda rows: Retried(*rows[0]) if rows else None)
 
 
 def _count(rows: Sequence[tuple[Any, ...]]) -> int:
     return len(rows)
 
 
-def prune(*, days: float, limit: int) -> Statement[int]:
+@statement(PRUNE, len)
+def prune(*, days: float, limit: int) -> None:
     """Delete a batch of executions that finished more than `days` ago, with their steps; answers how many."""
-    return Statement("prune", PRUNE, {"days": days, "limit": limit}, _count)
 
 
-def forget(ids: Sequence[str]) -> Statement[int]:
+@statement(FORGET, len)
+def forget(ids: Sequence[str]) -> None:
     """Delete those of these executions that succeeded, with their steps; answers how many."""
-    return Statement("forget", FORGET, {"ids": list(ids)}, _count)
 
 
-def free_key(*, task: str, key: str, days: float) -> Statement[bool]:
+@statement(FREE_KEY, bool)
+def free_key(*, task: str, key: str, days: float) -> None:
     """Free an idempotency key whose execution finished more than `days` ago; False where it is held, or no one's."""
-    return Statement("free_key", FREE_KEY, {"task": task, "key": key, "days": days}, bool)
 
 
-def forget_workers() -> Statement[int]:
+@statement(FORGET_WORKERS, len)
+def forget_workers() -> None:
     """Delete the rows of processes that were last seen a day ago: each has a name of its own, and none comes back."""
-    return Statement("forget_workers", FORGET_WORKERS, {}, _count)

@@ -10,7 +10,7 @@ from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Rows, each, first, statement
 
 __all__ = ["Due", "next_due", "queues", "requeue_dead", "requeue_expired", "take_due"]
 
@@ -99,51 +99,38 @@ class Due:
     dispatch_number: int
 
 
-def queues() -> Statement[list[tuple[str, str]]]:
+@statement(QUEUES, lambda rows: [(row[0], row[1]) for row in rows])
+def queues() -> None:
     """Every (engine, queue) with unfinished rows."""
-    return Statement("queues", QUEUES, {}, lambda rows: [(row[0], row[1]) for row in rows])
 
 
-def take_due(
-    *, engine: str, queue: str, phases: Sequence[str], broker_epoch: str | None, limit: int
-) -> Statement[list[Due]]:
+@statement(TAKE_DUE, each(Due))
+def take_due(*, engine: str, queue: str, phases: Sequence[str], broker_epoch: str | None, limit: int) -> None:
     """Take a batch of rows whose time has come and write them as sent; a push that then fails is `unsent`."""
-    parameters = {
-        "engine": engine,
-        "queue": queue,
-        "phases": list(phases),
-        "broker_epoch": broker_epoch,
-        "limit": limit,
-    }
-    return Statement("take_due", TAKE_DUE, parameters, lambda rows: [Due(*row) for row in rows])
 
 
-def next_due(*, engine: str, queue: str) -> Statement[float | None]:
+@statement(NEXT_DUE, first(float))
+def next_due(*, engine: str, queue: str) -> None:
     """Seconds until the next row of a queue is due; None where none is planned."""
-    return Statement(
-        "next_due", NEXT_DUE, {"engine": engine, "queue": queue}, lambda rows: rows[0][0] if rows else None
-    )
 
 
-def requeue_expired(
-    *, engine: str, queue: str, most: int, limit: int
-) -> Statement[list[tuple[UUID, str | None, UUID | None]]]:
+def _read_requeued(rows: Rows) -> list[tuple[UUID, str | None, UUID | None]]:
+    return [(id_, outcome, parent) for id_, outcome, parent in rows]
+
+
+@statement(REQUEUE_EXPIRED, _read_requeued)
+def requeue_expired(*, engine: str, queue: str, most: int, limit: int) -> None:
     """Take a batch of running rows whose lease ran out.
 
     Each is due at once, or cancelled where that was asked for, or dead after `most` lost leases before this one.
     Reads `(id, outcome, parent)`; outcome None: it is due.
     """
-    parameters = {"engine": engine, "queue": queue, "most": most, "limit": limit}
-    return Statement(
-        "requeue_expired", REQUEUE_EXPIRED, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows]
-    )
 
 
-def requeue_dead(*, id: UUID, worker: str, most: int) -> Statement[list[tuple[UUID, str | None, UUID | None]]]:  # noqa: A002  # the column
+@statement(REQUEUE_DEAD, _read_requeued)
+def requeue_dead(*, id: UUID, worker: str, most: int) -> None:  # noqa: A002  # the column
     """Take over what a dead process holds of an execution; as `requeue_expired`, for one row, empty where another has it.
 
     `worker` is the name that this one process had, and no other has: it stands for the attempt's fence, which nobody
     may have heard of.
     """
-    parameters = {"id": id, "worker": worker, "most": most}
-    return Statement("requeue_dead", REQUEUE_DEAD, parameters, lambda rows: [(row[0], row[1], row[2]) for row in rows])

@@ -6,7 +6,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.statements import FREE, Statement
+from tandem.ledger.statement import Statement, each, one, statement
+from tandem.ledger.statements import FREE
 
 __all__ = ["Ended", "Suspect", "ended", "not_sent", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
 
@@ -96,10 +97,9 @@ class Ended:
     errors: list[dict[str, str]]
 
 
-def suspects(*, queue: str, age: float, lease: float, limit: int) -> Statement[list[Suspect]]:
+@statement(SUSPECTS, each(Suspect))
+def suspects(*, queue: str, age: float, lease: float, limit: int) -> None:
     """Read rows of a queue that were on their way `age` seconds ago and whose lease, retry or sleep is overdue."""
-    parameters = {"queue": queue, "age": age, "lease": lease, "limit": limit}
-    return Statement("suspects", SUSPECTS, parameters, lambda rows: [Suspect(*row) for row in rows])
 
 
 def send_again(found: Mapping[Suspect, tuple[bool, str]]) -> Statement[int]:
@@ -117,28 +117,26 @@ def send_again(found: Mapping[Suspect, tuple[bool, str]]) -> Statement[int]:
     return Statement("send_again", SEND_AGAIN, parameters, len)
 
 
-def seen_alive(ids: Sequence[UUID]) -> Statement[int]:
+@statement(SEEN_ALIVE, len)
+def seen_alive(ids: Sequence[UUID]) -> None:
     """Note that the runtime has these: they are not asked for again until they are as old again."""
-    return Statement("seen_alive", SEEN_ALIVE, {"ids": list(ids)}, len)
 
 
-def not_sent(ids: Sequence[UUID], *, seconds: float, why: str) -> Statement[int]:
+@statement(NOT_SENT, len)
+def not_sent(ids: Sequence[UUID], *, seconds: float, why: str) -> None:
     """Have rows that the runtime refused sent again later, and record the reason, once."""
-    return Statement("not_sent", NOT_SENT, {"ids": list(ids), "seconds": seconds, "why": why}, len)
 
 
-def reconciled(ids: Sequence[UUID], *, reason: str) -> Statement[int]:
+@statement(RECONCILED, len)
+def reconciled(ids: Sequence[UUID], *, reason: str) -> None:
     """Record what was put right."""
-    return Statement("reconciled", RECONCILED, {"ids": list(ids), "reason": reason}, len)
 
 
-def unfinished(ids: Sequence[UUID]) -> Statement[dict[UUID, int]]:
+@statement(UNFINISHED, lambda rows: {row[0]: row[1] for row in rows})
+def unfinished(ids: Sequence[UUID]) -> None:
     """Read the dispatch number of those that are still to be driven by the runtime."""
-    return Statement("unfinished", UNFINISHED, {"ids": list(ids)}, lambda rows: {row[0]: row[1] for row in rows})
 
 
-def ended(id: UUID, *, invocation: str | None) -> Statement[Ended | None]:  # noqa: A002  # the column
+@statement(ENDED, one(Ended))
+def ended(id: UUID, *, invocation: str | None) -> None:  # noqa: A002  # the column
     """Read how an execution ended; None where it has not, or another invocation than the given one held it last."""
-    return Statement(
-        "ended", ENDED, {"id": id, "invocation": invocation}, lambda rows: Ended(*rows[0]) if rows else None
-    )

@@ -1,6 +1,6 @@
 """What the ledger's statements take and answer, as values."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from traceback import format_exception
@@ -101,6 +101,12 @@ class LeaseCheck:
     held: bool
     written: bool
     cancel_requested: bool
+
+    @classmethod
+    def read(cls, rows: Sequence[tuple[Any, ...]]) -> Self:
+        """Read `(held, written, cancel_requested)`; no row at all is a lease that is not held."""
+        held, written, cancel_requested = map(bool, rows[0]) if rows else (False, False, False)
+        return cls(held=held, written=written, cancel_requested=cancel_requested)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,7 @@ runner's own connection or, at enqueue, on Django's. Times are the database's: n
 lease. What an attempt writes while it holds its claim is in `tandem.ledger.attempt`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -15,12 +14,11 @@ from psycopg.types.json import Jsonb
 
 from tandem.ledger.events import note
 from tandem.ledger.rows import Claim, Lease, NewExecution
+from tandem.ledger.statement import Rows, Statement, statement
 
 __all__ = [
     "CLAIM_COLUMNS",
     "FREE",
-    "Rows",
-    "Statement",
     "claim",
     "claim_invocation",
     "heartbeat",
@@ -30,19 +28,6 @@ __all__ = [
     "sent",
     "unsent",
 ]
-
-type Rows = Sequence[tuple[Any, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Statement[T]:
-    """One named statement: what is sent, and how its rows are read."""
-
-    name: str
-    sql: str
-    parameters: Mapping[str, Any]
-    read: Callable[[Rows], T]
-
 
 # --- enqueue -----------------------------------------------------------------------------------------------------
 
@@ -121,14 +106,14 @@ def insert_many(new: NewExecution, *, ids: Sequence[UUID], arguments: Sequence[s
     return Statement("insert_many", INSERT_MANY, parameters, lambda created: created[0][0])
 
 
-def unsent(ids: Sequence[UUID], *, seconds: float = 0.0) -> Statement[int]:
+@statement(UNSENT, len)
+def unsent(ids: Sequence[UUID], *, seconds: float = 0.0) -> None:
     """Say that a push failed: the relay sends these queued rows again, after so many seconds."""
-    return Statement("unsent", UNSENT, {"ids": list(ids), "seconds": seconds}, len)
 
 
-def sent(ids: Sequence[UUID], broker_epoch: str | None) -> Statement[int]:
+@statement(SENT, len)
+def sent(ids: Sequence[UUID], broker_epoch: str | None) -> None:
     """Say that a push met another broker_epoch of the broker than the rows were written with."""
-    return Statement("sent", SENT, {"ids": list(ids), "broker_epoch": broker_epoch}, len)
 
 
 # What names its rows says by their phases that they have no outcome: a predicate of `outcome IS NULL` would let the
@@ -187,12 +172,17 @@ SELECT * FROM claimed
 """
 
 
-def claim(*, id: UUID, engine: str, worker: str, lease: float) -> Statement[Claim | None]:  # noqa: A002  # the column
+def read_claim(rows: Rows) -> Claim | None:
+    """Read a row of `CLAIM_COLUMNS`."""
+    return Claim(*rows[0]) if rows else None
+
+
+@statement(CLAIM, read_claim)
+def claim(*, id: UUID, engine: str, worker: str, lease: float) -> None:  # noqa: A002  # the column
     """Take the lease of a queued row; None where another holds it, or it is over, cancelled or elsewhere."""
-    parameters = {"id": id, "engine": engine, "worker": worker, "lease": lease}
-    return Statement("claim", CLAIM, parameters, read_claim)
 
 
+@statement(CLAIM_INVOCATION, read_claim)
 def claim_invocation(
     *,
     id: UUID,  # noqa: A002  # the column
@@ -202,28 +192,13 @@ def claim_invocation(
     lease: float,
     dispatch_number: int,
     invocation: str,
-) -> Statement[Claim | None]:
+) -> None:
     """Take, or take again, the lease for one Restate invocation of one dispatch; any other is refused.
 
     So is one that came through another task's handler.
 
     A row still `running` with a lease was left by an attempt that died, and counts one lost lease.
     """
-    parameters = {
-        "id": id,
-        "task": task,
-        "engine": engine,
-        "worker": worker,
-        "lease": lease,
-        "dispatch_number": dispatch_number,
-        "invocation": invocation,
-    }
-    return Statement("claim_invocation", CLAIM_INVOCATION, parameters, read_claim)
-
-
-def read_claim(rows: Rows) -> Claim | None:
-    """Read a row of `CLAIM_COLUMNS`."""
-    return Claim(*rows[0]) if rows else None
 
 
 # --- a process ---------------------------------------------------------------------------------------------------

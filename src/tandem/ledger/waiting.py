@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from tandem.ledger.attempt import HELD
 from tandem.ledger.rows import Claim, Lease, LeaseCheck
-from tandem.ledger.statements import Rows, Statement
+from tandem.ledger.statement import Rows, Statement, statement
 
 __all__ = [
     "Child",
@@ -222,7 +222,7 @@ def open_wait(
         "signal": Jsonb({"signal": signal}),
         "seconds": seconds,
     }
-    return Statement("open_wait", OPEN_WAIT, parameters, _read_check)
+    return Statement("open_wait", OPEN_WAIT, parameters, LeaseCheck.read)
 
 
 def suspend_waiting(
@@ -254,13 +254,7 @@ def spawn(claim: Claim, *, name: str, occurrence: int, position: int, born: Sequ
         "trace": None if claim.trace is None else Jsonb(claim.trace),
         "children": Jsonb([asdict(child) for child in born]),
     }
-    return Statement("spawn", SPAWN, parameters, _read_check)
-
-
-def children(lease: Lease, *, ids: Sequence[UUID]) -> Statement[Children]:
-    """Read which of `ids` have ended, and how."""
-    parameters = {"id": lease.id, "fence": lease.fence, "ids": list(ids)}
-    return Statement("children", CHILDREN, parameters, _read_children)
+    return Statement("spawn", SPAWN, parameters, LeaseCheck.read)
 
 
 def _read_children(rows: Rows) -> Children:
@@ -273,12 +267,12 @@ def _read_children(rows: Rows) -> Children:
     )
 
 
+@statement(CHILDREN, _read_children)
+def children(lease: Lease, *, ids: Sequence[UUID]) -> None:
+    """Read which of `ids` have ended, and how."""
+
+
 def answer_call(lease: Lease, *, name: str, occurrence: int, result: str) -> Statement[LeaseCheck]:
     """Record what the children answered, unless an earlier attempt did. `result` is JSON."""
     parameters = _step(lease, name=name, occurrence=occurrence) | {"result": result}
-    return Statement("answer_call", ANSWER_CALL, parameters, _read_check)
-
-
-def _read_check(rows: Rows) -> LeaseCheck:
-    held, written, cancelled = rows[0]
-    return LeaseCheck(held=bool(held), written=bool(written), cancel_requested=bool(cancelled))
+    return Statement("answer_call", ANSWER_CALL, parameters, LeaseCheck.read)

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from tandem.ledger.statements import FREE, Statement
+from tandem.ledger.statement import Statement, each, statement
+from tandem.ledger.statements import FREE
 from tandem.ledger.waiting import RECHECK_SECONDS
 
 __all__ = ["CHANNEL", "Waiter", "look_again", "recheck", "send_signal", "wake", "wake_parent"]
@@ -107,25 +108,24 @@ def send_signal(*, id: UUID, name: str, payload: Any, by: str | None) -> Stateme
     return Statement("send_signal", SEND_SIGNAL, parameters, bool)
 
 
-def wake(id: UUID) -> Statement[bool]:  # noqa: A002  # the column
+@statement(WAKE, bool)
+def wake(id: UUID) -> None:  # noqa: A002  # the column
     """Say that something came which an execution may wait for, once that is committed."""
-    return Statement("wake", WAKE, {"id": id}, bool)
 
 
-def wake_parent(id: UUID) -> Statement[bool]:  # noqa: A002  # the column
+@statement(WAKE_PARENT, bool)
+def wake_parent(id: UUID) -> None:  # noqa: A002  # the column
     """As `wake`, by a child that ended, for the last of them."""
-    return Statement("wake_parent", WAKE_PARENT, {"id": id}, bool)
 
 
-def recheck(*, engine: str, queue: str, limit: int) -> Statement[Sequence[Waiter]]:
+@statement(RECHECK, each(Waiter), recheck=RECHECK_SECONDS)
+def recheck(*, engine: str, queue: str, limit: int) -> None:
     """Look at waiting rows that were woken, gave up, or were not looked at for a while.
 
     On Celery those that are ready are queued, and due; on Restate their invocation is to be told.
     """
-    parameters = {"engine": engine, "queue": queue, "limit": limit, "recheck": RECHECK_SECONDS}
-    return Statement("recheck", RECHECK, parameters, lambda rows: [Waiter(*row) for row in rows])
 
 
-def look_again(ids: Sequence[UUID], *, seconds: float) -> Statement[int]:
+@statement(LOOK_AGAIN, len)
+def look_again(ids: Sequence[UUID], *, seconds: float) -> None:
     """Have waiting rows looked at in so many seconds, if not before: they could not be told."""
-    return Statement("look_again", LOOK_AGAIN, {"ids": list(ids), "seconds": seconds}, len)

@@ -21,7 +21,7 @@ from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
 from tandem.ledger.rows import Claim, Lease
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 from tandem.loops import Watch
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger import endings, manual, statements
 from tandem.ledger import restate as rows
 from tandem.ledger.rows import Claim, Lease
-from tandem.ledger.statements import Statement
+from tandem.ledger.statement import Statement
 
 __all__ = ["Handler", "answer_without_a_body", "parse", "unavailable"]
 

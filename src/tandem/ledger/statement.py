@@ -1,0 +1,78 @@
+"""A statement: SQL by its name, with its parameters and the reader of its rows; `tandem.ledger.connection` executes it."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from tandem.ledger.rows import Error, Lease
+
+__all__ = ["Rows", "Statement", "each", "first", "one", "statement"]
+
+type Rows = Sequence[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement[T]:
+    """One named statement: what is sent, and how its rows are read."""
+
+    name: str
+    sql: str
+    parameters: Mapping[str, Any]
+    read: Callable[[Rows], T]
+
+
+def statement[**P, T](
+    sql: str, read: Callable[[Rows], T], /, **constants: Any
+) -> Callable[[Callable[P, None]], Callable[P, Statement[T]]]:
+    """Make a statement of a function's name and signature: what it is given are the SQL's parameters, by their names.
+
+    A `Lease` is three of them, `id`, `fence` and `worker`; an `Error` is a JSON list of one, for a row's `errors`.
+    """
+
+    def decorate(function: Callable[P, None]) -> Callable[P, Statement[T]]:
+        name, names = function.__name__, list(inspect.signature(function).parameters)
+        given = {
+            one.name: _parameter(one.default)
+            for one in inspect.signature(function).parameters.values()
+            if one.default is not inspect.Parameter.empty
+        }
+        given |= constants
+
+        @wraps(function)
+        def make(*args: P.args, **kwargs: P.kwargs) -> Statement[T]:
+            parameters = dict(given)
+            for key, value in (*zip(names, args, strict=False), *kwargs.items()):
+                if type(value) is Lease:
+                    parameters |= {"id": value.id, "fence": value.fence, "worker": value.worker}
+                else:
+                    parameters[key] = _parameter(value)
+            return Statement(name, sql, parameters, read)
+
+        return make
+
+    return decorate
+
+
+def _parameter(value: Any) -> Any:
+    if isinstance(value, Error):
+        return Jsonb([value.as_json()])
+    return list(value) if isinstance(value, tuple | set | frozenset) else value
+
+
+def each[T](kind: Callable[..., T]) -> Callable[[Rows], list[T]]:
+    """Read every row, its columns as the arguments of `kind`."""
+    return lambda rows: [kind(*row) for row in rows]
+
+
+def one[T](kind: Callable[..., T]) -> Callable[[Rows], T | None]:
+    """Read the row that there is, if there is one."""
+    return lambda rows: kind(*rows[0]) if rows else None
+
+
+def first[T](kind: type[T]) -> Callable[[Rows], T | None]:  # noqa: ARG001  # its type alone
+    """Read the first column, which is of this kind, of the row that there is, if there is one."""
+    return lambda rows: rows[0][0] if rows else None
