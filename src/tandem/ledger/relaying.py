@@ -115,7 +115,7 @@ def next_due(*, engine: str, queue: str) -> None:
 
 
 def _read_requeued(rows: Rows) -> list[tuple[UUID, str | None, UUID | None]]:
-    return [(id_, outcome, parent) for id_, outcome, parent in rows]
+    return [(id_, outcome, parent) for id_, outcome, parent, _ in rows]
 
 
 @statement(REQUEUE_EXPIRED, _read_requeued)
