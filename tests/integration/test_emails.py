@@ -14,7 +14,7 @@ def test_an_email_is_sent_from_the_page_and_watched_there(site: Site, engine: st
     page = site.finished(site.send("ann@example.com", engine))
     assert page.phase == "succeeded"
     assert page.steps == ["compose", "deliver", "record"]
-    assert f"on {engine.title()} , because: the call asked for it" in page.words
+    assert f"on {engine.title()} . Why this engine: the call asked for it" in page.words
     assert "100 % recorded" in page.words
     assert "'code': 250" in page.words
     assert site.accepted(page) == 1

@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     explaining = verbs.add_parser("explain", help="say where a call of a task would go, step by step, and why")
     explaining.add_argument("task", help="the task's dotted name")
     explaining.add_argument("--key", default="", help="the idempotency key or id that a percentage is decided by")
-    explaining.add_argument("--engine", help="as with .using(engine=)")
+    explaining.add_argument("--engine", help="explain a call that names this engine, by .using(engine=...)")
     for verb in (setting, unset, kill):
         verb.add_argument("--by", default="", metavar="NAME", help="the author to record (default: the login name)")
 
