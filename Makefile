@@ -13,7 +13,7 @@ define quietly
 endef
 
 help: ## show the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: export TANDEM_DEMO_STARTED_AT := $(shell date +%s)
 demo: sync ## start the whole stack and show it at work (ARGS=--once stops after that)
