@@ -37,6 +37,7 @@ lint: sync ## ruff, import contracts, mypy
 	$(call quietly,$(BIN)/ruff format --check)
 	$(call quietly,$(BIN)/lint-imports)
 	$(call quietly,$(BIN)/mypy)
+	@$(BIN)/python .ci/lines.py
 
 servers: sync ## tests with servers that only Debian packages have (see .ci/run: it installs them)
 	@$(BIN)/python -m pytest --quiet tests/debian $(ARGS)
