@@ -5,7 +5,7 @@ from typing import Final
 
 from django.tasks import TaskResultStatus
 
-__all__ = ["ENDED", "STATUS_OF_PHASE"]
+__all__ = ["ENDED", "ENDED_SQL", "STATUS_OF_PHASE"]
 
 STATUS_OF_PHASE: Final[Mapping[str, TaskResultStatus]] = {
     "queued": TaskResultStatus.READY,
@@ -22,5 +22,8 @@ STATUS_OF_PHASE: Final[Mapping[str, TaskResultStatus]] = {
     "cancelled": TaskResultStatus.FAILED,
 }
 
-ENDED: Final = frozenset({"succeeded", "failed", "dead", "cancelled"})
+ENDED: Final = ("succeeded", "failed", "dead", "cancelled")
 """The phases that are an execution's outcome."""
+
+ENDED_SQL: Final = ", ".join(f"'{phase}'" for phase in ENDED)
+"""The same, as SQL has a list of them."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from tandem.ledger.waking import Waiter
 
-__all__ = ["CAPABILITIES", "Engine", "Reference", "State"]
+__all__ = ["CAPABILITIES", "Engine", "Reference"]
 
 CAPABILITIES: Final = frozenset(
     {"defer", "steps", "sleep", "workflow", "external", "hard_time_limit", "priority", "queues"}
@@ -26,14 +26,6 @@ class Reference:
     dispatch_number: int = 1
     broker_epoch: str | None = None
     invocation: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class State:
-    """What an engine says of a reference: `alive` (on its way or running), `absent`, `ended`, or `unknown`."""
-
-    kind: str
-    detail: str = ""
 
 
 class Engine:

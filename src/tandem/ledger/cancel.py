@@ -7,6 +7,7 @@ from uuid import UUID
 
 from tandem.ledger.events import note
 from tandem.ledger.statement import each, statement
+from tandem.phases import ENDED_SQL
 
 __all__ = ["Cancelled", "Pending", "cancel", "pending", "sent", "withdraw"]
 
@@ -21,13 +22,13 @@ WITH RECURSIVE family AS (
 ), seen AS MATERIALIZED (
     SELECT execution.id, execution.phase, execution.cancel_requested_at IS NOT NULL AS asked_before
     FROM tandem_execution AS execution JOIN family USING (id)
-    WHERE execution.id = %(id)s OR execution.phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
+    WHERE execution.id = %(id)s OR execution.phase NOT IN ({ENDED_SQL})
     ORDER BY execution.id FOR NO KEY UPDATE OF execution
 ), stopped AS (
     UPDATE tandem_execution AS execution
     SET phase = 'cancelled', outcome = 'cancelled', finished_at = now(), due_at = NULL, lease_expires_at = NULL,
         cancel_requested_at = now(), cancelled_by = %(by)s
-    FROM seen WHERE execution.id = seen.id AND seen.phase NOT IN ('running', 'succeeded', 'failed', 'dead', 'cancelled')
+    FROM seen WHERE execution.id = seen.id AND seen.phase NOT IN ('running', {ENDED_SQL})
     RETURNING execution.id, execution.engine, execution.parent, execution.dispatch_number, execution.invocation, seen.phase
 ), asked AS (
     UPDATE tandem_execution AS execution

@@ -8,6 +8,7 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statement import Statement, each, one, statement
 from tandem.ledger.statements import FREE
+from tandem.phases import ENDED_SQL
 
 __all__ = ["Ended", "Suspect", "ended", "not_sent", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
 
@@ -46,7 +47,7 @@ SELECT id FROM again
 SEEN_ALIVE: Final = f"""
 UPDATE tandem_execution SET sent_at = now()
 WHERE {FREE} AND engine = 'restate'
-  AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled')
+  AND phase NOT IN ({ENDED_SQL})
 RETURNING id
 """
 
@@ -64,9 +65,9 @@ WITH these AS (SELECT unnest(%(ids)s::uuid[]) AS id)
 {note("these", kind="reconciled", detail="%(reason)s")} RETURNING execution_id
 """
 
-UNFINISHED: Final = """
+UNFINISHED: Final = f"""
 SELECT id, dispatch_number FROM tandem_execution
-WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase NOT IN ('succeeded', 'failed', 'dead', 'cancelled', 'parked')
+WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase NOT IN ({ENDED_SQL}, 'parked')
 """
 
 ENDED: Final = """

@@ -10,26 +10,26 @@ from psycopg.types.json import Jsonb
 from tandem.ledger.statement import Statement, each, statement
 from tandem.ledger.statements import FREE
 from tandem.ledger.waiting import RECHECK_SECONDS
+from tandem.phases import ENDED_SQL
 
 __all__ = ["CHANNEL", "Waiter", "look_again", "recheck", "send_signal", "wake", "wake_parent"]
 
 CHANNEL: Final = "tandem_relay"
 """Relays listen to it: something is due now."""
 
-_ENDED: Final = "('succeeded', 'failed', 'dead', 'cancelled')"
 
 # No lock on the execution: the sender's transaction may be long, and a lock would stop a process's heartbeat.
 SEND_SIGNAL: Final = f"""
 INSERT INTO tandem_signal (execution_id, name, payload, sent_at, sent_by)
 SELECT id, %(name)s, %(payload)s, clock_timestamp(), %(by)s FROM tandem_execution
-WHERE id = %(id)s AND phase NOT IN {_ENDED}
+WHERE id = %(id)s AND phase NOT IN ({ENDED_SQL})
 RETURNING id
 """
 
 _WAKE: Final = f"""
 UPDATE tandem_execution AS execution
 SET wake_generation = wake_generation + 1, due_at = CASE WHEN phase = 'waiting' THEN now() ELSE due_at END
-WHERE id = %(id)s AND phase NOT IN {_ENDED}
+WHERE id = %(id)s AND phase NOT IN ({ENDED_SQL})
 """
 
 WAKE: Final = f"""{_WAKE}

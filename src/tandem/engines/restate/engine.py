@@ -8,10 +8,10 @@ from typing import Final
 from uuid import UUID
 
 from tandem.configuration import Configuration, RestateOptions
-from tandem.engines.base import CAPABILITIES, Engine, Reference, State
+from tandem.engines.base import CAPABILITIES, Engine, Reference
 from tandem.engines.breaker import Breaker
 from tandem.engines.restate.client import RestateClient
-from tandem.engines.restate.messages import Query, Requests, RestateRefused
+from tandem.engines.restate.messages import Query, Requests, RestateRefused, State
 from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.reconcile import Reconciler
 from tandem.engines.restate.registration import unregistered

@@ -12,11 +12,10 @@ from urllib.parse import quote
 import httpx
 
 from tandem.configuration import RestateOptions
-from tandem.engines.base import State
 from tandem.engines.restate.targets import HEADER, TRACKER_WRITER, Target, tracker_name
 from tandem.exceptions import TandemError
 
-__all__ = ["Answer", "Query", "Requests", "RestateRefused"]
+__all__ = ["Answer", "Query", "Requests", "RestateRefused", "State"]
 
 _JSON: Final = {"content-type": "application/json"}
 _ACCEPT: Final = {"accept": "application/json", **_JSON}
@@ -25,6 +24,14 @@ _UNFINISHED: Final = 470
 # As if a gateway had said it: what Restate may do with the request is not known.
 _WRONG: Final = 502
 _SOURCE: Final = "x-restate-error-source"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class State:
+    """What an engine says of a reference: `alive` (on its way or running), `absent`, `ended`, or `unknown`."""
+
+    kind: str
+    detail: str = ""
 
 
 class RestateRefused(TandemError):

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from tandem.engines.base import Reference, State
-from tandem.engines.restate.messages import Requests, RestateRefused
+from tandem.engines.base import Reference
+from tandem.engines.restate.messages import Requests, RestateRefused, State
 from tandem.ledger import connection as ledger
 from tandem.ledger import relaying
 from tandem.ledger import restate as rows
