@@ -224,15 +224,3 @@ def exception_classes() -> set[str]:
 
 def test_each_name_of_addresses_has_a_line() -> None:
     assert set(table("Addresses")) == set(addresses.__all__)
-
-
-def anchors(page: Path) -> set[str]:
-    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def test_the_links_lead_somewhere() -> None:
-    for name, _, anchor in re.findall(r"\]\(([^)#]*)(#([^)]*))?\)", PAGE.read_text()):
-        page = PAGE.parent / name if name else PAGE
-        assert not anchor or anchor in anchors(page), f"{name}#{anchor}"
-        assert page.is_file(), name
