@@ -20,8 +20,8 @@ from tandem.configuration import Configuration
 from tandem.exceptions import nearest
 from tandem.ledger import connection as ledger
 from tandem.ledger.load import Load, load
-from tandem.loops import Loop, Watch
-from tandem.probes import Answer, Health, Route
+from tandem.probes.health import Answer, Health, Route
+from tandem.probes.loops import Loop, Watch
 
 __all__ = ["KEPT_SECONDS", "Exporter", "Reading"]
 

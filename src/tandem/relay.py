@@ -19,7 +19,7 @@ from tandem.ledger import cancel, endings, manual, relaying, statements, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
 from tandem.ledger.listener import Listener
-from tandem.loops import Loop, Watch
+from tandem.probes.loops import Loop, Watch
 
 __all__ = ["BATCH", "Lane", "Relay"]
 

@@ -14,7 +14,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import Error, connection
 from django.utils.module_loading import import_string
 
-from tandem.probes import ALIVE, READY
+from tandem.probes.health import ALIVE, READY
 
 __all__ = ["Probed", "application"]
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pytest
 
-from tandem.probes import Answer, Route, listen
+from tandem.probes.health import Answer, Route, listen
 from tests.charts.objects import of_kind
 from tests.charts.rendering import MINIMAL, NAMESPACE, RELEASE, Object, Refused, render
 

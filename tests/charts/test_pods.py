@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tandem.probes import Answer, Route, listen
+from tandem.probes.health import Answer, Route, listen
 from tests.charts.objects import Pod, containers, environment, of_kind, pods
 from tests.charts.rendering import MATRIX, MINIMAL, Case, Object, cases, rendered
 from tests.charts.rendering import case as case_of

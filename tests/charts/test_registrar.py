@@ -13,7 +13,7 @@ from registrar.cluster import FINALIZER
 from registrar.consent import ALLOWED, Consent
 from registrar.options import Options
 from registrar.specification import parse
-from tandem.probes import Answer, listen
+from tandem.probes.health import Answer, listen
 from tests.charts.objects import container, environment, named, of_kind, pods
 from tests.charts.rendering import CHARTS, NAMESPACE, Object, case, load, rendered
 

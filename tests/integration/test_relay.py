@@ -18,7 +18,7 @@ from tandem.ledger import statements
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
-from tandem.probes import READY, Health
+from tandem.probes.health import READY, Health
 from tandem.relay import Relay
 from tests.integration.ledger_database import LATER, LEASES_RUN_OUT, ledger_database
 from tests.integration.waiting import until

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from tandem.embedded.ports import HOST, OWNERS, Ports, option_of
-from tandem.probes import READY_FILE
+from tandem.probes.health import READY_FILE
 from tests.integration.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from tandem import ConfigurationError, TandemBackend
 from tandem.management.arguments import refuse_unsound
 from tandem.management.commands.tandem import Command
-from tandem.probes import listen
+from tandem.probes.health import listen
 from tests.work import tasks
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tandem.engines.restate.server import _listen
 from tandem.exceptions import ConfigurationError
-from tandem.probes import Answer, address_of, listen
+from tandem.probes.health import Answer, address_of, listen
 
 
 def _is_here(family: socket.AddressFamily, host: str) -> bool:

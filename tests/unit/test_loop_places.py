@@ -14,9 +14,9 @@ ENDS: Final = "comes to an end: each turn gets nearer to it, or it is one call's
 AWAITED: Final = "is awaited by who made it, which hears of its error"
 
 PLACES: Final = {
-    "src/tandem/loops.py Loop.start": "the one place",
-    "src/tandem/loops.py Loop.run": "the one place",
-    "src/tandem/loops.py Loop.arun": "the one place",
+    "src/tandem/probes/loops.py Loop.start": "the one place",
+    "src/tandem/probes/loops.py Loop.run": "the one place",
+    "src/tandem/probes/loops.py Loop.arun": "the one place",
     "src/tandem/relay.py Lane._send_due": ENDS,
     # One program each, of `tandem up`: test_embedded_supervisor.
     "src/tandem/embedded/processes.py Process.__init__": OWN,

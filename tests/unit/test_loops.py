@@ -16,8 +16,8 @@ from tandem.exceptions import AttemptOver
 from tandem.execution.leases import Heartbeat
 from tandem.execution.runner import Runner
 from tandem.exporter import Reading
-from tandem.loops import HANGS_SECONDS, Loop, Watch
-from tandem.probes import ALIVE, READY, Health
+from tandem.probes.health import ALIVE, READY, Health
+from tandem.probes.loops import HANGS_SECONDS, Loop, Watch
 from tests.integration.waiting import until
 
 

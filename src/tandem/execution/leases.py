@@ -13,7 +13,7 @@ from tandem.execution.attempt import Attempt
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.rows import Lease
-from tandem.loops import Loop, Watch
+from tandem.probes.loops import Loop, Watch
 
 __all__ = ["LOST", "ActiveAttempts", "Heartbeat"]
 

@@ -17,7 +17,7 @@ from tandem.checks import refusals
 from tandem.configuration import ledger_configuration
 from tandem.exceptions import nearest
 from tandem.ledger.times import in_utc
-from tandem.probes import Health
+from tandem.probes.health import Health
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from tandem.exporter import Exporter
 from tandem.management.arguments import backend_of, refuse_unsound, told_to_end
 from tandem.management.logs import write_log
-from tandem.probes import listen
+from tandem.probes.health import listen
 
 __all__ = ["add_arguments", "handle"]
 

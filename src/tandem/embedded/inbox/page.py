@@ -11,7 +11,7 @@ from html import escape
 from urllib.parse import parse_qs, urlsplit
 
 from tandem.embedded.inbox.store import Store
-from tandem.loops import Loop
+from tandem.probes.loops import Loop
 
 __all__ = ["LISTED_AT_MOST", "LISTED_BY_DEFAULT", "serving"]
 

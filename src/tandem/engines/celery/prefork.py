@@ -20,7 +20,7 @@ from tandem.ledger import celery as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, relaying
 from tandem.ledger.rows import Lease
-from tandem.loops import Loop, Watch
+from tandem.probes.loops import Loop, Watch
 
 __all__ = ["PreforkSupervisor"]
 

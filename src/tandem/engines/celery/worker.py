@@ -23,7 +23,7 @@ from tandem.execution.leases import ActiveAttempts, Heartbeat
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
-from tandem.probes import Health
+from tandem.probes.health import Health
 
 __all__ = ["connect", "prepare", "process_of"]
 

@@ -22,7 +22,7 @@ from tandem.ledger import connection as ledger
 from tandem.ledger.identity import process_name
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statement import Statement
-from tandem.loops import Watch
+from tandem.probes.loops import Watch
 
 if TYPE_CHECKING:
     from uuid import UUID

@@ -27,8 +27,8 @@ from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.service import build_services, describe
 from tandem.engines.restate.share import Share
 from tandem.exceptions import BrokerUnavailable, ConfigurationError
-from tandem.loops import Loop
-from tandem.probes import Health, address_of
+from tandem.probes.health import Health, address_of
+from tandem.probes.loops import Loop
 
 __all__ = ["run_service"]
 

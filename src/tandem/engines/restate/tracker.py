@@ -24,7 +24,7 @@ from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.messages import Requests
 from tandem.engines.restate.targets import TRACKER_WRITER, tracker_name
 from tandem.exceptions import TandemError
-from tandem.loops import Loop, Watch
+from tandem.probes.loops import Loop, Watch
 
 __all__ = ["ProgressPublisher", "token", "tracker"]
 

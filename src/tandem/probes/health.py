@@ -13,7 +13,7 @@ from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
 from tandem.exceptions import ConfigurationError
-from tandem.loops import HANGS_SECONDS, Loop, Watch
+from tandem.probes.loops import HANGS_SECONDS, Loop, Watch
 
 __all__ = ["ALIVE", "READY", "Answer", "Health", "Route", "address_of", "listen"]
 

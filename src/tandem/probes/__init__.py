@@ -1,0 +1,1 @@
+"""What a process says of itself: whether its loops turn, whether it is alive and ready, and who asks for it."""
