@@ -47,7 +47,7 @@ def cancel(result_id: str | UUID, *, by: str | None) -> Literal["cancelled", "re
     if done.stopped:
         after_commit(
             lambda: endings.announce(done.stopped, execute=ledger.execute_in_transaction),
-            what="nobody was told of its end",
+            what="`task_finished` is not sent",
         )
     if done.phase in ENDED:
         return "finished"

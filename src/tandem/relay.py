@@ -38,7 +38,7 @@ class _Named(Protocol):
 
 @dataclass(kw_only=True)
 class Lane:
-    """Sends what is due on one engine, wakes who can go on there, and tells it what it must give up."""
+    """Sends what is due on one engine, wakes who can go on there, and has it drop what was cancelled."""
 
     configuration: Configuration
     engine: Engine

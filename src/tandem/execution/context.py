@@ -1,6 +1,6 @@
 """What a body may call: `step`, `progress`, `sleep`, `wait`, `call`, `gather`, and who it is.
 
-The semantics live here, in `tandem.attempt`, `tandem.steps` and `tandem.waiting`, once, for both engines: where a step
+The semantics live here, in `attempt`, `steps` and `waiting` beside this, once, for both engines: where a step
 stands, what an earlier attempt recorded, what is written, and that a body whose attempt is over stops at its next
 call. An engine's `Journal` decides only how a step's closure is run and how a body waits.
 """

@@ -29,7 +29,7 @@ class Journal(Protocol):
         ...
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        """Hear of progress that was written, to mirror it where the engine has readers."""
+        """Publish progress that was written, where the engine has readers."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The statements of the Celery engine: what was lost on the way, and what a worker's parent settles for its children."""
+"""The statements of the Celery engine: what was lost on the way, and what a prefork supervisor does for its children."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,7 +94,7 @@ WITH handed AS (
     WHERE execution.id = mine.id AND execution.worker = mine.worker AND mine.fence IN (0, execution.fence)
       AND execution.phase = 'running'
     RETURNING execution.id, execution.worker
-), noted AS ({note("handed", kind="requeued", detail="'its worker was told to end: ' || worker")})
+), noted AS ({note("handed", kind="requeued", detail="'its worker was to end: ' || worker")})
 SELECT id, pg_notify('tandem_relay', '') FROM handed
 """
 
@@ -181,7 +181,7 @@ def sent_times(ids: Sequence[UUID]) -> None:
 def fence_off(*, id: UUID, worker: str) -> None:  # noqa: A002  # the column
     """Take a claim from a dead child of that name, so that what it sent last changes nothing.
 
-    None where it holds it no more; `worker` is as for `agenda.requeue_dead`.
+    None where it holds it no more; `worker` is as for `relaying.requeue_dead`.
     """
 
 

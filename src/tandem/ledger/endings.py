@@ -60,7 +60,7 @@ def tell_parent(parent: UUID | None) -> None:
 def log_requeued(taken: Iterable[tuple[UUID, str | None, UUID | None]], *, lost: str, logger: logging.Logger) -> None:
     """Log each execution that was taken over, which `lost` something, and tell of those that ended.
 
-    `taken` are `(id, outcome, parent)`, as `agenda.requeue_expired` reads them.
+    `taken` are `(id, outcome, parent)`, as `relaying.requeue_expired` reads them.
     """
     ended: list[UUID] = []
     for id_, outcome, parent in taken:

@@ -1,4 +1,4 @@
-"""The relays' bell: PostgreSQL's notifications, so that what is due at once is not found by polling alone."""
+"""What relays listen to: PostgreSQL's notifications, so that what is due at once is not found by polling alone."""
 
 import logging
 from typing import Any, Final
@@ -41,7 +41,7 @@ class Listener:
             for _ in connection.notifies(timeout=max(seconds, _SHORTEST), stop_after=1):
                 pass
         except psycopg.Error as error:
-            logger.debug("The bell is broken (%s).", error)
+            logger.debug("Listening failed (%s).", error)
             self.close()
             return False
         return True

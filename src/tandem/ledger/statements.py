@@ -113,7 +113,7 @@ def unsent(ids: Sequence[UUID], *, seconds: float = 0.0) -> None:
 
 @statement(SENT, len)
 def sent(ids: Sequence[UUID], broker_epoch: str | None) -> None:
-    """Say that a push met another broker_epoch of the broker than the rows were written with."""
+    """Say that a push met another epoch of the broker than the rows were written with."""
 
 
 # What names its rows says by their phases that they have no outcome: a predicate of `outcome IS NULL` would let the

@@ -122,10 +122,10 @@ def wake_parent(id: UUID) -> None:  # noqa: A002  # the column
 def recheck(*, engine: str, queue: str, limit: int) -> None:
     """Look at waiting rows that were woken, gave up, or were not looked at for a while.
 
-    On Celery those that are ready are queued, and due; on Restate their invocation is to be told.
+    On Celery those that are ready are queued, and due; on Restate their invocation is to be woken.
     """
 
 
 @statement(LOOK_AGAIN, len)
 def look_again(ids: Sequence[UUID], *, seconds: float) -> None:
-    """Have waiting rows looked at in so many seconds, if not before: they could not be told."""
+    """Have waiting rows looked at in so many seconds, if not before: they could not be woken."""

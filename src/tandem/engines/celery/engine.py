@@ -67,7 +67,7 @@ class CeleryEngine(Engine):
         return app_of(self.options, self.configuration.queues)
 
     def epoch(self) -> str | None:
-        """The broker's epoch as this process last saw it; None before its first send or sweep.
+        """The broker's epoch as this process last saw it; None before its first send or scan.
 
         Raises `ConfigurationError` where the app's settings name no broker to send to: asked before a row is written.
         """
@@ -100,7 +100,7 @@ class CeleryEngine(Engine):
         return self._epoch
 
     def cancel(self, batch: Sequence[Reference]) -> None:
-        """Nothing to revoke: the claim refuses what is cancelled, and the heartbeat tells what runs.
+        """Nothing to revoke: the claim refuses what is cancelled, and the heartbeat says so to what runs.
 
         Celery's workers would keep revoked ids in memory, and swallow a later retry of the same execution.
         """

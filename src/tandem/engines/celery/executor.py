@@ -96,7 +96,7 @@ class Process:
         # The signal may have come in the middle of a statement.
         ledger.close()
         if self.seat is not None:
-            self.seat.told()
+            self.seat.signalled()
             return True
         if attempt is not None:
             try:

@@ -25,7 +25,7 @@ class _Journal:
             self._seat.hold(attempt.lease, attempt.deadline)
 
     def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        """Nothing else mirrors progress: pages read the ledger."""
+        """Nothing else publishes progress: pages read the ledger."""
 
 
 class CeleryJournal(_Journal):

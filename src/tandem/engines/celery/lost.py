@@ -49,7 +49,7 @@ return redis.call('GET', KEYS[1])
 
 @dataclass(slots=True, kw_only=True)
 class _Walk:
-    """A walk over the whole backlog, some stretches at each sweep."""
+    """A walk over the whole backlog, some stretches at each scan."""
 
     broker_epoch: str
     queues: list[str]
@@ -66,11 +66,11 @@ class LostMessageScan:
     _walked: tuple[str, float] = ("", float("-inf"))
     _walk: _Walk | None = None
     _after: dict[str, datetime | None] = field(default_factory=dict)
-    _passed: dict[str, dict[UUID, float]] = field(default_factory=dict)
+    _overtaken: dict[str, dict[UUID, float]] = field(default_factory=dict)
     _walking: dict[str, dict[UUID, float]] = field(default_factory=dict)
 
     def run(self, lease: float) -> tuple[str, int]:
-        """LostMessageScan once; answer the broker's epoch and how many rows were marked due."""
+        """Scan once; answer the broker's epoch and how many rows were marked due."""
         in_ledger = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == "celery"]
         queues = sorted({*self.queues, *in_ledger})
         bands = {queue: self.lists.bands(queue) for queue in queues}
@@ -116,7 +116,7 @@ class LostMessageScan:
         if (self._walk is None and stale) or (self._walk is not None and self._walk.broker_epoch != epoch):
             self._walk = _Walk(broker_epoch=epoch, queues=list(queues))
         marked = 0
-        # The rest follows at the next sweep: the relay has rows to send, too.
+        # The rest follows at the next scan: the relay has rows to send, too.
         while (walk := self._walk) is not None and time.monotonic() - now < _WALK_SECONDS:
             if not walk.queues:
                 self._walk, self._walked = None, (epoch, now)
@@ -143,7 +143,7 @@ class LostMessageScan:
         passed = ledger.execute(
             statements.overtaken(queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
         )
-        now, seen = time.monotonic(), self._passed.setdefault(queue, {})
+        now, seen = time.monotonic(), self._overtaken.setdefault(queue, {})
         since = {id_: seen.get(id_, now) for id_ in passed.ids}
         lost = [id_ for id_, first in since.items() if now - first >= lease]
         walked = self._walking.setdefault(queue, {})
@@ -151,7 +151,7 @@ class LostMessageScan:
         self._after[queue] = passed.last
         if passed.rows < _STRETCH:
             # The walk is round: what it did not meet was claimed, or sent again.
-            self._after[queue], self._passed[queue], self._walking[queue] = None, walked, {}
+            self._after[queue], self._overtaken[queue], self._walking[queue] = None, walked, {}
         return ledger.execute(statements.mark_lost(lost)) if lost else 0
 
     def _sent_times(self, fronts: dict[str, list[bytes]]) -> dict[UUID, datetime]:

@@ -52,7 +52,7 @@ class PreforkSupervisor:
     ending: bool = False
     _to_kill: dict[Lease, tuple[float, str]] = field(default_factory=dict)
     _signalled: set[Lease] = field(default_factory=set)
-    _told: dict[Lease, float] = field(default_factory=dict)
+    _signalled_at: dict[Lease, float] = field(default_factory=dict)
     _loop: Loop = field(init=False)
 
     def __post_init__(self) -> None:
@@ -106,15 +106,15 @@ class PreforkSupervisor:
             with self._loop.guarded(f"Reaping what a dead child left of {held.lease.id}", but=(LedgerUnavailable,)):
                 self._reap(held)
                 self.seats.reaped(held)
-                self._told.pop(held.lease, None)
+                self._signalled_at.pop(held.lease, None)
         return _LOOK_SECONDS
 
     def _may_be_all_that_ends(self, held: Held) -> bool:
         """Whether the signal that ended a child may be on its way to this process, too: then nothing is lost."""
-        if self.ending or not held.told:
+        if self.ending or not held.signalled:
             return False
         now = time.monotonic()
-        return now - self._told.setdefault(held.lease, now) < _SIGNAL_SECONDS
+        return now - self._signalled_at.setdefault(held.lease, now) < _SIGNAL_SECONDS
 
     def _reap(self, held: Held) -> None:
         """Take what a dead child ran: its name is its own, and the ledger's row has it while nobody else took it."""

@@ -1,7 +1,7 @@
 """What each child of a prefork pool holds, in memory that it shares with its parent.
 
 The parent keeps its children's leases, and takes from a child that died what it held. It knows both from here alone,
-whatever the pool tells, and however often: from the child's own words, and from the kernel, which frees a dead child's
+whatever the pool says, and however often: from the child's own words, and from the kernel, which frees a dead child's
 lock.
 """
 
@@ -22,7 +22,7 @@ from tandem.ledger.rows import Lease
 __all__ = ["Held", "Seat", "Seats"]
 
 _SEATS: Final = 4096
-# Number of the write, process, random part of the child's name, execution, fence, deadline, told to end; and a checksum.
+# Number of the write, process, random part of the child's name, execution, fence, deadline, ended by a signal; and a checksum.
 _ENTRY: Final = struct.Struct("<QQ4s16sQd?")
 _COPY: Final = 64
 _NOTHING: Final = bytes(16)
@@ -33,14 +33,14 @@ _NEVER: Final = float("inf")
 class Held:
     """What a child holds: the lease (its fence 0 while the child claims) and when its time limit is over, if ever.
 
-    `told` is whether the child ends by a signal that tells it to.
+    `signalled` is whether a signal ends the child.
     """
 
     seat: int
     pid: int
     lease: Lease
     deadline: float
-    told: bool
+    signalled: bool
 
 
 class Seats:
@@ -97,13 +97,13 @@ class Seats:
         newest, entry = 0, None
         for copy in (text[:_COPY], text[_COPY:]):
             body, checksum = copy[: _ENTRY.size], copy[_ENTRY.size : _ENTRY.size + 4]
-            written, pid, token, id_, fence, deadline, told = _ENTRY.unpack(body)
+            written, pid, token, id_, fence, deadline, signalled = _ENTRY.unpack(body)
             if written <= newest or checksum != _checksum(body):
                 continue
             newest, entry = written, None
             if id_ != _NOTHING:
                 lease = Lease(id=UUID(bytes=id_), fence=fence, worker=_name(self.worker, pid, token))
-                entry = Held(seat=number, pid=pid, lease=lease, deadline=deadline, told=told)
+                entry = Held(seat=number, pid=pid, lease=lease, deadline=deadline, signalled=signalled)
         return newest, entry
 
     def _lock(self, number: int) -> bool:
@@ -144,14 +144,14 @@ class Seat:
         """Say that nothing is held any more."""
         self._write(_NOTHING, 0, _NEVER)
 
-    def told(self) -> None:
+    def signalled(self) -> None:
         """Say that a signal ends this process, and leave what is held to the parent: it knows whether the worker ends."""
-        self._write(*self._holds, told=True)
+        self._write(*self._holds, signalled=True)
 
-    def _write(self, id_: bytes, fence: int, deadline: float, *, told: bool = False) -> None:
+    def _write(self, id_: bytes, fence: int, deadline: float, *, signalled: bool = False) -> None:
         self._written += 1
         self._holds = (id_, fence, deadline)
-        body = _ENTRY.pack(self._written, self._pid, self._token, id_, fence, deadline, told)
+        body = _ENTRY.pack(self._written, self._pid, self._token, id_, fence, deadline, signalled)
         start = (self._number * 2 + self._written % 2) * _COPY
         self._memory[start : start + _ENTRY.size + 4] = body + _checksum(body)
 

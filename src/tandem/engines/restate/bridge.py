@@ -156,7 +156,7 @@ class Durable:
         return True
 
     async def begin_hold(self, position: int, seconds: float | None) -> str | None:
-        """Put a wait at the body's nth call into the journal, once, and answer what wake_generation it; None where all is over.
+        """Put a wait at the body's nth call into the journal, once, and answer what wakes it; None where all is over.
 
         `seconds` is how long it waits at most: whether it does at all is the same on every attempt.
         """

@@ -22,7 +22,7 @@ _SUSPENDED = "the invocation was suspended, aborted or disconnected; Restate dri
 class _Perform:
     """Asks the body's thread to run the function of the step it waits in."""
 
-    settle: Callable[[Done], None]
+    answer: Callable[[Done], None]
 
 
 @dataclass(kw_only=True)
@@ -83,7 +83,7 @@ class ThreadJournal(_Journal):
         while isinstance(answer, _Perform):
             done = _run(action)
             failure = done.error
-            self._post(answer.settle, done)
+            self._post(answer.answer, done)
             answer = self._inbox.get()
         if answer is None:
             raise self._over()
@@ -125,11 +125,11 @@ class ThreadJournal(_Journal):
     async def _perform(self) -> Done:
         future: asyncio.Future[Done] = self._loop.create_future()
 
-        def settle(done: Done) -> None:
+        def resolve(done: Done) -> None:
             if not future.done():
                 future.set_result(done)
 
-        self._inbox.put(_Perform(settle))
+        self._inbox.put(_Perform(resolve))
         return await future
 
     def _call(self, call: Coroutine[Any, Any, Done | None]) -> _Perform | Done | None:

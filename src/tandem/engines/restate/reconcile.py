@@ -55,13 +55,13 @@ class Reconciler:
             limit = max(1, _ASKED // len(queues))
             suspects = ledger.execute(rows.suspects(queue=queue, age=self._age, lease=lease, limit=limit))
             full = full or len(suspects) == limit
-            lost += self._settle(suspects)
+            lost += self._put_right(suspects)
         if lost:
             logger.warning("%d execution(s) are not, or no longer, with restate and are sent again.", lost)
         self._age = min(self._age * 1.5, _LONGEST_AGE) if full else max(self._age / 1.5, lease)
         return lost
 
-    def _settle(self, suspects: Sequence[rows.Suspect]) -> int:
+    def _put_right(self, suspects: Sequence[rows.Suspect]) -> int:
         """Act on what Restate says of a few rows; answers how many are due again."""
         lost = set(self.lost(suspects))
         alive = [item.id for item in suspects if item not in lost]

@@ -1,6 +1,6 @@
 """TaskTracker: progress of executions for readers that know Restate and not Django.
 
-A virtual object, keyed by execution id. The runner mirrors progress to it through the ingress, at most once a second
+A virtual object, keyed by execution id. The runner publishes progress to it through the ingress, at most once a second
 for each execution, from a thread of its own; it is cleared at the end. Nothing of Tandem depends on it.
 
 Anybody whom the ingress answers may read it. Only who has the project's `SECRET_KEY` may write: `set` and `clear` ask
@@ -87,7 +87,7 @@ class ProgressPublisher:
     options: RestateOptions
     watch: Watch = field(default_factory=Watch)
     _latest: dict[str, dict[str, Any] | None] = field(default_factory=dict)
-    _mirrored: set[str] = field(default_factory=set)
+    _published: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     loop: Loop = field(init=False)
     _client: RestateClient | None = None
@@ -106,17 +106,17 @@ class ProgressPublisher:
         """Take progress to be sent within a second; the last value counts. Never blocks."""
         with self._lock:
             self._latest[id_] = value
-            self._mirrored.add(id_)
+            self._published.add(id_)
             if not self._started:
                 self._started = True
                 self.loop.start()
 
     def clear(self, id_: str) -> None:
-        """Forget an execution that ended, where something was mirrored."""
-        if id_ not in self._mirrored:
+        """Forget an execution that ended, where something was published."""
+        if id_ not in self._published:
             return
         with self._lock:
-            self._mirrored.discard(id_)
+            self._published.discard(id_)
             self._latest[id_] = None
 
     def stop(self) -> None:
@@ -133,7 +133,7 @@ class ProgressPublisher:
             for id_, value in latest.items():
                 self._client.ask(requests.track(id_, "clear" if value is None else "set", token(id_), value))
         except TandemError as error:
-            logger.info("Progress was not mirrored to %s: %s", tracker_name(self.options.prefix), error)
+            logger.info("Progress was not published to %s: %s", tracker_name(self.options.prefix), error)
         return _SECONDS
 
     def _close(self) -> None:
