@@ -52,8 +52,23 @@ def _read[T](kind: type[T], options: Any, where: str) -> T:
             raise ConfigurationError(
                 f"{where}[{key!r}] is {shown}, but must be a {type(example).__name__} such as {example!r}."
             )
+        if isinstance(default, int | float) and not isinstance(default, bool):
+            _require_in_range(value, key, where)
         values[known[key].name] = value
     return kind(**values)
+
+
+# Of these 0 has a meaning: at once, never kept, none.
+_FROM_ZERO: Final = frozenset(
+    {"OVERRIDE_SECONDS", "RETENTION_DAYS", "IDEMPOTENCY_DAYS", "BREAKER_SECONDS", "GRACE_SECONDS", "STUCK_THREADS"}
+)
+
+
+def _require_in_range(number: float, key: str, where: str) -> None:
+    """Refuse what is below its least, endless, or no number at all (NaN is below and above nothing)."""
+    if not (0 <= number < float("inf") if key in _FROM_ZERO else 0 < number < float("inf")):
+        least = "from 0" if key in _FROM_ZERO else "above 0"
+        raise ConfigurationError(f"{where}[{key!r}] is {number!r}, but must be {least}.")
 
 
 def _require_url(text: str, where: str) -> None:
@@ -132,8 +147,9 @@ class RestateOptions:
 def _read_restate(options: Any, spot: str) -> RestateOptions:
     restate = _read(RestateOptions, options, spot)
     keys: object = restate.identity_keys  # What a project wrote, whatever the annotation says.
-    if isinstance(keys, str):
-        raise ConfigurationError(f"{spot}['IDENTITY_KEYS'] is a text, but must be a list of keys.")
+    if isinstance(keys, str) or not isinstance(keys, Collection):
+        shown = "a text" if isinstance(keys, str) else repr(keys)
+        raise ConfigurationError(f"{spot}['IDENTITY_KEYS'] is {shown}, but must be a list of keys.")
     if not _PREFIX.fullmatch(restate.prefix):
         raise ConfigurationError(
             f"{spot}['PREFIX'] is {restate.prefix!r}, but must be a letter, then letters, digits, '_' or '-': a"
@@ -148,7 +164,7 @@ def _read_restate(options: Any, spot: str) -> RestateOptions:
 
 def scaled_to_zero() -> frozenset[str]:
     """Read `TANDEM_SCALED_TO_ZERO`: engines, and queues as `ENGINE/QUEUE`, for which nothing runs while nothing is due."""
-    return frozenset(filter(None, os.environ.get("TANDEM_SCALED_TO_ZERO", "").split(",")))
+    return frozenset(filter(None, map(str.strip, os.environ.get("TANDEM_SCALED_TO_ZERO", "").split(","))))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,7 +174,7 @@ class Configuration:
     Seconds: `lease_seconds` (an attempt that is silent for that long has lost its execution), `relay_seconds`
     (between two rounds of the relay), `override_seconds` (how old a process's view of routing overrides may be).
     `max_arguments_bytes` bounds the JSON of one call's arguments, `max_result_bytes` that of a result.
-    `max_lost_leases` executions that keep killing their worker are dead after so many. Without `queues` any name is one.
+    An execution that keeps killing its worker is dead once it has lost more leases than `max_lost_leases`. Without `queues` any name is one.
     """
 
     alias: str = "default"
@@ -194,6 +210,10 @@ class Configuration:
                     f"{where}['ENGINES'] names the engine {name!r}, which does not exist"
                     f"{nearest(name, BUILT_IN_ENGINES)} Engines: {', '.join(BUILT_IN_ENGINES)}."
                 )
+            if name in _IN_MEMORY and engines[name] != {}:
+                raise ConfigurationError(
+                    f"{where}['ENGINES'][{name!r}] is {engines[name]!r}, but has no options: {{}}."
+                )
         scalars = {item.name.upper() for item in fields(cls)} - {
             "ALIAS",
             "QUEUES",
@@ -209,7 +229,6 @@ class Configuration:
                     f"{where} has an unknown key {key!r}{nearest(key, allowed)} Known keys: {', '.join(allowed)}."
                 )
         base = _read(cls, options, where)
-        _require_numbers(base, where)
         given = {item.name: getattr(base, item.name) for item in fields(cls)}
         given.update(
             alias=alias,
@@ -274,13 +293,3 @@ def several(aliases: Sequence[str]) -> str:
         f"TASKS has several backends with an engine that needs the ledger ({', '.join(aliases)}): they would take each"
         " other's rows. Give all such engines to one; a backend with the stub or the immediate engine may stand beside."
     )
-
-
-def _require_numbers(base: Configuration, where: str) -> None:
-    """Refuse what is below its least, or no number at all (NaN is below and above nothing)."""
-    for name in ("lease_seconds", "relay_seconds", "max_arguments_bytes", "max_result_bytes", "max_lost_leases"):
-        if not 0 < getattr(base, name) < float("inf"):
-            raise ConfigurationError(f"{where}[{name.upper()!r}] is {getattr(base, name)!r}, but must be above 0.")
-    for name in ("override_seconds", "retention_days", "idempotency_days"):
-        if not 0 <= getattr(base, name) < float("inf"):
-            raise ConfigurationError(f"{where}[{name.upper()!r}] is {getattr(base, name)!r}, but must be from 0.")

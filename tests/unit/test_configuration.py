@@ -58,6 +58,17 @@ def test_values_are_read() -> None:
             {"ENGINES": {"restate": {"IDENTITY_KEYS": "publickeyv1_x"}}},
             r"'IDENTITY_KEYS'\] is a text, but must be a list",
         ),
+        ({"ENGINES": {"restate": {"IDENTITY_KEYS": 5}}}, r"'IDENTITY_KEYS'\] is 5, but must be a list of keys"),
+        ({"ENGINES": {"restate": {"CONCURRENCY": 0}}}, r"\['restate'\]\['CONCURRENCY'\] is 0, but must be above 0"),
+        ({"ENGINES": {"restate": {"STUCK_THREADS": -1}}}, r"'STUCK_THREADS'\] is -1, but must be from 0"),
+        ({"ENGINES": {"restate": {"LONGEST_STEP": 0}}}, r"'LONGEST_STEP'\] is 0, but must be above 0"),
+        ({"ENGINES": {"celery": {"GRACE_SECONDS": -1}}}, r"'GRACE_SECONDS'\] is -1, but must be from 0"),
+        (
+            {"ENGINES": {"celery": {"CONNECT_TIMEOUT": float("nan")}}},
+            r"'CONNECT_TIMEOUT'\] is nan, but must be above 0",
+        ),
+        ({"ENGINES": {"stub": {"FOO": 1}}}, r"\['ENGINES'\]\['stub'\] is \{'FOO': 1\}, but has no options"),
+        ({"ENGINES": {"immediate": None}}, r"\['ENGINES'\]\['immediate'\] is None, but has no options"),
         ({"MAX_LOST_LEASES": 1.5}, r"'MAX_LOST_LEASES'\] is 1.5, but must be a int"),
     ],
 )

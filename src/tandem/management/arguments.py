@@ -28,6 +28,7 @@ __all__ = [
     "add_filters",
     "add_health",
     "backend_of",
+    "bodies_at_once",
     "duration",
     "filtered",
     "health_of",
@@ -55,6 +56,14 @@ def add_health(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--health", metavar="HOST:PORT", help="answer GET /-/alive and /-/ready there (default: nowhere)"
     )
+
+
+def bodies_at_once(options: dict[str, Any]) -> int | None:
+    """Read `--concurrency`, None where it is not given; raises `CommandError` below 1."""
+    number: int | None = options.get("concurrency")
+    if number is not None and number < 1:
+        raise CommandError(f"--concurrency is {number}, but must be at least 1.")
+    return number
 
 
 def health_of(options: dict[str, Any]) -> Health:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.server import run_service
-from tandem.management.arguments import add_health, backend_of, health_of, refuse_unsound
+from tandem.management.arguments import add_health, backend_of, bodies_at_once, health_of, refuse_unsound
 from tandem.management.logs import write_log
 from tandem.management.share import add_share, share_of
 
@@ -47,7 +47,7 @@ def handle(options: dict[str, Any]) -> None:
         configuration,
         bind=options["bind"] or f"{'[::1]' if url.hostname == '::1' else '127.0.0.1'}:{url.port or 9080}",
         share=share_of(options),
-        concurrency=options["concurrency"],
+        concurrency=bodies_at_once(options),
         register=options["register"],
         grace=options["grace"],
         health=health_of(options),

@@ -13,7 +13,7 @@ from tandem.configuration import Configuration
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, nearest
 from tandem.ledger import connection as ledger
 from tandem.ledger import relaying
-from tandem.management.arguments import add_health, backend_of, health_of, refuse_unsound
+from tandem.management.arguments import add_health, backend_of, bodies_at_once, health_of, refuse_unsound
 from tandem.management.logs import LEVELS, Format, write_log
 from tandem.registry import queues_of
 
@@ -55,9 +55,7 @@ def handle(options: dict[str, Any]) -> None:
     refuse_unsound(backend)
     configuration = backend.configuration
     queues = _queues(options.get("queues"), configuration)
-    concurrency = options.get("concurrency")
-    if concurrency is not None and concurrency < 1:
-        raise CommandError(f"--concurrency is {concurrency}, but must be at least 1.")
+    concurrency = bodies_at_once(options)
     _ask_ledger()
     try:
         import celery.apps.worker  # noqa: PLC0415  # an extra of the distribution
