@@ -78,7 +78,18 @@ def test_the_settings_that_are_shown_take_what_the_chart_gives(monkeypatch: pyte
     assert list(read.restate.identity_keys) == [given["TANDEM_RESTATE_IDENTITY_KEYS"]]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/choosing.md", "docs/operating.md", "docs/writing-tasks.md"])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "README.md",
+        "docs/choosing.md",
+        "docs/limits.md",
+        "docs/operating.md",
+        "docs/production.md",
+        "docs/troubleshooting.md",
+        "docs/writing-tasks.md",
+    ],
+)
 def test_every_command_named_in_a_page_exists_with_its_options(page: str) -> None:
     parser = Command().create_parser("manage.py", "tandem")
     named = re.findall(r"`manage\.py tandem (\w+)((?: --[\w-]+)*)", (ROOT / page).read_text())
