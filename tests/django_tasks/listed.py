@@ -21,7 +21,7 @@ _ELSEWHERE: Final = (
     " runs the body or ends its execution."
 )
 _BODY: Final = "`KeyboardInterrupt` in a body is a failure like any other: it ends no worker and reaches no caller."
-_COMMIT: Final = "A call is sent once its transaction commits: inside it nothing runs."
+_COMMIT: Final = "On a running engine a call is sent when its transaction commits, and does not run before."
 
 LISTED: Final[Mapping[str, tuple[str, frozenset[str]]]] = {
     f"{_IMMEDIATE}test_cannot_get_result": (_RESULTS, _EVERYWHERE),

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -66,8 +67,11 @@ def restate_answers(addresses: Mapping[str, str]) -> Any:
         json.dumps({"query": "select count(*) as found from sys_invocation"}).encode(),
         {"Content-Type": "application/json", "Accept": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=10) as answer:
-        return json.load(answer)["rows"]
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.load(answer)["rows"]
+    except urllib.error.HTTPError as error:
+        return error.read().decode()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +110,9 @@ def test_redis_never_throws_messages_away(stack: Stack) -> None:
 
 def test_restate_signs_its_requests(stack: Stack) -> None:
     assert re.fullmatch(r"publickeyv1_\w{40,50}", stack.addresses["TANDEM_RESTATE_IDENTITY_KEYS"])
-    assert restate_answers(stack.addresses) == [{"found": 0}]
+    # A Restate that was killed may still refuse a query after it has answered one, and says so: "node N1:3 was shut down
+    # or removed" is itself as it was before.
+    until(lambda: restate_answers(stack.addresses) == [{"found": 0}], "Restate asks no process of before")
 
 
 def test_the_inbox_greets(stack: Stack) -> None:
@@ -155,7 +161,9 @@ def test_a_killed_server_comes_back_with_what_was_committed(stack: Stack, part: 
     until(lambda: stack.restarts(part) > restarts and stack.is_ready(part), f"{part} again")
     assert not [pid for pid in (before, *children) if lives(pid)]
     assert (part,) in query(stack.addresses, "SELECT part FROM kept")
-    assert restate_answers(stack.addresses) == [{"found": 0}]
+    # A Restate that was killed may still refuse a query after it has answered one, and says so: "node N1:3 was shut down
+    # or removed" is itself as it was before.
+    until(lambda: restate_answers(stack.addresses) == [{"found": 0}], "Restate asks no process of before")
 
 
 def test_a_taken_port_is_told_before_anything_starts(stack: Stack, folder: Path) -> None:

@@ -77,7 +77,7 @@ class _Late(ActiveAttempts):
 
 def test_a_time_limit_that_is_over_just_as_the_body_ends_is_its_end() -> None:
     claim = claiming(tasks.noop)
-    assert runner(running=_Late()).run(claim, CeleryJournal()).kind == "failed"
+    assert runner(active=_Late()).run(claim, CeleryJournal()).kind == "failed"
     assert "TimeLimitExceeded: too long" in ended(claim).errors[-1]["traceback"]
 
 

@@ -43,7 +43,7 @@ def test_a_task_runs_and_its_result_is_read_from_any_process(engine: str, task: 
 
 def test_changed_code_parks_an_execution_until_it_is_put_right(engine: str, mark: str) -> None:
     result = in_phase(tasks.deployed_over.using(engine=engine).enqueue(mark), "parked")
-    assert "asks for step 'new' at place 1, where an earlier attempt recorded 'old'" in result.errors[-1].traceback
+    assert "asks for step 'new' at position 1, where an earlier attempt recorded 'old'" in result.errors[-1].traceback
     until(
         lambda: not PendingCancellation.objects.filter(execution_id=result.id).exists(),
         "the runtime is told to give it up",
