@@ -54,6 +54,14 @@ def test_an_ingress_tells_the_site_its_names_and_origins() -> None:
     assert found["TANDEM_SITE_URL"] == "https://a.example.com/"
 
 
+def test_a_wildcard_of_an_ingress_is_written_as_django_reads_it() -> None:
+    ingress = {"enabled": True, "hosts": ["example.com", "*.example.com"], "tlsSecret": "certificate"}
+    found = web(web__ingress=ingress)
+    assert found["ALLOWED_HOSTS"].split(",")[:2] == ["example.com", ".example.com"]
+    assert found["CSRF_TRUSTED_ORIGINS"] == "https://example.com,https://*.example.com"
+    assert found["TANDEM_SITE_URL"] == "https://example.com/"
+
+
 @pytest.mark.parametrize("name", ["minimal", "external"])
 def test_only_relay_and_exporter_know_the_admin_address(name: str) -> None:
     every = list(pods(rendered(case("tandem", name))))

@@ -75,7 +75,12 @@
 {{- $service := include "tandem.name" (list . "web") -}}
 {{- $hosts := concat .Values.django.allowedHosts (ternary .Values.web.ingress.hosts list .Values.web.ingress.enabled) -}}
 {{- $own := list $service (printf "%s.%s" $service .Release.Namespace) (printf "%s.%s.svc" $service .Release.Namespace) -}}
-{{ concat $hosts $own (list "localhost" "127.0.0.1") | uniq | join "," }}
+{{- $names := list -}}
+{{- range concat $hosts $own (list "localhost" "127.0.0.1") -}}
+{{- /* Django's word for every name below one begins with the dot. */ -}}
+{{- $names = append $names (ternary (trimPrefix "*" .) . (hasPrefix "*." .)) -}}
+{{- end -}}
+{{ uniq $names | join "," }}
 {{- end }}
 
 {{- define "tandem.siteUrl" -}}

@@ -91,3 +91,13 @@
 {{- fail (printf $words "storageClassName" (quote $wanted.storageClassName) (quote $class)) -}}
 {{- end -}}
 {{- end -}}
+
+{{- /* No argument is one that the chart gives. Takes a list of a part's path, its extraArgs, and the options' names. */ -}}
+{{- define "tandem.checkArguments" -}}
+{{- range index . 1 -}}
+{{- $option := regexFind "^--[a-z-]+" . -}}
+{{- if and $option (has (trimPrefix "--" $option) (index $ 2)) -}}
+{{- fail (printf "%s.extraArgs has %s, which the chart gives: leave it out." (index $ 0) $option) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import Any, Final
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import InterfaceError, OperationalError
 
 from tandem.exceptions import TandemError
 
@@ -93,6 +94,10 @@ class Command(BaseCommand):
             _module(options["command"]).handle(options)
         except TandemError as error:
             raise CommandError(str(error)) from error
+        except (InterfaceError, OperationalError) as error:
+            raise CommandError(
+                f"PostgreSQL cannot be used: {error}. Start it, or correct DATABASES['default']."
+            ) from error
 
 
 def _module(name: str) -> Any:
