@@ -94,7 +94,7 @@ def links() -> set[str]:
 
 
 def connect(network: Network, *, link: str, first: Machine, node: Machine) -> None:
-    """BrokerClient a new node: the first to this machine by `link`, every further one to the first, which routes for all.
+    """Link a new node: the first to this machine by `link`, every further one to the first, which routes for all.
 
     So the machine itself gets one link and one route, no bridge, no forwarding and no packet filter.
 
