@@ -192,12 +192,12 @@ class TandemBackend(BaseTaskBackend):
 
         Answers which; `finished` where it was over. Raises `TaskResultDoesNotExist`.
         """
-        from tandem import operations as control  # noqa: PLC0415  # as in get_result
+        from tandem import operations  # noqa: PLC0415  # as in get_result
 
-        by = control.checked_by(by)
+        by = operations.checked_by(by)
         if (kept := self._kept(result_id)) is not None:
             return kept[0].cancel_result(kept[1], by=by)
-        return control.cancel(result_id, by=by)
+        return operations.cancel(result_id, by=by)
 
     def retry(self, result_id: str | UUID, *, engine: str | None = None) -> None:
         """Run a failed, dead, cancelled, parked or held execution again, from its last finished step.
@@ -205,14 +205,14 @@ class TandemBackend(BaseTaskBackend):
         It stays on its engine unless `engine` names another. Raises `RouteError` where that one cannot serve it,
         `ValueError` where there is nothing to retry, `TaskResultDoesNotExist`.
         """
-        from tandem import operations as control  # noqa: PLC0415  # as in get_result
+        from tandem import operations  # noqa: PLC0415  # as in get_result
 
         if (kept := self._kept(result_id)) is not None:
             if engine is not None:
                 self._decide(kept[1].task.called(engine=engine), UUID(kept[1].id))
             kept[0].retry_result(kept[1], engine=engine)
             return
-        control.retry(result_id, engine=engine, router=self.router, engines=self.engines)
+        operations.retry(result_id, engine=engine, router=self.router, engines=self.engines)
 
     def signal(
         self, result_id: str | UUID, name: str, payload: Any = None, *, by: str | int | UUID | None = None
@@ -222,14 +222,14 @@ class TandemBackend(BaseTaskBackend):
         Inside a transaction it is sent with it. Raises `ValueError` where the execution is over, `InvalidTask` for a
         payload that is not JSON or too large, `TaskResultDoesNotExist`.
         """
-        from tandem import operations as control  # noqa: PLC0415  # as in get_result
+        from tandem import operations  # noqa: PLC0415  # as in get_result
 
-        by = control.checked_by(by)
-        name, value = control.checked_signal(name, payload, limit=self.configuration.max_arguments_bytes)
+        by = operations.checked_by(by)
+        name, value = operations.checked_signal(name, payload, limit=self.configuration.max_arguments_bytes)
         if (kept := self._kept(result_id)) is not None:
             kept[0].signal_result(kept[1], name, value, by=by)
             return
-        control.signal(result_id, name, value, by=by)
+        operations.signal(result_id, name, value, by=by)
 
     def child(self, call: BoundCall, *, id_: UUID, parent: Claim) -> Child:
         """The row of a call that a body makes, on the parent's engine before any rule; raises `RouteError`."""

@@ -75,7 +75,7 @@ class Lane:
                 self._wake(queue)
             with self._part("sending"):
                 self._send_due(queue)
-        with self._part("telling of cancels"):
+        with self._part("sending cancellations"):
             self._send_cancellations()
         pause = self.configuration.relay_seconds
         for queue in queues:
@@ -121,7 +121,7 @@ class Lane:
                 ]
             )
 
-        failed = self._halved("sending cancellations", send, pending)
+        failed = self._halved("cancelling", send, pending)
         if sent := [row.number for row in pending if row not in failed]:
             ledger.execute(cancel.sent(sent))
 

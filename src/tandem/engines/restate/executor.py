@@ -142,7 +142,7 @@ class ServiceExecutor:
         try:
             outcome = self.runner.run(claiming, journal)
             if _cut_off(outcome, journal.durable):
-                _requeue(outcome)
+                _release(outcome)
         except BaseException as raised:  # noqa: BLE001  # raised again by the handler
             error = raised
         with suppress(RuntimeError):  # The loop has ended, and with it the process.
@@ -151,7 +151,7 @@ class ServiceExecutor:
     async def run_on_loop(self, claiming: Statement[Claim | None], journal: LoopJournal) -> Outcome:
         """Run an async body; the caller holds a slot."""
         outcome = await self.runner.arun(claiming, journal)
-        return await ledger.in_thread(_requeue, outcome) if _cut_off(outcome, journal.durable) else outcome
+        return await ledger.in_thread(_release, outcome) if _cut_off(outcome, journal.durable) else outcome
 
     def count_stuck(self, change: int) -> None:
         """Count threads whose body ran past its limit until they end; too many of them end the process."""
@@ -177,11 +177,11 @@ class ServiceExecutor:
         left = self.runner.active.attempts()
         if left:
             logger.warning("%d execution(s) did not end in %.0f s and are requeued.", len(left), grace)
-            await ledger.in_thread(self._requeue_all, left)
+            await ledger.in_thread(self._release_all, left)
         await asyncio.to_thread(self._heartbeat.stop)
         await asyncio.to_thread(self.publisher.stop)
 
-    def _requeue_all(self, attempts: list[Attempt]) -> None:
+    def _release_all(self, attempts: list[Attempt]) -> None:
         for attempt in attempts:
             attempt.stop("the process ends")
             with suppress(psycopg.Error):
@@ -211,7 +211,7 @@ def _cut_off(outcome: Outcome, durable: Durable) -> bool:
     return outcome.kind == "over" and durable.sleeping is None
 
 
-def _requeue(outcome: Outcome) -> Outcome:
+def _release(outcome: Outcome) -> Outcome:
     """Give up the lease of an attempt that ended without an outcome, so that it counts as no lost lease.
 
     Does nothing where another attempt has taken over.
