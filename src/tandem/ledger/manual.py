@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
@@ -157,10 +157,6 @@ def by_idempotency_key(*, task: str, key: str) -> None:
 @statement(RETRY, one(Retried))
 def retry(*, id: UUID, engine: str | None) -> None:  # noqa: A002  # the column
     """Queue an ended, parked or held execution again with its steps kept; None where it is neither."""
-
-
-def _count(rows: Sequence[tuple[Any, ...]]) -> int:
-    return len(rows)
 
 
 @statement(PRUNE, len)

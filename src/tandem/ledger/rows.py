@@ -104,8 +104,8 @@ class LeaseCheck:
 
     @classmethod
     def read(cls, rows: Sequence[tuple[Any, ...]]) -> Self:
-        """Read `(held, written, cancel_requested)`; no row at all is a lease that is not held."""
-        held, written, cancel_requested = map(bool, rows[0]) if rows else (False, False, False)
+        """Read the one row of `(held, written, cancel_requested)`."""
+        held, written, cancel_requested = map(bool, rows[0])
         return cls(held=held, written=written, cancel_requested=cancel_requested)
 
 

@@ -34,13 +34,9 @@ def statement[**P, T](
     """
 
     def decorate(function: Callable[P, None]) -> Callable[P, Statement[T]]:
-        name, names = function.__name__, list(inspect.signature(function).parameters)
-        given = {
-            one.name: _parameter(one.default)
-            for one in inspect.signature(function).parameters.values()
-            if one.default is not inspect.Parameter.empty
-        }
-        given |= constants
+        name, accepted = function.__name__, inspect.signature(function).parameters
+        names, optional = list(accepted), {key: item.default for key, item in accepted.items()}
+        given = {key: value for key, value in optional.items() if value is not inspect.Parameter.empty} | constants
 
         @wraps(function)
         def make(*args: P.args, **kwargs: P.kwargs) -> Statement[T]:
