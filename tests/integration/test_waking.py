@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from tandem.engines.base import Engine
+from tandem.engines.base import Engine, Reference
 from tandem.exceptions import BrokerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements, waiting, waking
@@ -25,6 +25,9 @@ class Unreachable(Engine):
 
     def __init__(self) -> None:
         self.told = 0
+
+    def submit(self, batch: Sequence[Reference]) -> None:
+        raise BrokerUnavailable("Restate does not answer.")
 
     def wake(self, ready: Sequence[Any]) -> None:
         self.told += len(ready)

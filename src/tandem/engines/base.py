@@ -1,5 +1,6 @@
 """What an engine is to the backend and the relay."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -28,7 +29,7 @@ class Reference:
     invocation: str | None = None
 
 
-class Engine:
+class Engine(ABC):
     """Gets references to where they run. The defaults are those of an engine that holds nothing between two calls.
 
     Every method may be called from any thread, before and after a fork. None raises for a broker that is down but
@@ -49,24 +50,24 @@ class Engine:
         """The broker's life as this process last saw it; None where it has none, or was never seen."""
         return None
 
+    @abstractmethod
     def submit(self, batch: Sequence[Reference]) -> str | None:
         """Send a batch, and answer the epoch that the round trip itself saw.
 
         Raises `BrokerUnavailable` where nothing, or not all of it, may have arrived; to send again is harmless.
         """
-        raise NotImplementedError
 
-    def cancel(self, batch: Sequence[Reference]) -> None:
+    def cancel(self, batch: Sequence[Reference]) -> None:  # noqa: B027  # the default: it holds nothing
         """Drop executions that were cancelled or parked, where the engine holds them."""
 
-    def wake(self, waiting: Sequence[Waiter]) -> None:
+    def wake(self, waiting: Sequence[Waiter]) -> None:  # noqa: B027  # the default: it holds nothing
         """Have executions go on that the ledger says can, where the engine holds them while they wait."""
 
-    def find_lost(self, *, lease: float) -> int:  # for those that have something to ask
+    def find_lost(self, *, lease: float) -> int:
         """Mark due every row that should be on its way and is not, and answer how many; the relay sends them."""
         return 0
 
-    def place(self, task: str) -> str:  # as above
+    def place(self, task: str) -> str:
         """Name where a task of that name runs, as the engine's own tools show it; empty where they show the task."""
         return ""
 
@@ -78,5 +79,5 @@ class Engine:
         """Say in plain words what is misconfigured or unreachable, and what to do; an empty list is well."""
         return []
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # the default: it holds nothing
         """Close connections; the next call opens others."""
