@@ -174,7 +174,8 @@ class Configuration:
     Seconds: `lease_seconds` (an attempt that is silent for that long has lost its execution), `relay_seconds`
     (between two rounds of the relay), `override_seconds` (how old a process's view of routing overrides may be).
     `max_arguments_bytes` bounds the JSON of one call's arguments, `max_result_bytes` that of a result.
-    An execution that keeps killing its worker is dead once it has lost more leases than `max_lost_leases`. Without `queues` any name is one.
+    An execution that keeps killing its worker is dead once it has lost more leases than `max_lost_leases`. Without
+    `queues` any name is one.
     """
 
     alias: str = "default"

@@ -26,6 +26,7 @@ __all__ = ["BATCH", "Lane", "Relay"]
 logger = logging.getLogger("tandem.relay")
 
 BATCH: Final = 1_000
+_SLOW: Final = 1 / 3
 _SCAN_SECONDS: Final = 2.0
 # One that an engine fails at, for a reason that is not its server's, is tried again so much later.
 _AGAIN_SECONDS: Final = 5.0
@@ -190,9 +191,6 @@ class Lane:
             *self._halved(what, call, batch[:half], until=until),
             *self._halved(what, call, batch[half:], until=until),
         ]
-
-
-_SLOW: Final = 1 / 3
 
 
 @dataclass(kw_only=True)

@@ -17,6 +17,10 @@ from tandem.probes.loops import HANGS_SECONDS, Loop, Watch
 
 __all__ = ["ALIVE", "READY", "Answer", "Health", "Route", "address_of", "listen"]
 
+ALIVE: Final = "/-/alive"
+READY: Final = "/-/ready"
+READY_FILE: Final = "TANDEM_READY_FILE"
+_START: Final = "The start"
 _SECONDS: Final = 10.0
 _TURN_SECONDS: Final = 1.0
 
@@ -91,12 +95,6 @@ def listen(bind: str, routes: Mapping[str, Route], *, option: str) -> ThreadingH
 def _answer_one(server: ThreadingHTTPServer) -> float:
     server.handle_request()
     return 0.0
-
-
-ALIVE: Final = "/-/alive"
-READY: Final = "/-/ready"
-READY_FILE: Final = "TANDEM_READY_FILE"
-_START: Final = "The start"
 
 
 class Health(Watch):
