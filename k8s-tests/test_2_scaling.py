@@ -61,6 +61,7 @@ def test_a_pool_goes_from_none_to_what_its_work_needs_and_back(platform: Install
     until(lambda: watch.until_over(ids), "the work is not done", patience=300)
     until(lambda: watch.look() == (0, 0), "the pool did not go back to none", patience=300)
     assert platform.sql(failures(ids)) == [["0"]]
+    assert platform.failed_probes() == set()
     figures.add("first pod of a pool from zero Ready (at most 30 s)", f"{first:.1f} s")
     figures.add("pods of the pool over time", watch.text())
 

@@ -110,7 +110,7 @@ def test_a_missing_secret_and_a_wrong_route_are_named_and_the_old_pods_serve(pla
     platform.kubectl("create", "secret", "generic", "shop-key", "--from-literal=SECRET_KEY=" + "k" * 50)
     # The Secret is there, so the pods come to what is wrong next.
     for component in ("web", "relay"):
-        message = until(partial(waiting, platform, component, "check-routes"), "no check says what is wrong")
+        message = until(partial(waiting, platform, component, "check-required"), "no check says what is wrong")
         assert "engine 'celary' is not configured; did you mean 'celery'?" in message
         deployment = platform.get("deployment", f"{platform.release}-{component}")
         assert deployment["status"]["availableReplicas"] == 2, "the old pods no longer serve"
@@ -133,7 +133,7 @@ def test_a_database_that_cannot_be_reached_is_named_and_the_old_pods_serve(platf
     )
     platform.kubectl("apply", "--filename=-", content=secret)
     platform.install("--set=database.existingSecret=nowhere", "--set=postgres.password=", wait=False)
-    message = until(lambda: waiting(platform, "web", "check-database"), "no check says what is missing")
+    message = until(lambda: waiting(platform, "web", "check-required"), "no check says what is missing")
     assert "nowhere" in message
     assert platform.get("deployment", f"{platform.release}-web")["status"]["availableReplicas"] == 2
     platform.install()
@@ -152,7 +152,7 @@ def printed(platform: Installation, command: list[str]) -> str:
 def test_a_failed_migration_is_named_and_the_old_pods_serve(platform: Installation) -> None:
     platform.install("--set=extraEnv[2].name=LATER", "--set-string=extraEnv[2].value=yes", wait=False)
     try:
-        message = until(lambda: waiting(platform, "web", "check-migrations"), "no check says what is missing")
+        message = until(lambda: waiting(platform, "web", "check-required"), "no check says what is missing")
         assert "later.0001_fails" in message
         # What it says to do shows why.
         command = shlex.split(message.partition("kubectl ")[2])

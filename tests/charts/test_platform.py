@@ -194,7 +194,7 @@ def test_a_check_that_fails_is_no_failed_migration() -> None:
     disrupted, *rules = found["podFailurePolicy"]["rules"]
     (pod,) = pods([job()])
     # Nothing but another release mends what this one says; one that was killed says nothing.
-    said = {"containerName": "check-routes", "operator": "In", "values": [1]}
+    said = {"containerName": "check-required", "operator": "In", "values": [1]}
     assert [rule for rule in rules if rule["action"] == "FailJob"] == [{"action": "FailJob", "onExitCodes": said}]
     assert [rule for rule in rules if rule["action"] == "Ignore"] == [
         {"action": "Ignore", "onExitCodes": {"containerName": one["name"], "operator": "NotIn", "values": [0]}}

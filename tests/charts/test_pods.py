@@ -102,10 +102,13 @@ def test_every_django_pod_checks_what_it_needs_first(case: Case) -> None:
     found = {pod.component: pod for pod in pods(rendered(case)) if pod.component in DJANGO}
     assert {"relay", "exporter", "worker"} <= found.keys()
     for component, pod in found.items():
-        names = [one["name"] for one in pod.spec["initContainers"]]
-        later = [] if component == "migrate" else ["check-migrations"]
-        own = ["check-services"] if component == "service" else []
-        assert names == ["check-secrets", "check-routes", *own, "check-database", *later]
+        secrets, required = pod.spec["initContainers"]
+        assert [secrets["name"], required["name"]] == ["check-secrets", "check-required"]
+        later = [] if component == "migrate" else ["migrations"]
+        own = ["services"] if component == "service" else []
+        words = ["tandem", "require", "routes", *own, "database", *later]
+        assert required["args"][: len(words) + 1] == [*words, required["args"][len(words)]]
+        assert required["args"][len(words)].startswith("--")
 
 
 @pytest.mark.parametrize("case", cases("tandem"), ids=str)

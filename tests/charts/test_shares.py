@@ -13,9 +13,9 @@ def shares(objects: list[Object] | tuple[Object, ...]) -> dict[str, list[str]]:
     found = {}
     for pod in pods(objects):
         if pod.owner["kind"] == "RestateService":
-            (checked,) = [each for each in pod.spec["initContainers"] if each["name"] == "check-services"]
+            (checked,) = [each for each in pod.spec["initContainers"] if each["name"] == "check-required"]
             found[pod.owner["metadata"]["name"]] = share = told(pod.spec["containers"][0])
-            assert checked["args"][:3] == ["tandem", "require", "services"]
+            assert checked["args"][:4] == ["tandem", "require", "routes", "services"]
             assert told(checked) == share
     return found
 

@@ -102,6 +102,8 @@ def address() -> str:
     return f"127.0.0.1:{Ports.free().web}"
 
 
+# How `require` ends where only time may help.
+LATE = 3
 COMMANDS = {
     "web": ["web", "--bind", "{address}"],
     "worker": ["worker", "--concurrency", "1", "--queues", "other", "--health", "{address}"],
@@ -192,12 +194,35 @@ def test_a_level_is_heeded_and_one_that_there_is_not_is_refused(
 def test_a_database_that_does_not_answer_is_named(start: Start, database: None, addresses: Mapping[str, str]) -> None:
     nowhere = f"postgresql://somebody@127.0.0.1:{Ports.free().postgres}/shop"
     code, text = run(start, "require", "database", "--hint", "Look at the Secret shop-db.", DATABASE_URL=nowhere)
-    assert code == 1
+    assert code == LATE
     assert "The database 'shop' at 127.0.0.1" in text
     assert "as user 'somebody'" in text
     assert "Look at the Secret shop-db." in text
     assert "Traceback" not in text
     assert run(start, "require", "database") == (0, "")
+
+
+def test_several_are_looked_at_in_turn_and_each_says_its_own(
+    start: Start, servers: Stack, database: None, addresses: Mapping[str, str]
+) -> None:
+    hints = ("--hint", "Ask somebody.", "--hint", "database=Look at key=url.", "--within", "0.5")
+    everything = ("routes", "services", "database", "migrations")
+    assert run(start, "require", *everything) == (0, "")
+    nowhere = f"postgresql://somebody@127.0.0.1:{Ports.free().postgres}/shop"
+    # What only other settings mend comes first, and is told apart from what may come yet.
+    code, text = run(start, "require", *everything, *hints, DATABASE_URL=nowhere, TANDEM_ROUTES="default=celary")
+    assert (code, "did you mean 'celery'?" in text, "does not answer" in text) == (1, True, False)
+    code, text = run(start, "require", *everything, *hints, DATABASE_URL=nowhere)
+    assert (code, "does not answer" in text, "Look at key=url." in text) == (LATE, True, True)
+    code, text = run(start, "require", "services", "database", "--except", "Wrok", *hints, DATABASE_URL=nowhere)
+    assert (code, "Wrok" in text, "Ask somebody." in text) == (1, True, True)
+
+
+@pytest.mark.parametrize("seconds", ["-1", "soon", "database=", "databse=5", "nan", "inf"])
+def test_how_long_to_wait_is_a_number(start: Start, database: None, seconds: str) -> None:
+    code, text = run(start, "require", "database", "--within", seconds)
+    assert code == 2
+    assert "--within takes SECONDS or WHAT=SECONDS, 0 or more, not" in text
 
 
 def test_migrations_are_waited_for(start: Start, servers: Stack, database: None) -> None:
@@ -207,7 +232,7 @@ def test_migrations_are_waited_for(start: Start, servers: Stack, database: None)
         connection.execute("CREATE DATABASE required")
     new = {"DATABASE_URL": admin.rpartition("/")[0] + "/required"}
     code, text = run(start, "require", "migrations", "--hint", "See the Job shop-migrate-1.", **new)
-    assert code == 1
+    assert code == LATE
     assert "are not applied: " in text
     assert "See the Job shop-migrate-1." in text
     waiting = start("require", "migrations", "--within", "60", **new)

@@ -30,17 +30,6 @@
     {{- include "tandem.containerSecurity" . | nindent 4 }}
 {{- end }}
 
-{{- /* An init container of the project that waits for what is named, then says why not. Takes a dict of root, options,
-     check, seconds (0: what only other values, or another image, can mend) and hint, and share. */ -}}
-{{- define "tandem.checkRequired" -}}
-- name: check-{{ .check }}
-  image: {{ include "tandem.image" (list .root .root.Values.image) }}
-  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-  command: [python, -m, django]
-  args: [tandem, require, {{ .check }}, --within, {{ .seconds | quote }}, --hint, {{ .hint | quote }}{{ range .share }}, {{ . | quote }}{{ end }}]
-  {{- include "tandem.djangoContainer" . | nindent 2 }}
-{{- end }}
-
 {{- define "tandem.databaseHint" -}}
 {{- if and .Values.postgres.enabled (not .Values.database.existingSecret) -}}
 Look at it: kubectl --namespace {{ .Release.Namespace }} logs statefulset/{{ include "tandem.name" (list . "postgres") }}
@@ -57,22 +46,37 @@ migrations.enabled is false, so apply them yourself, with this image: python -m 
 {{- end }}
 {{- end }}
 
-{{- /* All checks of a Django pod. Takes a dict of root and options, withoutMigrations, and a service's share. */ -}}
+{{- /* All checks of a Django pod: one process of the project looks at all that it needs, in order, then says what is
+     missing and why. Takes a dict of root and options, withoutMigrations, and a service's share. */ -}}
 {{- define "tandem.checks" -}}
 {{- $root := .root -}}
 {{- $image := include "tandem.image" (list $root $root.Values.image) -}}
 {{ include "tandem.checkSecrets" (dict "root" $root "image" $image "pullPolicy" $root.Values.image.pullPolicy
   "resources" .options.resources "secrets" (include "tandem.secrets" $root | fromJsonArray)) }}
-{{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "routes"
-  "seconds" 0 "hint" "") }}
-{{- if hasKey . "share" }}
-{{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "services"
-  "share" .share "seconds" 0 "hint" "Correct services and restate.prefix in the values, or the settings.") }}
-{{- end }}
-{{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "database"
-  "seconds" $root.Values.initChecks.databaseSeconds "hint" (include "tandem.databaseHint" $root)) }}
-{{- if not .withoutMigrations }}
-{{ include "tandem.checkRequired" (dict "root" $root "options" .options "admin" false "check" "migrations"
-  "seconds" $root.Values.initChecks.migrationsSeconds "hint" (include "tandem.migrationsHint" $root)) }}
-{{- end }}
+- name: check-required
+  image: {{ $image }}
+  imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+  command: [python, -m, django]
+  args:
+    - tandem
+    - require
+    - routes
+    {{- if hasKey . "share" }}
+    - services
+    {{- end }}
+    - database
+    {{- if not .withoutMigrations }}
+    - migrations
+    - --within=migrations={{ $root.Values.initChecks.migrationsSeconds }}
+    - {{ printf "--hint=migrations=%s" (include "tandem.migrationsHint" $root) | quote }}
+    {{- end }}
+    - --within=database={{ $root.Values.initChecks.databaseSeconds }}
+    - {{ printf "--hint=database=%s" (include "tandem.databaseHint" $root) | quote }}
+    {{- if hasKey . "share" }}
+    - --hint=services=Correct services and restate.prefix in the values, or the settings.
+    {{- range .share }}
+    - {{ . | quote }}
+    {{- end }}
+    {{- end }}
+  {{- include "tandem.djangoContainer" (dict "root" $root "options" .options "admin" false) | nindent 2 }}
 {{- end }}

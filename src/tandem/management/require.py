@@ -1,8 +1,10 @@
 """`manage.py tandem require`: waits for what a process cannot start without, for containers' init checks."""
 
 import argparse
+import math
 import os
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -25,31 +27,69 @@ __all__ = ["add_arguments", "handle"]
 
 _AGAIN_SECONDS: Final = 0.5
 _SHOWN: Final = 5
+# What may come by itself; the rest is as the settings and the code are.
+_COMES_LATE: Final = frozenset({"database", "migrations"})
+_LATE: Final = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Take what must be there, and how long to wait for it."""
     parser.add_argument(
         "what",
+        nargs="+",
         choices=[*_MISSING, "services"],
-        help="the database answers; nothing is unapplied, nor newer than this code can use; each task can be routed, and"
-        " the engines and settings can work; the settings name the servers that the environment names; the services of"
-        " --take or --except are this code's",
+        help="one or several, looked at in the order given, by one process. database: it answers; migrations: nothing is"
+        " unapplied, nor newer than this code can use; routes: each task can be routed, and the engines and settings can"
+        " work; addresses: the settings name the servers that the environment names; services: those of --take or"
+        " --except are this code's",
     )
     add_share(parser)
-    parser.add_argument("--within", type=float, default=0.0, metavar="SECONDS", help="wait for so long (default: 0)")
-    parser.add_argument("--hint", default="", metavar="TEXT", help="what to do where it is missing, for the error")
+    for name, metavar, text in (
+        ("--within", "[WHAT=]SECONDS", "wait for so long, for each or for the one that is named (default: 0)"),
+        ("--hint", "[WHAT=]TEXT", "what to do where it is missing, for the error"),
+    ):
+        parser.add_argument(name, action="append", default=[], metavar=metavar, help=f"{text}; may be repeated")
 
 
 def handle(options: dict[str, Any]) -> None:
-    """Return once it is there; else exit 1 with what is missing and what to do, at once where waiting is of no use."""
-    services = partial(_services, share_of(options))
-    missing = services if options["what"] == "services" else _MISSING[options["what"]]
-    deadline = time.monotonic() + options["within"]
+    """Return once all is there; else exit with what is missing and what to do.
+
+    With 1 at once where waiting is of no use (only other settings, or other code, mend it), with 3 where it did not
+    come in time.
+    """
+    patience, hints = _each(options["within"]), _each(options["hint"])
+    wrong = [text for text in patience.values() if _seconds(text) is None]
+    if wrong:
+        raise CommandError(f"--within takes SECONDS or WHAT=SECONDS, 0 or more, not {wrong[0]!r}.", returncode=2)
+    missing: dict[str, Callable[[], str | None]] = {**_MISSING, "services": partial(_services, share_of(options))}
+    for what in options["what"]:
+        seconds = _seconds(patience.get(what, patience.get("", "0"))) or 0.0
+        _wait(missing[what], seconds=seconds, hint=hints.get(what, hints.get("", "")), late=what in _COMES_LATE)
+
+
+def _each(given: list[str]) -> dict[str, str]:
+    """Read WHAT=VALUE; what names nothing is for all, by the name ""."""
+    split = (text.partition("=") for text in given)
+    return dict(
+        (what, value) if what in {*_MISSING, "services"} else ("", what + equals + value)
+        for what, equals, value in split
+    )
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        seconds = float(text)
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < math.inf else None
+
+
+def _wait(missing: Callable[[], str | None], *, seconds: float, hint: str, late: bool) -> None:
+    deadline = time.monotonic() + seconds
     said = ""
     while (reason := missing()) is not None:
         if time.monotonic() >= deadline:
-            raise CommandError(f"{reason} {options['hint']}".strip())
+            raise CommandError(f"{reason} {hint}".strip(), returncode=_LATE if late else 1)
         if reason != said:
             print(f"Waiting: {reason}", flush=True)
             said = reason
@@ -148,4 +188,9 @@ def _server(url: str) -> str:
     return f"{scheme}://{host}:{parts.port}" if host else scheme
 
 
-_MISSING: Final = {"database": _database, "migrations": _migrations, "routes": _routes, "addresses": _addresses}
+_MISSING: Final[dict[str, Callable[[], str | None]]] = {
+    "database": _database,
+    "migrations": _migrations,
+    "routes": _routes,
+    "addresses": _addresses,
+}
