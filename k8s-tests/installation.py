@@ -157,10 +157,17 @@ class Installation:
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def failed_probes(self) -> set[str]:
-        """The Warning events of processes that were probed before they had started, or said that they end."""
+        """The Warning events of processes that were probed before they had started, or said that they end.
+
+        Not of a startup probe that ended with its pod, which a rollout took back while it started: that one has no words.
+        """
         found = self.get("events", "--field-selector=type=Warning,reason=Unhealthy")["items"]
         said = {f"{event['involvedObject']['name']}: {event['message']}" for event in found}
-        return {each for each in said if "Startup probe" in each or "statuscode: 503" in each}
+        return {
+            each
+            for each in said
+            if ("Startup probe" in each and not each.endswith("failed: ")) or "statuscode: 503" in each
+        }
 
     def manage(self, *words: str) -> str:
         """Run a management command in the relay's pod; answers what it printed."""
