@@ -121,7 +121,6 @@ def test_a_rollback_under_load_comes_back_to_the_old_revision(platform: Installa
     assert found["Stepped"] == latest(platform, "tandem-flows")
 
 
-@pytest.mark.long
 def test_an_upgrade_that_moves_an_app_and_a_queue_loses_nothing_of_two_releases(
     platform: Installation, neighbour: Installation, figures: Figures
 ) -> None:
@@ -154,7 +153,6 @@ def test_a_release_changes_its_prefix_under_load(
     assert {revision for name, revision in found.items() if name.startswith("moved.")} == {latest(neighbour)}
 
 
-@pytest.mark.long
 def test_a_name_that_no_code_knows_leaves_the_old_pods_serving(platform: Installation) -> None:
     before = serving(platform)
     platform.install(NEW, *MOVED, BAD, wait=False, tag="2")

@@ -51,7 +51,7 @@ DEPLOY_SECONDS: Final = 8.0
 @contextmanager
 def _body(context: Context | AsyncContext) -> Iterator[int]:
     """Log a body's start and its end, and answer the fence of its attempt."""
-    fence = context._attempt.claim.fence
+    fence = context._calls.attempt.claim.fence
     log.write("body-start", context.execution_id, fence)
     try:
         yield fence

@@ -1,7 +1,7 @@
 """Bodies as data, run one statement at a time: what a test may interleave, stop for good, or go on with too late.
 
-Where a call stands, waits and children are the library's own (`tandem.execution.attempt`, `tandem.execution.waiting`); a suspension or
-an end is what both engines' journals and the runner write.
+The durable calls are the library's own (`tandem.execution.durable`), with an engine's side that keeps nothing; an end is
+what the runner writes.
 """
 
 from collections.abc import Generator, Sequence
@@ -10,7 +10,8 @@ from uuid import UUID
 
 from tandem.exceptions import AttemptOver, Cancelled, ChildFailed, SignalTimeout
 from tandem.execution.attempt import Attempt
-from tandem.execution.waiting import Hold, Steps, gather, wait
+from tandem.execution.calls import Calls
+from tandem.execution.durable import Blocking, Durable, DurableCall, Perform
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import waiting, waking
@@ -106,34 +107,26 @@ class Held:
             yield waking.wake_parent(self.claim.parent)
 
     def _call(self, call: str) -> Statements:
-        attempt = self.attempt
+        """A durable call, of which a test sees the statements: what it needs beside them is done between two of them."""
+        calls = Calls(attempt=self.attempt, durable=Durable(), refuses_transactions=False)
+        made: DurableCall[Any]
         if call == "wait":
-            yield from self._held(wait(attempt, attempt.step_key(SIGNAL), signal=SIGNAL, seconds=60))
+            made = calls.wait(SIGNAL, 60)
         elif call == "call":
-            yield from self._held(gather(attempt, attempt.step_key(call), [noop.bind()], return_exceptions=False))
+            made = calls.call(noop.bind())
+        elif call == "sleep":
+            made = calls.sleep(60)
         else:
-            key = attempt.step_key(call)
-            recorded = attempt.recorded.get((key.name, key.occurrence))
-            if call == "sleep" and (recorded is None or (recorded.due_in or 0) > 0):
-                if (yield attempt.suspend(key, attempt.remaining(key, 60))):
-                    raise attempt.end("asleep")
-                attempt.apply((yield attempt.resume()))
-                attempt.guard()
-            elif recorded is None:
-                # A fence in the result: had two attempts written it, it would show.
-                attempt.apply((yield attempt.checkpoint(key, str(self.claim.fence), 0.1)))
-
-    def _held(self, steps: Steps[Any]) -> Statements:
+            # A fence in the result: had two attempts written it, it would show.
+            made = calls.step(call, lambda: self.claim.fence, atomic=False)
         answer: Any = None
         while True:
             try:
-                asked = steps.send(answer)
+                need = made.send(answer)
             except StopIteration:
                 return
-            answer = None
-            if isinstance(asked, Statement):
-                answer = yield asked
-            elif not isinstance(asked, Hold):
-                answer = asked()
-            elif not asked.over and (yield asked.statement(self.attempt)):
-                raise self.attempt.end("waits")
+            if isinstance(need, Statement):
+                answer = yield need
+            else:
+                assert isinstance(need, Perform | Blocking)
+                answer = need.function()

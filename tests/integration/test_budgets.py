@@ -3,7 +3,7 @@
 import json
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,8 @@ from tandem.embedded.stack import Stack
 from tandem.engines.base import Reference
 from tandem.engines.celery.engine import CeleryEngine
 from tandem.engines.celery.lists import step_of
-from tandem.execution.attempt import Attempt, StepKey
+from tandem.execution.durable import Durable
 from tandem.execution.runner import Runner
-from tandem.execution.waiting import Hold
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 from tandem.ledger.identity import new_id, new_ids
@@ -127,30 +126,11 @@ def test_a_push_is_one_round_trip(broker: str, count: int) -> None:
     engine.close()
 
 
-class Inline:
-    """The least a journal does: steps run at once."""
-
-    def begin(self, attempt: Attempt) -> None:
-        """Any attempt will do."""
-
-    def step(self, key: StepKey, action: Callable[[], Any]) -> Any:
-        return action()
-
-    def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
-        raise AssertionError("no task here sleeps")
-
-    def hold(self, attempt: Attempt, hold: Hold) -> None:
-        raise AssertionError("no task here waits")
-
-    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        """Nobody else hears of it."""
-
-
 def run(id_: UUID) -> str:
     """Run an execution in this process, as a worker of either engine does."""
     runner = Runner(lease_seconds=30, max_result_bytes=1_000_000, max_lost_leases=3)
     claiming = statements.claim(id=id_, engine="nobody", worker="budget", lease=30)
-    return runner.run(claiming, Inline()).kind
+    return runner.run(claiming, Durable()).kind
 
 
 def written(task: Task, *args: Any, **kwargs: Any) -> UUID:

@@ -11,7 +11,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from tandem import task
-from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
+from tandem.engines.celery.durable import CeleryDurable
 from tandem.exceptions import TimeLimitExceeded
 from tandem.execution.attempt import Attempt
 from tandem.execution.leases import ActiveAttempts
@@ -61,8 +61,8 @@ async def leave_in_its_result_async() -> Any:
 
 def test_a_result_that_exits_is_the_bodys_failure() -> None:
     sync, asynchronous = claiming(leave_in_its_result), claiming(leave_in_its_result_async)
-    runner().run(sync, CeleryJournal())
-    asyncio.run(runner().arun(asynchronous, AsyncCeleryJournal()))
+    runner().run(sync, CeleryDurable())
+    asyncio.run(runner().arun(asynchronous, CeleryDurable()))
     for row in (ended(sync), ended(asynchronous)):
         assert (row.phase, row.errors[-1]["exception_class_path"]) == ("failed", "builtins.SystemExit")
 
@@ -77,7 +77,7 @@ class _Late(ActiveAttempts):
 
 def test_a_time_limit_that_is_over_just_as_the_body_ends_is_its_end() -> None:
     claim = claiming(tasks.noop)
-    assert runner(active=_Late()).run(claim, CeleryJournal()).kind == "failed"
+    assert runner(active=_Late()).run(claim, CeleryDurable()).kind == "failed"
     assert "TimeLimitExceeded: too long" in ended(claim).errors[-1]["traceback"]
 
 
@@ -86,7 +86,7 @@ def test_arguments_too_deep_for_python_fail_at_once() -> None:
     for _ in range(3_000):
         deep = [deep]
     claim = claiming(tasks.noop, arguments={"args": [deep], "kwargs": {}})
-    assert runner().run(claim, CeleryJournal()).kind == "failed"
+    assert runner().run(claim, CeleryDurable()).kind == "failed"
     assert "RecursionError" in ended(claim).errors[-1]["traceback"]
 
 
@@ -97,7 +97,7 @@ def test_a_module_that_cannot_be_imported_says_so(
     (tmp_path / f"broken_{mark}.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
     claim = claiming(tasks.noop, task=f"broken_{mark}.job")
-    assert runner().run(claim, CeleryJournal()).kind == "refused"
+    assert runner().run(claim, CeleryDurable()).kind == "refused"
     row = ended(claim)
     assert row.phase == "queued"
     assert "Deploy the code" in Event.objects.get(execution_id=row.id, kind="unknown task").detail
@@ -121,7 +121,7 @@ def test_an_async_body_keeps_its_lease_until_its_thread_is_free(told: str) -> No
     _busy.clear()
     _returned.clear()
     run, claim, outcomes = runner(), claiming(leave_its_thread_busy), list[Outcome]()
-    body = threading.Thread(target=lambda: outcomes.append(asyncio.run(run.arun(claim, AsyncCeleryJournal()))))
+    body = threading.Thread(target=lambda: outcomes.append(asyncio.run(run.arun(claim, CeleryDurable()))))
     body.start()
     try:
         until(_returned.is_set, "the body has ended")

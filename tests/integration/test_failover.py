@@ -10,7 +10,7 @@ from django.db import InternalError, connection, transaction
 from django.utils import timezone
 
 from tandem import LedgerUnavailable
-from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
+from tandem.engines.celery.durable import CeleryDurable
 from tandem.execution.runner import Outcome, Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger import relaying, statements
@@ -27,12 +27,12 @@ def run(runner: Runner, task: Any, id_: Any) -> Outcome:
     claiming = statements.claim(id=id_, engine="nobody", worker="w", lease=30)
     if iscoroutinefunction(task.func):
         return asyncio.run(run_async(runner, claiming))
-    return runner.run(claiming, CeleryJournal())
+    return runner.run(claiming, CeleryDurable())
 
 
 async def run_async(runner: Runner, claiming: Any) -> Outcome:
     try:
-        return await runner.arun(claiming, AsyncCeleryJournal())
+        return await runner.arun(claiming, CeleryDurable())
     finally:
         ledger.close_threads()
 

@@ -14,7 +14,7 @@ from django.test import override_settings
 
 from tandem import LedgerNotMigrated
 from tandem.embedded.ports import Ports
-from tandem.engines.celery.journal import CeleryJournal
+from tandem.engines.celery.durable import CeleryDurable
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
@@ -115,7 +115,7 @@ def test_a_process_that_lacks_a_task_loses_nothing() -> None:
     )
     ledger.execute(statements.insert_one(new))
     runner = Runner(lease_seconds=30, max_result_bytes=1_000, max_lost_leases=3)
-    outcome = runner.run(statements.claim(id=id_, engine="nobody", worker="w", lease=30), CeleryJournal())
+    outcome = runner.run(statements.claim(id=id_, engine="nobody", worker="w", lease=30), CeleryDurable())
     assert outcome.kind == "refused"
     row = Execution.objects.get(pk=id_)
     assert (row.phase, row.attempts) == ("queued", 0)

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from tandem.declarations import TaskResult
-from tandem.engines.celery.journal import CeleryJournal
+from tandem.engines.celery.durable import CeleryDurable
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, relaying, statements
@@ -69,11 +69,11 @@ def claimed(engine: str, task: Any, *args: Any, **changes: Any) -> Statement[Cla
 
 def test_what_task_finished_says_is_what_the_row_says(engine: str, heard: list[TaskResult]) -> None:
     runner = Runner(lease_seconds=60.0, max_result_bytes=1_000, max_lost_leases=3)
-    runner.run(claimed(engine, tasks.add, 1, 2), CeleryJournal())
-    runner.run(claimed(engine, tasks.fail, "why"), CeleryJournal())
+    runner.run(claimed(engine, tasks.add, 1, 2), CeleryDurable())
+    runner.run(claimed(engine, tasks.fail, "why"), CeleryDurable())
     # No body sees these.
-    runner.run(claimed(engine, tasks.add, 3, cancel_requested_at=timezone.now()), CeleryJournal())
-    runner.run(claimed(engine, tasks.add, 4, lost_leases=4), CeleryJournal())
+    runner.run(claimed(engine, tasks.add, 3, cancel_requested_at=timezone.now()), CeleryDurable())
+    runner.run(claimed(engine, tasks.add, 4, lost_leases=4), CeleryDurable())
     until(lambda: len(heard) == 4, "a signal for each end")
     assert sorted(result.phase for result in heard) == ["cancelled", "dead", "failed", "succeeded"]
     for result in heard:

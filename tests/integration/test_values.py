@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tandem import ConfigurationError, RouteError
 from tandem.declarations import TaskResult
-from tandem.engines.celery.journal import CeleryJournal
+from tandem.engines.celery.durable import CeleryDurable
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
@@ -123,7 +123,7 @@ def test_what_postgresql_refuses_is_written_once_in_plainer_words(refusing: None
     row = misuse.using(engine="celery", run_after=FAR).enqueue(place, packed("unwelcome"))
     Execution.objects.filter(id=row.id).update(phase="queued")
     claim = statements.claim(id=UUID(row.id), engine="celery", worker="values", lease=30.0)
-    runner().run(claim, CeleryJournal())
+    runner().run(claim, CeleryDurable())
     row.refresh()
     assert row.phase == "failed"
     assert "PostgreSQL cannot keep how this attempt ended (UntranslatableCharacter)" in row.errors[-1].traceback

@@ -27,11 +27,10 @@ PLACES: Final = {
     "src/tandem/management/up.py handle": ENDS,
     "src/tandem/management/up.py _stop": ENDS,
     # A turn is one broken connection, journal entry or body of one invocation, whose error Restate is told.
-    "src/tandem/engines/restate/bridge.py Durable.step": AWAITED,
+    "src/tandem/engines/restate/journal.py Journal.begin": AWAITED,
     "src/tandem/engines/restate/invocation.py _Invocation.run": ENDS,
     "src/tandem/engines/restate/invocation.py _Invocation._run_async": AWAITED,
     "src/tandem/engines/restate/invocation.py _Invocation._wait": AWAITED,
-    "src/tandem/engines/restate/journal.py ThreadJournal._start": AWAITED,
     "src/tandem/engines/restate/pipeline.py Pipeline.close": ENDS,
     "src/tandem/engines/restate/server.py _serve": AWAITED,
     "src/tandem/engines/restate/server.py _until": ENDS,
@@ -39,8 +38,8 @@ PLACES: Final = {
     "src/tandem/engines/celery/worker.py _Worker.on_shutting_down": ENDS,
     "src/showcase/demo/observe.py until": ENDS,
     "src/showcase/tabular/encoding.py _first_bad_byte": ENDS,
-    "src/tandem/execution/context.py Context._drive": ENDS,
-    "src/tandem/execution/context.py AsyncContext._drive": ENDS,
+    "src/tandem/execution/drivers.py drive": ENDS,
+    "src/tandem/execution/drivers.py adrive": ENDS,
     # The registrar imports nothing of tandem: test_health of its tests.
     "operators/registrar/src/registrar/__main__.py operate": OWN,
     "operators/registrar/src/registrar/health.py Heartbeat.run": OWN,

@@ -1,6 +1,7 @@
 """The engines for users' own unit tests, held to what Django's tests of its own backends check."""
 
 import logging
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,19 @@ from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskRes
 from django.test import override_settings
 from django.utils import timezone
 
-from tandem import RouteError, TandemBackend
+from tandem import Context, RouteError, TandemBackend, task
 from tandem.declarations import TaskResult
 from tandem.engines.memory import MemoryEngine
 from tests.work import tasks
+from tests.work.effects import recorded
+
+ORDER = {"first": "old"}
+
+
+@task(takes_context=True)
+def reordered(context: Context) -> Any:
+    context.step(ORDER["first"], str)
+    return context.wait("approved")
 
 
 def backend() -> TandemBackend:
@@ -40,6 +50,11 @@ def immediate() -> Iterator[MemoryEngine]:
 @pytest.fixture
 def effects_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TANDEM_TEST_EFFECTS", str(tmp_path / "effects"))
+
+
+@pytest.fixture
+def mark() -> str:
+    return uuid.uuid4().hex
 
 
 @pytest.fixture
@@ -191,7 +206,75 @@ def test_children_run_in_place(immediate: MemoryEngine, effects_file: None, task
     assert result.return_value == {"first": 2, "rest": [2, 3, 4]}
 
 
-def test_nothing_waits_for_a_signal_in_place(immediate: MemoryEngine, effects_file: None) -> None:
-    result = tasks.approval.enqueue("in place")
-    assert result.phase == "failed"
-    assert "nothing can be sent to a body that runs in place" in result.errors[-1].traceback
+@pytest.mark.parametrize("task", [tasks.approval, tasks.approval_async])
+def test_a_body_waits_for_signals_in_place(immediate: MemoryEngine, effects_file: None, mark: str, task: Any) -> None:
+    result = task.enqueue(mark)
+    assert (result.phase, result.attempts) == ("waiting", 1)
+    result.signal("another", "no")
+    result.signal("approved", {"by": "anna"})
+    result.refresh()
+    assert result.phase == "waiting"
+    result.signal("approved", "again")
+    result.refresh()
+    assert (result.phase, result.return_value) == ("succeeded", [{"by": "anna"}, "again"])
+    assert result.attempts == 1
+    # Run again from the top twice, and each step once.
+    assert [line[2] for line in recorded(mark)] == ["asked", "answered"]
+
+
+def test_a_wait_gives_up_in_place_when_a_test_says_so(immediate: Any, effects_file: None, mark: str) -> None:
+    result = tasks.impatient.enqueue(mark)
+    assert result.phase == "waiting"
+    immediate.time_out(result)
+    result.refresh()
+    assert (result.phase, result.return_value) == ("succeeded", "gave-up")
+
+
+def test_a_wait_without_a_timeout_is_not_given_up(immediate: Any, effects_file: None, mark: str) -> None:
+    result = tasks.approval.enqueue(mark)
+    immediate.time_out(result)
+    result.refresh()
+    assert result.phase == "waiting"
+
+
+def test_a_retry_goes_on_from_the_last_finished_step_in_place(
+    immediate: MemoryEngine, effects_file: None, mark: str
+) -> None:
+    result = tasks.steps.enqueue(mark, 2)
+    assert (result.phase, result.attempts) == ("succeeded", 2)
+    assert [line[2] for line in recorded(mark)] == ["step-1", "step-2", "step-3"]
+
+
+def test_a_parent_waits_for_a_child_that_waits_in_place(immediate: MemoryEngine, effects_file: None, mark: str) -> None:
+    result = tasks.parent_of_waiters.enqueue(mark)
+    assert result.phase == "waiting"
+    waiting = [child for child in immediate.results if child.phase == "waiting" and child.id != result.id]
+    assert waiting
+    for child in waiting:
+        child.signal("approved", "first")
+        child.signal("approved", "second")
+    result.refresh()
+    assert result.phase == "succeeded", result.errors
+
+
+def test_a_cancel_in_place_takes_the_waiting_children_along(
+    immediate: MemoryEngine, effects_file: None, mark: str
+) -> None:
+    result = tasks.parent_of_waiters.enqueue(mark)
+    assert result.cancel() == "cancelled"
+    assert {each.phase for each in immediate.results} == {"cancelled"}
+
+
+def test_a_changed_order_is_an_error_that_names_the_step_in_place(
+    immediate: MemoryEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = reordered.enqueue()
+    monkeypatch.setitem(ORDER, "first", "new")
+    result.signal("approved", 1)
+    result.refresh()
+    assert result.phase == "parked"
+    assert "asks for step 'new' at position 1, where an earlier attempt recorded 'old'" in result.errors[-1].traceback
+    monkeypatch.setitem(ORDER, "first", "old")
+    result.retry()
+    result.refresh()
+    assert (result.phase, result.return_value) == ("succeeded", 1)

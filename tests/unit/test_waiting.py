@@ -7,7 +7,9 @@ import pytest
 from tandem.declarations import BoundCall
 from tandem.exceptions import Cancelled
 from tandem.execution.attempt import Attempt
-from tandem.execution.waiting import gather, wait
+from tandem.execution.calls import Calls
+from tandem.execution.drivers import drive
+from tandem.execution.durable import Durable, DurableCall, Suspension
 from tandem.ledger.identity import new_id
 from tandem.ledger.rows import LeaseCheck, RecordedStep
 from tests.unit.test_active_attempts import attempt
@@ -16,28 +18,28 @@ from tests.work.tasks import noop
 ASKED = LeaseCheck(held=True, written=True, cancel_requested=True)
 
 
-def resumed(kind: str, result: Any) -> Attempt:
+class CancelComes(Durable):
+    """An engine that hears of a cancel while a wait, which is over, is put into its record."""
+
+    def suspend(self, attempt: Attempt, suspension: Suspension) -> DurableCall[None]:
+        attempt.apply(ASKED)
+        yield from super().suspend(attempt, suspension)
+
+
+def resumed(name: str, kind: str, result: Any) -> tuple[Attempt, Calls]:
     """An attempt with one durable call that an earlier one recorded."""
     made = attempt(new_id(), 2)
-    made.load((RecordedStep(name="call", occurrence=0, position=0, kind=kind, result=result, due_in=None),))
-    return made
+    made.load((RecordedStep(name=name, occurrence=0, position=0, kind=kind, result=result, due_in=None),))
+    return made, Calls(attempt=made, durable=CancelComes(), refuses_transactions=False)
 
 
 def test_a_cancelled_parent_hears_of_its_cancel_not_of_its_childrens() -> None:
-    made = resumed("call", [["cancelled", None, None]])
-    key = made.step_key("call")
-    made.apply(ASKED)
-    steps = gather(made, key, [BoundCall(task=noop)], return_exceptions=False)
-    next(steps)
+    made, calls = resumed("gather", "call", [["cancelled", None, None]])
     with pytest.raises(Cancelled):
-        steps.send(None)
+        drive(made, calls.gather([BoundCall(task=noop)], return_exceptions=False))
 
 
 def test_a_cancelled_waiter_hears_of_its_cancel_not_of_its_timeout() -> None:
-    made = resumed("timeout", None)
-    key = made.step_key("call")
-    made.apply(ASKED)
-    steps = wait(made, key, signal="call", seconds=1.0)
-    next(steps)
+    made, calls = resumed("call", "timeout", None)
     with pytest.raises(Cancelled):
-        steps.send(None)
+        drive(made, calls.wait("call", 1.0))

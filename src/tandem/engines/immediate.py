@@ -1,159 +1,51 @@
 """The immediate engine: runs a body in place, as Django's ImmediateBackend does; for unit tests and scripts."""
 
 import json
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
-from inspect import isawaitable, iscoroutinefunction
-from typing import Any, Final
+from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
+from typing import Any, Final, Literal
 from uuid import UUID
 
-from asgiref.sync import async_to_sync, sync_to_async
+from asgiref.sync import async_to_sync
 from django.tasks.base import TaskError
 from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
 
-from tandem.declarations import BoundCall, ProgressValue, Task, TaskResult
+from tandem import registry
+from tandem.declarations import ProgressValue, TaskResult
 from tandem.engines.base import CAPABILITIES
 from tandem.engines.memory import MemoryEngine, put
-from tandem.exceptions import ChildFailed, Permanent
-from tandem.execution.attempt import Attempt, StepKey, as_json
+from tandem.engines.remembered import Remembered
+from tandem.exceptions import AttemptOver, OrderChanged, Permanent
+from tandem.execution.attempt import Attempt, as_json
+from tandem.execution.calls import Calls
 from tandem.execution.context import AsyncContext, Context
+from tandem.execution.drivers import drive
+from tandem.execution.durable import Durable
 from tandem.execution.retry import after_failure
-from tandem.execution.waiting import Hold
 from tandem.ledger.rows import Claim, Error
+from tandem.ledger.waiting import Child, ChildEnd
+from tandem.phases import ENDED
 
 __all__ = ["ImmediateEngine"]
 
 _WORKER: Final = "immediate"
-_NO_SIGNALS: Final = "nothing can be sent to a body that runs in place. Test it on a running engine."
-
-
-class _InPlace:
-    """A context's calls without a ledger: a step runs, a sleep is over at once, progress goes to the result."""
-
-    def __init__(self, result: TaskResult) -> None:
-        self._result = result
-
-    def begin(self, attempt: Attempt) -> None:
-        """The call is the attempt."""
-
-    def step(self, key: StepKey, action: Callable[[], Any]) -> Any:
-        return action()
-
-    def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
-        """Tests do not wait."""
-
-    def hold(self, attempt: Attempt, hold: Hold) -> None:
-        raise Permanent(f"{attempt.claim.task} waits for {hold.key.label}: {_NO_SIGNALS}")
-
-    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        value = ProgressValue(current=current, total=total, message=message, updated_at=timezone.now())
-        object.__setattr__(self._result, "progress", value)
-
-
-class _AsyncInPlace:
-    def __init__(self, result: TaskResult) -> None:
-        self._in_place = _InPlace(result)
-
-    def begin(self, attempt: Attempt) -> None:
-        """As above."""
-
-    async def step(self, key: StepKey, action: Callable[[], Awaitable[Any]]) -> Any:
-        return await action()
-
-    def progressed(self, attempt: Attempt, current: float, total: float | None, message: str) -> None:
-        self._in_place.progressed(attempt, current, total, message)
-
-    async def sleep(self, attempt: Attempt, key: StepKey, seconds: float) -> None:
-        """Tests do not wait."""
-
-    async def hold(self, attempt: Attempt, hold: Hold) -> None:
-        self._in_place.hold(attempt, hold)
-
-
-def _children(calls: Sequence[BoundCall], *, return_exceptions: bool) -> list[Any]:
-    """Run children in place, one after the other."""
-    ends = [_end(call.task.enqueue(*call.args, **call.kwargs)) for call in calls]
-    failure = next((end for end in ends if isinstance(end, ChildFailed)), None)
-    if failure is not None and not return_exceptions:
-        raise failure
-    return ends
-
-
-def _end(result: TaskResult) -> Any:
-    if result.phase == "succeeded":
-        return result.return_value
-    error = result.errors[-1].traceback if result.errors else None
-    return ChildFailed(id=result.id, task=result.task.module_path, phase=result.phase, error=error)
-
-
-class _MemoryContext(Context):
-    __slots__ = ()
-
-    def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:
-        raise Permanent(f"{self._attempt.claim.task} waits for signal {signal!r}: {_NO_SIGNALS}")
-
-    def call(self, task: Task, /, *args: Any, **kwargs: Any) -> Any:
-        return self.gather(task.bind(*args, **kwargs))[0]
-
-    def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
-        self._attempt.step_key("gather")
-        return _children(calls, return_exceptions=return_exceptions)
-
-    def _refuse_in_transaction(self, call: str) -> None:
-        """Nothing suspends, and no step commits by itself: a test's own transaction is no hindrance."""
-
-    def _perform_atomic(self, key: StepKey, action: Callable[[], Any]) -> Any:
-        return self._perform(key, action)
-
-    def _perform(self, key: StepKey, action: Callable[[], Any]) -> Any:
-        limit = self._attempt.max_result_bytes
-        return json.loads(as_json(action(), what=f"The result of step {key.name!r}", limit=limit))
-
-    def _flush(self) -> None:
-        pending = self._attempt.progress_statement()
-        if pending is not None:
-            self._journal.progressed(self._attempt, *_progress_of(pending.parameters))
-
-
-class _MemoryAsyncContext(AsyncContext):
-    __slots__ = ()
-
-    async def wait(self, signal: str, timeout: float | timedelta | None = None) -> Any:  # noqa: ASYNC109  # durable
-        raise Permanent(f"{self._attempt.claim.task} waits for signal {signal!r}: {_NO_SIGNALS}")
-
-    async def call(self, task: Task, /, *args: Any, **kwargs: Any) -> Any:
-        return (await self.gather(task.bind(*args, **kwargs)))[0]
-
-    async def gather(self, *calls: BoundCall, return_exceptions: bool = False) -> list[Any]:
-        self._attempt.step_key("gather")
-        return await sync_to_async(_children)(calls, return_exceptions=return_exceptions)
-
-    async def _perform_atomic(self, key: StepKey, action: Callable[[], Any]) -> Any:
-        return await self._perform(key, action)
-
-    async def _perform(self, key: StepKey, action: Callable[[], Any]) -> Any:
-        value = action()
-        if isawaitable(value):
-            value = await value
-        limit = self._attempt.max_result_bytes
-        return json.loads(as_json(value, what=f"The result of step {key.name!r}", limit=limit))
-
-    async def _flush(self) -> None:
-        pending = self._attempt.progress_statement()
-        if pending is not None:
-            self._journal.progressed(self._attempt, *_progress_of(pending.parameters))
-
-
-def _progress_of(parameters: Any) -> tuple[float, float | None, str]:
-    return parameters["current"], parameters["total"], parameters["message"]
 
 
 class ImmediateEngine(MemoryEngine):
-    """Runs each call in the caller's thread before `enqueue` returns, its retries at once and from the top."""
+    """Runs each call in the caller's thread before `enqueue` returns, its retries at once.
+
+    Durable calls are those of any engine, answered from memory: a finished step is not run again, a sleep is over at
+    once, children run in place. What waits for a signal is left `waiting`; `result.signal` runs it on, and
+    `time_out` has it wait no longer.
+    """
 
     name = "immediate"
     supports = CAPABILITIES - {"defer", "external", "hard_time_limit"}
+
+    def __init__(self, configuration: Any) -> None:
+        super().__init__(configuration)
+        self._records: dict[str, _Record] = {}
 
     def run(self, result: TaskResult) -> None:
         """Run the body to its end, as often as its policy says, and write that into the result.
@@ -161,19 +53,95 @@ class ImmediateEngine(MemoryEngine):
         A call that is held stays as it is. Only KeyboardInterrupt comes out.
         """
         while result.phase in {"queued", "retrying"}:
-            self._attempt(result)
+            self._run_once(result, new=True)
+        self._has_ended(result)
 
-    def _attempt(self, result: TaskResult) -> None:
+    def signal_result(self, result: TaskResult, name: str, payload: Any, *, by: str | None) -> None:
+        """As every engine of memory; a body that waits for it goes on, in place, before this returns."""
+        super().signal_result(result, name, payload, by=by)
+        self._record(result).signals.append((name, payload))
+        self._go_on(result)
+
+    def time_out(self, result: TaskResult) -> None:
+        """Let the timeout of what a result's body waits for be over, and run it on; for tests, which do not wait."""
+        kept = self.result(result.id) or result
+        self._record(kept).time_out()
+        self._go_on(kept)
+
+    def cancel_result(self, result: TaskResult, *, by: str | None) -> Literal["cancelled", "finished"]:
+        """Cancel what waits, and its unfinished children; their parent goes on."""
+        done = super().cancel_result(result, by=by)
+        for child in self._record(result).children.values():
+            self.cancel_result(child, by=by)
+        self._has_ended(result)
+        return done
+
+    def clear(self) -> None:
+        """Forget every result, signal and step."""
+        super().clear()
+        self._records.clear()
+
+    def _record(self, result: TaskResult) -> "_Record":
+        return self._records.setdefault(result.id, _Record(engine=self, result=result))
+
+    def _go_on(self, result: TaskResult) -> None:
+        if result.phase == "waiting":
+            self._run_once(result, new=False)
+            self.run(result)
+
+    def _has_ended(self, result: TaskResult) -> None:
+        """Have the parent of what ended go on."""
+        parent = self._record(result).parent
+        if result.phase in ENDED and parent is not None:
+            self._go_on(parent)
+
+    def run_child(self, child: Child, parent: TaskResult) -> TaskResult:
+        """Run a child in place, once."""
+        known = self._record(parent).children.get(UUID(child.id))
+        if known is not None:
+            return known
+        now = timezone.now()
+        result = TaskResult(
+            task=registry.resolve(child.task).called(queue_name=child.queue, priority=child.priority),
+            id=child.id,
+            status=parent.status,
+            enqueued_at=now,
+            started_at=None,
+            finished_at=None,
+            last_attempted_at=None,
+            args=child.arguments["args"],
+            kwargs=child.arguments["kwargs"],
+            backend=parent.backend,
+            errors=[],
+            worker_ids=[],
+            phase=child.phase,
+            engine=child.engine,
+            reason=child.reason,
+            owner=parent.owner,
+        )
+        put(result, phase=child.phase)
+        self._records[child.id] = _Record(engine=self, result=result, parent=parent)
+        self._record(parent).children[UUID(child.id)] = result
+        self.accept(result)
+        return result
+
+    def _run_once(self, result: TaskResult, *, new: bool) -> None:
         task, now = result.task, timezone.now()
         sender = type(task.get_backend())
         put(result, phase="running", started_at=result.started_at or now, last_attempted_at=now)
-        result.worker_ids.append(_WORKER)
+        if new:
+            result.worker_ids.append(_WORKER)
         task_started.send(sender, task_result=result)
         try:
             value = self._call(result)
             text = as_json(value, what=f"The result of {task.module_path}", limit=self.configuration.max_result_bytes)
         except KeyboardInterrupt:
             raise
+        except AttemptOver:
+            put(result, phase="waiting")
+        except OrderChanged as error:
+            result.errors.append(TaskError(**Error.of(error).as_json()))
+            put(result, phase="parked")
         except BaseException as error:  # noqa: BLE001  # as Django's ImmediateBackend: whatever a body raises is its end
             failed = len(result.worker_ids) - 1
             verdict = after_failure(error, task=task, attempts=failed, age=0.0, random=lambda: 0.0)
@@ -190,27 +158,51 @@ class ImmediateEngine(MemoryEngine):
             task_finished.send(sender, task_result=result)
 
     def _call(self, result: TaskResult) -> Any:
-        task = result.task
+        task, record = result.task, self._record(result)
         # Its own copy, as each attempt on a running engine reads it: what the body changes stays in the body.
         arguments, named = json.loads(json.dumps([result.args, result.kwargs]))
         is_async = iscoroutinefunction(task.func)
-        attempt: Attempt | None = None
-        if task.takes_context:
-            attempt = Attempt(
-                claim=_claim(result),
-                lease_seconds=self.configuration.lease_seconds,
-                max_result_bytes=self.configuration.max_result_bytes,
-            )
-            arguments.insert(
-                0,
-                _MemoryAsyncContext(task_result=result, _attempt=attempt, _journal=_AsyncInPlace(result))
-                if is_async
-                else _MemoryContext(task_result=result, _attempt=attempt, _journal=_InPlace(result)),
-            )
-        value = (async_to_sync(task.func) if is_async else task.func)(*arguments, **named)
-        if attempt is not None and (pending := attempt.progress_statement()) is not None:
-            _InPlace(result).progressed(attempt, *_progress_of(pending.parameters))
+        function = async_to_sync(task.func) if is_async else task.func
+        if not task.takes_context:
+            return function(*arguments, **named)
+        attempt = Attempt(
+            claim=_claim(result),
+            lease_seconds=self.configuration.lease_seconds,
+            max_result_bytes=self.configuration.max_result_bytes,
+        )
+        attempt.load(record.steps)
+        # Nothing suspends, and no step commits by itself: a test's own transaction is no hindrance.
+        calls = Calls(attempt=attempt, durable=Durable(), refuses_transactions=False)
+        kind = AsyncContext if is_async else Context
+        value = function(kind(task_result=result, _calls=calls, _ledger=record), *arguments, **named)
+        drive(attempt, calls.flush(), record)
         return value
+
+
+@dataclass(kw_only=True)
+class _Record(Remembered):
+    """What the ledger would keep of one result."""
+
+    engine: ImmediateEngine
+    result: TaskResult
+    parent: TaskResult | None = None
+    children: dict[UUID, TaskResult] = field(default_factory=dict)
+
+    def keep_progress(self, current: float, total: float | None, message: str) -> None:
+        value = ProgressValue(current=current, total=total, message=message, updated_at=timezone.now())
+        object.__setattr__(self.result, "progress", value)
+
+    def run_children(self, children: list[Child]) -> None:
+        for child in children:
+            self.engine.run_child(child, self.result)
+
+    def end_of_child(self, id_: UUID) -> ChildEnd | None:
+        child = self.children[id_]
+        if child.phase not in ENDED:
+            return None
+        error = child.errors[-1].traceback if child.errors else None
+        value = child.return_value if child.phase == "succeeded" else None
+        return ChildEnd(outcome=child.phase, result=value, traceback=error)
 
 
 def _claim(result: TaskResult) -> Claim:

@@ -136,13 +136,23 @@ class Attempt:
 
     def guard(self) -> None:
         """Raise `AttemptOver` or, once, `Cancelled`, where the body must stop."""
-        if self.over is not None:
-            raise AttemptOver(self.over)
+        self.refuse_over()
         if self.overran:
             raise AttemptOver("the time limit is over")
         if self.cancel_requested and not self.cancel_raised:
             self.cancel_raised = True
             raise Cancelled(f"{self.claim.task} {self.claim.id} was cancelled.")
+
+    def refuse_over(self) -> None:
+        """Raise `AttemptOver` where the attempt is over."""
+        if self.over is not None:
+            raise AttemptOver(self.over)
+
+    def refuse_after_cancel(self) -> None:
+        """As `guard`, and raise `Cancelled` again: a body that cleans up cannot wait, for nothing would wake it."""
+        self.guard()
+        if self.cancel_raised:
+            raise Cancelled(f"{self.claim.task} {self.claim.id} was cancelled; it cannot wait any more.")
 
     def end(self, reason: str) -> AttemptOver:
         """Mark the attempt over, from its own body, and answer what to raise there."""

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+from tandem.declarations import TaskResult
+from tandem.ledger.results import end
 from tandem.ledger.rows import Claim, Error
 
-__all__ = ["REFUSED", "Kind", "Outcome"]
+__all__ = ["REFUSED", "Kind", "Outcome", "is_told"]
 
 type Kind = Literal["succeeded", "failed", "dead", "cancelled", "retrying", "parked", "over", "refused"]
 
@@ -29,3 +31,11 @@ class Outcome:
 
 
 REFUSED: Final = Outcome(kind="refused")
+
+
+def is_told(result: TaskResult, outcome: Outcome) -> bool:
+    """Whether `task_finished` tells of an outcome; then the result has it."""
+    if outcome.finished_at is None:
+        return False
+    end(result, phase=outcome.kind, at=outcome.finished_at, value=outcome.result, error=outcome.failure)
+    return True

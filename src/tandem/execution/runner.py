@@ -1,6 +1,6 @@
 """The one place where a body runs, whatever the engine: claim, run, record, tidy.
 
-An engine brings the claiming statement and a journal, and acts on the `Outcome`. A plain task costs two statements:
+An engine brings the claiming statement and its side of the durable calls, and acts on the `Outcome`. A plain task costs two statements:
 claim and finish.
 """
 
@@ -21,16 +21,18 @@ from tandem.declarations import Task, TaskResult
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, UnknownTask
 from tandem.execution.asking import write_end
 from tandem.execution.attempt import Attempt, as_json
+from tandem.execution.calls import Calls
 from tandem.execution.context import AsyncContext, Context
+from tandem.execution.drivers import adrive, drive
+from tandem.execution.durable import Durable
 from tandem.execution.isolation import Threads, apart, run_apart, tidy_connections
-from tandem.execution.journal import AsyncJournal, Journal
 from tandem.execution.leases import LOST, ActiveAttempts
-from tandem.execution.outcome import REFUSED, Kind, Outcome
+from tandem.execution.outcome import REFUSED, Kind, Outcome, is_told
 from tandem.execution.retry import after_failure
 from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings
-from tandem.ledger.results import end, result_of_claim
+from tandem.ledger.results import result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statement import Statement
 
@@ -52,7 +54,7 @@ class Runner:
     random: Callable[[], float] = random.random
     interrupts: Callable[[BaseException], bool] = lambda _: False
 
-    def run(self, claiming: Statement[Claim | None], journal: Journal) -> Outcome:
+    def run(self, claiming: Statement[Claim | None], durable: Durable) -> Outcome:
         """Run one attempt of a sync body on this thread.
 
         Raises psycopg's errors where the ledger cannot be reached: the reference is then still to be delivered, or
@@ -62,25 +64,25 @@ class Runner:
         if isinstance(opened, Outcome):
             return opened
         attempt, task, result = opened
-        context = Context(task_result=result, _attempt=attempt, _journal=journal)
-        return run_apart(self._run_body, attempt, task, result, context)
+        return run_apart(self._run_body, attempt, task, result, durable)
 
-    def _run_body(self, attempt: Attempt, task: Task, result: TaskResult, context: Context) -> Outcome:
+    def _run_body(self, attempt: Attempt, task: Task, result: TaskResult, durable: Durable) -> Outcome:
         """A sync attempt from its first signal to its last, in a state of its own."""
+        calls = Calls(attempt=attempt, durable=durable, refuses_transactions=True)
         value: Any = None
         failure: BaseException | None = None
-        context._journal.begin(attempt)  # noqa: SLF001  # the runner and the context are two halves of one thing
+        durable.take(attempt)
         self.active.add(attempt)
         try:
             try:
                 attempt.guard()
                 task_started.send_robust(type(task.get_backend()), task_result=result)
                 attempt.begin(time_limit=task.time_limit)
-                context._journal.begin(attempt)  # noqa: SLF001  # as above
-                value = _call(task, context, attempt.claim)
-                context._flush()  # noqa: SLF001  # the runner and the context are two halves of one thing
+                durable.take(attempt)
+                value = _call(task, Context(task_result=result, _calls=calls), attempt.claim)
+                drive(attempt, calls.flush())
             finally:
-                # Until here a time limit's signal may raise; what it or a connection raises here is an end like others.
+                # Until here a time limit's signal may raise; what it raises here is an end like others.
                 self.active.remove(attempt)
                 tidy_connections()
         except BaseException as error:  # sys.exit() in a body is a failure like any other
@@ -88,7 +90,7 @@ class Runner:
                 raise
             failure = error
         outcome, failure = self._record(attempt, task, failure, value)
-        if _is_told(result, outcome):
+        if is_told(result, outcome):
             with _suppressed(failure):
                 try:
                     _raise(failure)
@@ -96,33 +98,33 @@ class Runner:
                     task_finished.send_robust(type(task.get_backend()), task_result=result)
         return outcome
 
-    async def arun(self, claiming: Statement[Claim | None], journal: AsyncJournal) -> Outcome:
+    async def arun(self, claiming: Statement[Claim | None], durable: Durable) -> Outcome:
         """As `run`, for an async body, on the running loop."""
         opened = await ledger.in_thread(self._open, claiming)
         if isinstance(opened, Outcome):
             return opened
         attempt, task, result = opened
-        context = AsyncContext(task_result=result, _attempt=attempt, _journal=journal)
         async with apart() as threads:
-            return await self._arun_body(attempt, task, result, context, threads)
+            return await self._arun_body(attempt, task, result, durable, threads)
 
     async def _arun_body(
-        self, attempt: Attempt, task: Task, result: TaskResult, context: AsyncContext, threads: Threads
+        self, attempt: Attempt, task: Task, result: TaskResult, durable: Durable, threads: Threads
     ) -> Outcome:
         """As `_run_body`, awaited."""
+        calls = Calls(attempt=attempt, durable=durable, refuses_transactions=False)
         value: Any = None
         failure: BaseException | None = None
         attempt.rouse = self.active.cancel_of(attempt)
-        context._journal.begin(attempt)  # noqa: SLF001  # as in _run_body()
+        durable.take(attempt)
         self.active.add(attempt)
         try:
             try:
                 attempt.guard()
                 await task_started.asend_robust(type(task.get_backend()), task_result=result)
                 attempt.begin(time_limit=task.time_limit)
-                context._journal.begin(attempt)  # noqa: SLF001  # as above
-                value = await _call(task, context, attempt.claim)
-                await context._flush()  # noqa: SLF001  # as in _run_body()
+                durable.take(attempt)
+                value = await _call(task, AsyncContext(task_result=result, _calls=calls), attempt.claim)
+                await adrive(attempt, calls.flush())
             except BaseException as error:  # as in _run_body()
                 if self.interrupts(error):
                     raise
@@ -136,7 +138,7 @@ class Runner:
         finally:
             self.active.remove(attempt)
         outcome, failure = await ledger.in_thread(self._record, attempt, task, failure, value)
-        if _is_told(result, outcome):
+        if is_told(result, outcome):
             with _suppressed(failure):
                 try:
                     _raise(failure)
@@ -238,8 +240,7 @@ class Runner:
         if plain is not None:
             kind, text, error = worse, None, plain
         if finished is None:
-            attempt.end(LOST)
-            return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
+            return _lost(attempt)
         endings.tell_parent(attempt.claim.parent)
         if unseen:
             endings.announce_elsewhere([attempt.claim.id])
@@ -254,8 +255,7 @@ class Runner:
         later = partial(statements.retry_later, attempt.lease, seconds=verdict.delay, counted=True)
         due, plain = write_end(later(error=error), lambda plain: later(error=plain))
         if due is None:
-            attempt.end(LOST)
-            return Outcome(kind="over", claim=claim, error=LOST)
+            return _lost(attempt)
         return Outcome(kind="retrying", claim=claim, error=(plain or error).line, delay=verdict.delay)
 
     def refuse(self, claiming: Statement[Claim | None], error: UnknownTask) -> Outcome:
@@ -270,9 +270,14 @@ class Runner:
 
     def _park(self, attempt: Attempt, failure: OrderChanged) -> Outcome:
         if not ledger.execute(statements.park(attempt.lease, error=Error.of(failure))):
-            return Outcome(kind="over", claim=attempt.claim, error=LOST)
+            return _lost(attempt)
         logger.error("%s", failure)
         return Outcome(kind="parked", claim=attempt.claim, error=str(failure))
+
+
+def _lost(attempt: Attempt) -> Outcome:
+    attempt.end(LOST)
+    return Outcome(kind="over", claim=attempt.claim, error=str(attempt.over))
 
 
 def _call(task: Task, context: Context | AsyncContext, claim: Claim) -> Any:
@@ -280,14 +285,6 @@ def _call(task: Task, context: Context | AsyncContext, claim: Claim) -> Any:
     if task.takes_context:
         return task.func(context, *arguments["args"], **arguments["kwargs"])
     return task.func(*arguments["args"], **arguments["kwargs"])
-
-
-def _is_told(result: TaskResult, outcome: Outcome) -> bool:
-    """Whether `task_finished` tells of an outcome; then the result has it."""
-    if outcome.finished_at is None:
-        return False
-    end(result, phase=outcome.kind, at=outcome.finished_at, value=outcome.result, error=outcome.failure)
-    return True
 
 
 def _suppressed(failure: BaseException | None) -> AbstractContextManager[None]:

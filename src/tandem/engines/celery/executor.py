@@ -15,7 +15,7 @@ import psycopg
 from billiard.common import terminate_handler_fired
 from celery.exceptions import SoftTimeLimitExceeded, WorkerShutdown, WorkerTerminate
 
-from tandem.engines.celery.journal import AsyncCeleryJournal, CeleryJournal
+from tandem.engines.celery.durable import CeleryDurable
 from tandem.engines.celery.seats import Seat
 from tandem.execution.attempt import Attempt
 from tandem.execution.runner import Outcome, Runner
@@ -65,21 +65,21 @@ class Process:
         is requeued; a prefork child leaves that to its parent, for anybody may have sent it that signal.
         """
         claiming = statements.claim(id=id_, engine="celery", worker=self.worker, lease=self.runner.lease_seconds)
-        journal = AsyncCeleryJournal(self.seat) if asynchronous else CeleryJournal(self.seat)
+        durable = CeleryDurable(self.seat)
         if self.seat is not None:
             self.seat.claim(id_)
         self._executing, self._asynchronous, kept = True, asynchronous, False
         try:
-            if isinstance(journal, AsyncCeleryJournal):
+            if asynchronous:
                 # A loop's own context would be one for all its bodies.
-                return self._own_loop().run(self.runner.arun(claiming, journal), context=contextvars.copy_context())
-            return self.runner.run(claiming, journal)
+                return self._own_loop().run(self.runner.arun(claiming, durable), context=contextvars.copy_context())
+            return self.runner.run(claiming, durable)
         except psycopg.Error as error:
             logger.error("The ledger did not answer for %s (%s); the relay sends it again.", id_, error)  # noqa: TRY400
             return Outcome(kind="refused", error=str(error))
         except BaseException as error:
             if ends_process(error):
-                kept = self._leave(journal.attempt)
+                kept = self._leave(durable.attempt)
             raise
         finally:
             self._executing = False

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 import psycopg
 
 from tandem.configuration import Configuration, RestateOptions
-from tandem.engines.restate.bridge import Durable
-from tandem.engines.restate.journal import LoopJournal, ThreadJournal
+from tandem.engines.restate.durable import RestateDurable
+from tandem.engines.restate.journal import Journal
 from tandem.engines.restate.slots import Slots
 from tandem.engines.restate.tracker import ProgressPublisher
 from tandem.execution.attempt import Attempt
@@ -130,28 +130,28 @@ class ServiceExecutor:
         """Become known in the ledger, as soon as that is there."""
         await ledger.in_thread(self._heartbeat.start)
 
-    def run_in_thread(self, claiming: Statement[Claim | None], journal: ThreadJournal) -> "Body":
+    def run_in_thread(self, claiming: Statement[Claim | None], durable: RestateDurable) -> "Body":
         """Run a sync body on a thread of its own; the caller holds a slot, which the body gives back."""
         body = Body(self)
-        self._threads.submit(self._run, claiming, journal, body)
+        self._threads.submit(self._run, claiming, durable, body)
         return body
 
-    def _run(self, claiming: Statement[Claim | None], journal: ThreadJournal, body: "Body") -> None:
+    def _run(self, claiming: Statement[Claim | None], durable: RestateDurable, body: "Body") -> None:
         outcome: Outcome | None = None
         error: BaseException | None = None
         try:
-            outcome = self.runner.run(claiming, journal)
-            if _cut_off(outcome, journal.durable):
+            outcome = self.runner.run(claiming, durable)
+            if _cut_off(outcome, durable.journal):
                 _release(outcome)
         except BaseException as raised:  # noqa: BLE001  # raised again by the handler
             error = raised
         with suppress(RuntimeError):  # The loop has ended, and with it the process.
             self.loop.call_soon_threadsafe(body.finish, outcome, error)
 
-    async def run_on_loop(self, claiming: Statement[Claim | None], journal: LoopJournal) -> Outcome:
+    async def run_on_loop(self, claiming: Statement[Claim | None], durable: RestateDurable) -> Outcome:
         """Run an async body; the caller holds a slot."""
-        outcome = await self.runner.arun(claiming, journal)
-        return await ledger.in_thread(_release, outcome) if _cut_off(outcome, journal.durable) else outcome
+        outcome = await self.runner.arun(claiming, durable)
+        return await ledger.in_thread(_release, outcome) if _cut_off(outcome, durable.journal) else outcome
 
     def count_stuck(self, change: int) -> None:
         """Count threads whose body ran past its limit until they end; too many of them end the process."""
@@ -207,8 +207,8 @@ class ServiceExecutor:
             running.expired(lease, outcome)
 
 
-def _cut_off(outcome: Outcome, durable: Durable) -> bool:
-    return outcome.kind == "over" and durable.sleeping is None
+def _cut_off(outcome: Outcome, journal: Journal) -> bool:
+    return outcome.kind == "over" and journal.sleeping is None
 
 
 def _release(outcome: Outcome) -> Outcome:

@@ -16,10 +16,10 @@ from restate.exceptions import RetryableError, TerminalError
 from restate.server_context import restate_context_is_replaying
 
 from tandem.declarations import Task
-from tandem.engines.restate.bridge import Durable
+from tandem.engines.restate.durable import RestateDurable
 from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.external import accept
-from tandem.engines.restate.journal import LoopJournal, ThreadJournal
+from tandem.engines.restate.journal import Journal
 from tandem.engines.restate.targets import HEADER, target, target_of
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, UnknownTask
 from tandem.execution.runner import Outcome
@@ -59,12 +59,12 @@ class Handler:
         """Run the invocation's execution to its end, or raise what makes Restate come again, or give up."""
         request = context.request()
         reference = request.headers.get(HEADER)
-        durable = Durable(context)
+        journal = Journal(context)
         try:
             if reference is None:
                 limit = self.process.configuration.max_arguments_bytes
                 id_, dispatch_number = await accept(self.task, context, body, limit=limit), 1
-                durable.issued, durable.first = 1, 1
+                journal.issued, journal.first = 1, 1
             else:
                 id_, dispatch_number = parse(reference)
             claiming = statements.claim_invocation(
@@ -76,7 +76,7 @@ class Handler:
                 dispatch_number=dispatch_number,
                 invocation=request.id,
             )
-            running = _Invocation(task=self.task, process=self.process, durable=durable, id=id_, claiming=claiming)
+            running = _Invocation(task=self.task, process=self.process, journal=journal, id=id_, claiming=claiming)
             outcome = await running.run()
             if outcome.kind == "succeeded":
                 return _answer(outcome.result)
@@ -89,8 +89,8 @@ class Handler:
         except LedgerUnavailable as error:
             raise unavailable(error) from error
         finally:
-            await durable.close()
-        raise _error(outcome, durable)
+            await journal.close()
+        raise _error(outcome, journal)
 
     async def _is_of_a_namesake(self, id_: UUID) -> bool:
         found = await ledger.aexecute(manual.phase_of(id_))
@@ -109,11 +109,11 @@ class _Invocation:
 
     task: Task
     process: ServiceExecutor
-    durable: Durable
+    journal: Journal
     id: UUID
     claiming: Statement[Claim | None]
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    _journal: ThreadJournal | LoopJournal | None = None
+    _durable: RestateDurable | None = None
     _expired: "asyncio.Future[Outcome] | None" = None
     _waiting: "asyncio.Task[BaseException | None] | None" = None
 
@@ -126,7 +126,7 @@ class _Invocation:
         try:
             while True:
                 outcome = await self._run_once()
-                if outcome.kind != "over" or self.durable.sleeping is None:
+                if outcome.kind != "over" or self.journal.sleeping is None:
                     return outcome
                 await self._wait()
         finally:
@@ -135,7 +135,7 @@ class _Invocation:
             self.process.publisher.clear(str(self.id))
 
     def expired(self, lease: Lease, outcome: Outcome) -> None:
-        attempt = None if self._journal is None else self._journal.attempt
+        attempt = None if self._durable is None else self._durable.attempt
         if attempt is not None and attempt.lease == lease and self._expired is not None and not self._expired.done():
             self._expired.set_result(outcome)
 
@@ -144,51 +144,47 @@ class _Invocation:
             self._waiting.cancel()
 
     async def _run_once(self) -> Outcome:
-        self.durable.restart()
-        given: dict[str, Any] = {
-            "durable": self.durable,
-            "publisher": self.process.publisher,
-        }
+        self.journal.restart()
+        durable = RestateDurable(journal=self.journal, publisher=self.process.publisher, loop=self.process.loop)
         await self.process.slots.take(self.task.module_path)
-        if iscoroutinefunction(self.task.func):
-            try:
-                return await self._run_async(LoopJournal(**given))
-            finally:
-                self.process.slots.release()
-        return await self._run_sync(ThreadJournal(loop=self.process.loop, **given))
-
-    async def _run_sync(self, journal: ThreadJournal) -> Outcome:
-        self._journal, self._expired = journal, self.process.loop.create_future()
-        body = self.process.run_in_thread(self.claiming, journal)
+        self._durable, self._expired = durable, self.process.loop.create_future()
+        if not iscoroutinefunction(self.task.func):
+            return await self._run_sync(durable, self._expired)
         try:
-            await asyncio.wait((body.ended, self._expired), return_when=asyncio.FIRST_COMPLETED)
+            return await self._run_async(durable, self._expired)
+        finally:
+            self.process.slots.release()
+
+    async def _run_sync(self, durable: RestateDurable, expired: "asyncio.Future[Outcome]") -> Outcome:
+        body = self.process.run_in_thread(self.claiming, durable)
+        try:
+            await asyncio.wait((body.ended, expired), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            journal.stop()
+            durable.stop()
             raise
         if body.ended.done():
             return body.ended.result()
         body.abandon()
-        return self._expired.result()
+        return expired.result()
 
-    async def _run_async(self, journal: LoopJournal) -> Outcome:
-        self._journal, self._expired = journal, self.process.loop.create_future()
-        running = asyncio.ensure_future(self.process.run_on_loop(self.claiming, journal))
+    async def _run_async(self, durable: RestateDurable, expired: "asyncio.Future[Outcome]") -> Outcome:
+        running = asyncio.ensure_future(self.process.run_on_loop(self.claiming, durable))
         try:
-            await asyncio.wait((running, self._expired), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((running, expired), return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
-            journal.stop()
+            durable.stop()
             raise
         if running.done():
             return running.result()
         await asyncio.wait((running,))
         if not running.cancelled():
             running.exception()
-        return self._expired.result()
+        return expired.result()
 
     async def _wait(self) -> None:
         """Sleep without a slot. A process that ends hands its sleepers back, to be woken when they are due."""
-        self._waiting = asyncio.ensure_future(_quietly(self.durable.wait()))
-        left = self.durable.sleeps_for
+        self._waiting = asyncio.ensure_future(_quietly(self.journal.wait()))
+        left = self.journal.sleeps_for
         try:
             error = await self._waiting
         except asyncio.CancelledError:
@@ -200,7 +196,7 @@ class _Invocation:
             self._waiting = None
         if error is not None:
             raise error
-        if self.durable.cancelled:
+        if self.journal.cancelled:
             # As on every engine: what sleeps is cancelled where it is.
             await ledger.in_thread(self._cancel)
 
@@ -287,13 +283,13 @@ def _terminal(kind: str, error: str) -> TerminalError:
     return TerminalError(f"{kind}: {error}" if error else kind, status)
 
 
-def _error(outcome: Outcome, durable: Durable) -> BaseException:
+def _error(outcome: Outcome, journal: Journal) -> BaseException:
     """What to raise so that Restate knows what an end other than success means."""
     if outcome.kind == "retrying":
         return RetryableError(outcome.error, retry_after=max(timedelta(seconds=outcome.delay), _MILLISECOND))
     if outcome.kind == "over":
-        if durable.over is not None:
-            return durable.over
+        if journal.over is not None:
+            return journal.over
         # The lease is somebody else's. Should this invocation still be the one, its next claim says so.
         return RetryableError(outcome.error, retry_after=timedelta(seconds=_OVER_SECONDS))
     return _terminal(outcome.kind, outcome.error)

@@ -1,12 +1,12 @@
-"""The durable calls of one invocation, on the event loop: what goes into Restate's journal, and what comes out.
+"""The journal of one invocation, on the event loop: what goes into Restate's, and what comes out.
 
 A body is run again from the top after each sleep. What it asked for before is then in the journal already and is
-answered from the ledger: `issued` counts the journal's commands, `_place` where the body is.
+answered from the ledger: `issued` counts the journal's runs, `_place` where the body is, and `_held` has its waits.
 """
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final, cast
@@ -16,7 +16,9 @@ from restate.exceptions import SdkInternalBaseException, TerminalError
 from restate.serde import JsonSerde
 from restate.server_context import DisconnectedException
 
-__all__ = ["Done", "Durable"]
+from tandem.execution.durable import Answered
+
+__all__ = ["Held", "Journal"]
 
 _CANCELLED: Final = 409
 _LOOK_AGAIN_SECONDS: Final = 5.0
@@ -24,20 +26,8 @@ _OPTIONS: Final = restate.RunOptions[Any](serde=JsonSerde[Any]())
 
 
 @dataclass(slots=True)
-class Done:
-    """How a function ended; not `performed` where a cancel came first.
-
-    Errors travel as values: one such as SystemExit must not pass through the event loop.
-    """
-
-    value: Any = None
-    error: BaseException | None = None
-    performed: bool = True
-
-
-@dataclass(slots=True)
 class _Run:
-    """One `ctx.run` whose function is executed by the body, wherever that lives."""
+    """One `ctx.run` whose function is called by the body, wherever that lives."""
 
     wanted: asyncio.Future[None]
     outcome: asyncio.Future[Any]
@@ -64,14 +54,14 @@ class _Sleep:
 
 
 @dataclass(slots=True)
-class _Held:
+class Held:
     """What the journal has of one wait: a timer where it gives up, and what wakes it. Once woken, it stays so."""
 
-    awakeable: str
+    awakeable: str | None
     futures: dict[str, Any]
 
 
-class Durable:
+class Journal:
     """Makes one call at a time. `over` has the SDK's exception that ended the attempt, for the handler to raise."""
 
     def __init__(self, context: restate.Context) -> None:
@@ -82,25 +72,23 @@ class Durable:
         self.cancelled = False
         self.sleeping: _Sleep | None = None
         self._place = 0
-        self._held: dict[int, _Held] = {}
-        self._failed: _Run | None = None
+        self._held: dict[int, Held] = {}
+        self._open: _Run | None = None
 
     def restart(self) -> None:
         """The body starts from the top, after the `first` commands that are the handler's own."""
         self._place = self.first
 
-    async def step(self, label: str, perform: Callable[[], Awaitable[Done]]) -> Done | None:
-        """Run a step in the journal, or answer what the journal has of it; None where the attempt is over.
+    async def begin(self, label: str) -> Answered | None:
+        """Begin a step: answer what the journal has of it, or None where the body is to perform it.
 
-        `perform` has the body run its function, which writes the checkpoint. A function that raised leaves its run
-        open: a retry of the invocation runs it again. Should the body go on to another call, the run is closed as
-        failed first (an open one would keep the invocation from suspending), and later attempts run the function
-        beside the journal; the checkpoint in the ledger is what counts.
+        One that is not completed, for its function raised, leaves its run open: a retry of the invocation runs it
+        again. Should the body go on to another call, the run is closed as failed first (an open one would keep the
+        invocation from suspending), and later attempts perform the function beside the journal; the checkpoint in the
+        ledger is what counts.
         """
         self._place += 1
-        if self._place <= self.issued:
-            return await perform()
-        if not await self._close_failed():
+        if self._place <= self.issued or not await self._close_open():
             return None
         loop = asyncio.get_running_loop()
         run = _Run(loop.create_future(), loop.create_future())
@@ -113,72 +101,47 @@ class Durable:
         run.answer = asyncio.ensure_future(_await(future))
         try:
             await asyncio.wait((run.wanted, run.answer), return_when=asyncio.FIRST_COMPLETED)
-            if run.wanted.done():
-                done = await perform()
-                if done.error is not None:
-                    self._failed = run
-                    return done
-                if not run.outcome.done():
-                    run.outcome.set_result(done.value)
-                return done if await self._answer(run, done) else None
-            done = Done()
-            if not await self._answer(run, done):
-                return None
-            if done.error is not None:
-                return await perform()
         except asyncio.CancelledError:
             run.answer.cancel()
             raise
-        return done
+        if run.wanted.done():
+            self._open = run
+            return None
+        return await self._answer(run)
 
-    def sleep(self, seconds: float) -> None:
-        """Put a sleep into the journal; the handler waits for it once the body has ended.
+    async def complete(self, value: Any) -> None:
+        """Give the journal the result of the step that began last, if that has a run there."""
+        run, self._open = self._open, None
+        if run is not None:
+            if not run.outcome.done():
+                run.outcome.set_result(value)
+            await self._answer(run)
 
-        Over already (0 or less), it only keeps the journal's order.
+    async def hold(self, position: int, seconds: float | None, *, wakeable: bool) -> Held | None:
+        """Put a wait at the body's nth call into the journal, once; None where all is over.
+
+        `seconds` is how long it waits at most: whether it does at all is the same on every attempt. Over already (0
+        or less), it only keeps the journal's order.
         """
-        self._place += 1
-        future: Awaitable[None] | None = None
-        if self._place > self.issued:
-            future = self.context.sleep(timedelta(seconds=max(0.0, seconds)))
-            self.issued += 1
-        futures = {} if future is None else {"time": future}
-        self.sleeping = _Sleep(time.monotonic() + seconds, futures) if seconds > 0 else None
-
-    async def begin_sleep(self, seconds: float) -> bool:
-        """As `sleep`; False where the attempt is over."""
-        if not await self._close_failed():
-            return False
-        try:
-            self.sleep(seconds)
-        except Exception as error:  # noqa: BLE001  # as in step()
-            self.over = error
-            return False
-        return True
-
-    async def begin_hold(self, position: int, seconds: float | None) -> str | None:
-        """Put a wait at the body's nth call into the journal, once, and answer what wakes it; None where all is over.
-
-        `seconds` is how long it waits at most: whether it does at all is the same on every attempt.
-        """
-        if not await self._close_failed():
+        if not await self._close_open():
             return None
         held = self._held.get(position)
         if held is None:
+            held = Held(None, {})
             try:
-                awakeable, woken = cast("tuple[str, Any]", self.context.awakeable())
-                futures = {"woken": woken}
+                if wakeable:
+                    held.awakeable, held.futures["woken"] = cast("tuple[str, Any]", self.context.awakeable())
                 if seconds is not None:
-                    futures["time"] = self.context.sleep(timedelta(seconds=max(0.0, seconds)))
-            except Exception as error:  # noqa: BLE001  # as in step()
+                    held.futures["time"] = self.context.sleep(timedelta(seconds=max(0.0, seconds)))
+            except Exception as error:  # noqa: BLE001  # as in begin()
                 self.over = error
                 return None
-            held = self._held[position] = _Held(awakeable, futures)
-        return held.awakeable
+            self._held[position] = held
+        return held
 
-    def hold(self, position: int, seconds: float | None) -> None:
+    def suspend(self, held: Held, seconds: float | None) -> None:
         """Have the handler wait for it, once the body has ended."""
-        until = None if seconds is None else time.monotonic() + seconds
-        self.sleeping = _Sleep(until, self._held[position].futures)
+        self.sleeping = _Sleep(None if seconds is None else time.monotonic() + seconds, held.futures)
 
     @property
     def sleeps_for(self) -> float:
@@ -210,38 +173,31 @@ class Durable:
 
     async def close(self) -> None:
         """Leave nothing behind that waits."""
-        run, self._failed = self._failed, None
+        run, self._open = self._open, None
         if run is not None:
             run.answer.cancel()
             await asyncio.wait((run.answer,))
 
-    async def _answer(self, run: _Run, done: Done) -> bool:
-        """Await a run in the journal; False where the attempt is over. A failure in the journal is put into `done`."""
+    async def _answer(self, run: _Run) -> Answered | None:
+        """Await what the journal has of a run; None where that is no result: it failed, or the attempt is over."""
         try:
-            value = await run.answer
+            return Answered(await run.answer)
         except TerminalError as error:
             if error.status_code == _CANCELLED:
                 self.cancelled = True
                 run.fail("cancelled before it ran")
-                done.performed = run.wanted.done()
-            else:
-                done.error = error
-            return True
         except (SdkInternalBaseException, DisconnectedException) as error:
             self.over = error
-            return False
-        except Exception as error:  # noqa: BLE001  # as in step()
+        except Exception as error:  # noqa: BLE001  # as in begin()
             self.over = error
-            return False
-        if done.value is None:
-            done.value = value
-        return True
+        return None
 
-    async def _close_failed(self) -> bool:
-        run, self._failed = self._failed, None
+    async def _close_open(self) -> bool:
+        """Close a run that was not completed; False where the attempt is over."""
+        run, self._open = self._open, None
         if run is not None:
             run.fail("The step failed; the body went on.")
-            await self._answer(run, Done())
+            await self._answer(run)
         return self.over is None
 
 
