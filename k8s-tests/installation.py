@@ -159,6 +159,7 @@ class Installation:
     def failed_probes(self) -> set[str]:
         """The Warning events of processes that were probed before they had started, or said that they end.
 
+        Not of Restate, whose probe asks it each second.
         Not of a startup probe that ended with its pod, which a rollout took back while it started: that one has no words.
         """
         found = self.get("events", "--field-selector=type=Warning,reason=Unhealthy")["items"]
@@ -166,7 +167,8 @@ class Installation:
         return {
             each
             for each in said
-            if ("Startup probe" in each and not each.endswith("failed: ")) or "statuscode: 503" in each
+            if not each.startswith(f"{self.release}-restate-")
+            and (("Startup probe" in each and not each.endswith("failed: ")) or "statuscode: 503" in each)
         }
 
     def manage(self, *words: str) -> str:

@@ -1,8 +1,7 @@
 """The exporter: how much work each pool of workers has, for the autoscaler (KEDA's `metrics-api` scaler).
 
-`GET /scaling/celery?queues=a,b` counts what those queues hold, by the ledger. `GET /scaling/restate?endpoint=URL`
-counts what Restate would send to the deployment registered with that URL: what is pinned to it and, where it is the
-latest, what is pinned to none. The answer is `{"work": 12, "queued": 9, "running": 3, "age": 0.4}`: `work` divided by
+`GET /scaling/ENGINE?queues=a,b` counts what those queues hold, by the ledger, unless the engine counts by itself what
+its pools have (`Engine.load`). The answer is `{"work": 12, "queued": 9, "running": 3, "age": 0.4}`: `work` divided by
 a pool's concurrency, rounded up, is the number of pods it needs.
 
 Each count is made once, however many ask. Where its source does not answer the last one is given with its `age` in
@@ -13,30 +12,20 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-from tandem.configuration import Configuration
-from tandem.exceptions import nearest
+from tandem.engines.base import Engine
+from tandem.engines.memory import MemoryEngine
 from tandem.ledger import connection as ledger
-from tandem.ledger.load import Load, load
+from tandem.ledger.load import Load
 from tandem.probes.health import Answer, Health, Route
 from tandem.probes.loops import Loop, Watch
 
 __all__ = ["KEPT_SECONDS", "Exporter", "Reading"]
 
 KEPT_SECONDS: Final = 300.0
-
-# A row waits for a place (`pending`, `ready`, `backing-off`) or holds one. Those that sleep or wait are `suspended`.
-RESTATE_LOAD: Final = """
-SELECT deployment.endpoint AS endpoint, invocation.status AS status, count(*) AS n
-FROM sys_invocation AS invocation
-LEFT JOIN sys_service AS service ON service.name = invocation.target_service_name
-JOIN sys_deployment AS deployment
-  ON deployment.id = COALESCE(invocation.pinned_deployment_id, service.deployment_id)
-WHERE invocation.status IN ('pending', 'ready', 'running', 'backing-off')
-GROUP BY deployment.endpoint, invocation.status
-"""
 
 
 @dataclass(kw_only=True)
@@ -96,24 +85,21 @@ class Reading:
 
 
 class Exporter:
-    """Reads the load of the backend's engines every `interval` seconds, and answers with it."""
+    """Reads the load of engines, by name, every `interval` seconds, and answers with it."""
 
-    def __init__(self, configuration: Configuration, *, interval: float) -> None:
-        self._configuration = configuration
+    def __init__(self, engines: Mapping[str, Engine], *, interval: float) -> None:
+        # What runs in memory has no work that waits.
+        self._engines = {name: engine for name, engine in engines.items() if not isinstance(engine, MemoryEngine)}
         self._health = Health()
         self._beginning = Loop(name="The first readings", round=self._begin, watch=self._health)
-        self._readings: dict[str, Reading] = {}
-        if configuration.celery is not None:
-            self._readings["celery"] = Reading(name="celery", read=_celery, interval=interval, watch=self._health)
-        if configuration.restate is not None:
-            self._readings["restate"] = Reading(
-                name="restate", read=_restate(configuration), interval=interval, watch=self._health
-            )
+        self._readings = {
+            name: Reading(name=name, read=engine.load, interval=interval, watch=self._health)
+            for name, engine in self._engines.items()
+        }
 
     def routes(self) -> dict[str, Route]:
         """What is answered, by path."""
-        answering = {"celery": self._celery, "restate": self._restate}
-        return {**self._health.routes(), **{f"/scaling/{name}": answering[name] for name in self._readings}}
+        return {**self._health.routes(), **{f"/scaling/{name}": partial(self._answer, name) for name in self._engines}}
 
     def start(self) -> None:
         """Read in the background until `stop`; ready once each source has answered."""
@@ -135,50 +121,13 @@ class Exporter:
             self._beginning.stop()
         return 1.0
 
-    def _celery(self, query: Mapping[str, str]) -> Answer:
-        queues = [name.strip() for name in query.get("queues", "").split(",") if name.strip()]
-        if not queues:
-            return _refused("Name the queues: ?queues=a,b")
-        for name in queues:
-            if self._configuration.queues and name not in self._configuration.queues:
-                known = self._configuration.queues
-                return _refused(f"There is no queue {name!r}{nearest(name, known)} Queues: {', '.join(known)}.")
-        return self._readings["celery"].of(queues)
-
-    def _restate(self, query: Mapping[str, str]) -> Answer:
-        endpoint = query.get("endpoint", "").rstrip("/")
-        if not endpoint:
-            return _refused("Name the deployment by the URL it was registered with: ?endpoint=http://name:9080")
-        return self._readings["restate"].of([endpoint])
-
-
-def _celery() -> Mapping[str, Load]:
-    return ledger.execute(load(engine="celery"))
-
-
-def _restate(configuration: Configuration) -> Callable[[], Mapping[str, Load]]:
-    from tandem.engines.restate.client import RestateClient  # noqa: PLC0415  # an extra of the distribution
-    from tandem.engines.restate.messages import Requests  # noqa: PLC0415  # as above
-
-    options = configuration.restate
-    assert options is not None  # noqa: S101  # the caller looked
-    client, query = RestateClient(options), Requests(options=options).sql(RESTATE_LOAD)
-
-    def read() -> Mapping[str, Load]:
-        loads: dict[str, Load] = {}
-        for row in client.ask(query):
-            running = row["status"] == "running"
-            found = Load(running=row["n"]) if running else Load(queued=row["n"])
-            endpoint = row["endpoint"].rstrip("/")
-            loads[endpoint] = loads.get(endpoint, Load()) + found
-        return loads
-
-    return read
+    def _answer(self, name: str, query: Mapping[str, str]) -> Answer:
+        try:
+            keys = self._engines[name].pool(query)
+        except ValueError as error:
+            return Answer(status=HTTPStatus.BAD_REQUEST, body=f"{error}\n")
+        return self._readings[name].of(keys)
 
 
 def _unavailable(reason: str) -> Answer:
     return Answer(status=HTTPStatus.SERVICE_UNAVAILABLE, body=reason + "\n")
-
-
-def _refused(reason: str) -> Answer:
-    return Answer(status=HTTPStatus.BAD_REQUEST, body=reason + "\n")

@@ -93,7 +93,9 @@ class Lane:
 
     def _wake(self, queue: str) -> None:
         """Look at who waits, and have those go on that can."""
-        waiting = ledger.execute(waking.recheck(engine=self.engine.name, queue=queue, limit=BATCH))
+        waiting = ledger.execute(
+            waking.recheck(engine=self.engine.name, queue=queue, limit=BATCH, sends=not self.engine.holds_waiting)
+        )
         ready = [waiter for waiter in waiting if waiter.ready]
         try:
             left = self._halved("waking", self.engine.wake, ready)

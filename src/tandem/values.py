@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 LONGEST: Final = 366 * 86_400.0
-"""The longest delay in seconds: far inside what PostgreSQL's times and Restate's take."""
+"""The longest delay in seconds: far inside what the times of PostgreSQL and of the engines take."""
 
 _DEEPEST: Final = 200
 """Lists and objects within each other. PostgreSQL takes some 8,000, Python's own recursion far fewer."""

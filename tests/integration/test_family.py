@@ -14,7 +14,7 @@ from tandem import operations as control
 from tandem import task
 from tandem.declarations import BoundCall
 from tandem.exceptions import RouteError
-from tandem.ledger import attempt, cancel, celery, manual, restate, statements, waiting, waking
+from tandem.ledger import attempt, brokered, cancel, manual, runtime, statements, waiting, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution, Step
@@ -109,7 +109,7 @@ def due(id_: UUID) -> bool:
 
 def recheck(id_: UUID) -> waking.Waiter:
     Execution.objects.filter(pk=id_).update(due_at=timezone.now() - timedelta(seconds=1))
-    [waiter] = ledger.execute(waking.recheck(engine=ENGINE, queue=row(id_).queue, limit=10))
+    [waiter] = ledger.execute(waking.recheck(engine=ENGINE, queue=row(id_).queue, limit=10, sends=False))
     return waiter
 
 
@@ -252,15 +252,15 @@ def test_a_relay_waits_for_no_callers_transaction(name: str) -> None:
     ids = [locked, free]
     rows = {"engine": "restate", "phase": "waiting" if name == "look again" else "queued"}
     Execution.objects.filter(pk__in=ids).update(**rows)
-    suspects = [restate.Suspect(id=id_, task="t", queue="q", priority=0, dispatch_number=1, fence=0) for id_ in ids]
+    suspects = [runtime.Suspect(id=id_, task="t", queue="q", priority=0, dispatch_number=1, fence=0) for id_ in ids]
     said: dict[str, Statement[int]] = {
         "sent": statements.sent(ids, "e"),
         "unsent": statements.unsent(ids),
         "look again": waking.look_again(ids, seconds=1.0),
-        "mark lost": celery.mark_lost(ids),
-        "seen alive": restate.seen_alive(ids),
-        "not sent": restate.not_sent(ids, seconds=1.0, why="no"),
-        "send again": restate.send_again(dict.fromkeys(suspects, (True, "gone"))),
+        "mark lost": brokered.mark_lost(ids),
+        "seen alive": runtime.seen_alive(ids, engine="restate"),
+        "not sent": runtime.not_sent(ids, seconds=1.0, why="no"),
+        "send again": runtime.send_again(dict.fromkeys(suspects, (True, "gone")), engine="restate"),
     }
     waited: list[bool] = []
 

@@ -16,7 +16,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, r
 from pytest_django.plugin import DjangoDbBlocker
 
 from tandem.embedded.stack import Stack
-from tandem.ledger import attempt, cancel, celery, manual, relaying, restate, statements, waking
+from tandem.ledger import attempt, brokered, cancel, manual, relaying, runtime, statements, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Claim, Lease
@@ -190,16 +190,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def fence_off(self, id_: UUID, worker: str) -> Any:
         if self.row(id_)["engine"] != "celery":
             return multiple()
-        return self.held(self.say(celery.fence_off(id=id_, worker=worker)))
+        return self.held(self.say(brokered.fence_off(id=id_, worker=worker)))
 
     @rule(held=attempts)
     def cancel_killed(self, held: Held) -> None:
-        self.say(celery.cancel_killed(held.claim.lease))
+        self.say(brokered.cancel_killed(held.claim.lease))
 
     @rule(held=attempts)
     def requeue(self, held: Held) -> None:
         if held.claim.engine == "celery":
-            self.say(celery.requeue([held.claim.lease]))
+            self.say(brokered.requeue([held.claim.lease]))
 
     @rule()
     def leases_run_out(self) -> None:
@@ -223,21 +223,21 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=executions)
     def lost_on_the_way(self, id_: UUID) -> None:
         if self.row(id_)["engine"] == "celery":
-            self.say(celery.mark_lost([id_]))
+            self.say(brokered.mark_lost([id_]))
 
     @rule(engine=ENGINES)
     def recheck(self, engine: str, *, gone: bool = False) -> None:
-        waiters = self.say(waking.recheck(engine=engine, queue=QUEUE, limit=100))
+        waiters = self.say(waking.recheck(engine=engine, queue=QUEUE, limit=100, sends=engine == "celery"))
         ready = [waiter for waiter in waiters if waiter.ready and gone]
-        found = [restate.Suspect(w.id, w.task, w.queue, w.priority, w.dispatch_number, w.fence) for w in ready]
-        self.say(restate.send_again(dict.fromkeys(found, (True, "gone"))))
+        found = [runtime.Suspect(w.id, w.task, w.queue, w.priority, w.dispatch_number, w.fence) for w in ready]
+        self.say(runtime.send_again(dict.fromkeys(found, (True, "gone")), engine="restate"))
 
     @rule(ended=st.booleans(), alive=st.booleans())
     def reconcile(self, *, ended: bool = True, alive: bool = False) -> None:
         """Restate is asked for what should have moved on: it has it, has ended it, or never heard of it."""
-        suspects = self.say(restate.suspects(queue=QUEUE, age=0, lease=0, limit=100))
-        again = restate.send_again(dict.fromkeys(suspects, (ended, "gone")))
-        self.say(restate.seen_alive([suspect.id for suspect in suspects]) if alive else again)
+        suspects = self.say(runtime.suspects(engine="restate", queue=QUEUE, age=0, lease=0, limit=100))
+        again = runtime.send_again(dict.fromkeys(suspects, (ended, "gone")), engine="restate")
+        self.say(runtime.seen_alive([suspect.id for suspect in suspects], engine="restate") if alive else again)
 
     # --- people --------------------------------------------------------------------------------------------------
 
@@ -283,7 +283,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.recheck("celery")
         self.recheck("restate", gone=True)
         self.reconcile()
-        self.say(celery.mark_lost([UUID(id_) for id_, row in self.now.executions.items() if row["engine"] == "celery"]))
+        self.say(
+            brokered.mark_lost([UUID(id_) for id_, row in self.now.executions.items() if row["engine"] == "celery"])
+        )
         self.send_due("celery")
         self.send_due("restate")
 
@@ -298,7 +300,7 @@ def test_an_execution_that_was_claimed_while_it_was_due_is_found_again() -> None
     machine = LedgerMachine()
     id_ = derived_id("properties", "1")
     machine.insert("celery", "queued", [])
-    machine.say(celery.mark_lost([id_]))
+    machine.say(brokered.mark_lost([id_]))
     machine.deliver(id_, "w1")
     machine.teardown()
     assert machine.row(id_)["lost_leases"] == 1

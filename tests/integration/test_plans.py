@@ -9,7 +9,7 @@ import pytest
 from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 
-from tandem.ledger import attempt, cancel, celery, manual, relaying, restate, statements, waiting, waking
+from tandem.ledger import attempt, brokered, cancel, manual, relaying, runtime, statements, waiting, waking
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
@@ -63,7 +63,7 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
     ids = [claim.id]
     named: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0, "seconds": 1.0}
     place: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0}
-    suspect = restate.Suspect(id=claim.id, task="t", queue="q", priority=0, dispatch_number=1, fence=1)
+    suspect = runtime.Suspect(id=claim.id, task="t", queue="q", priority=0, dispatch_number=1, fence=1)
     return [
         statements.sent(ids, "e"),
         statements.unsent(ids),
@@ -101,14 +101,14 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
             leases=[claim.lease],
             seconds=30.0,
         ),
-        celery.mark_lost(ids),
-        celery.sent_times(ids),
-        celery.fence_off(id=claim.id, worker="w"),
+        brokered.mark_lost(ids),
+        brokered.sent_times(ids, engine="celery"),
+        brokered.fence_off(id=claim.id, worker="w"),
         relaying.requeue_dead(id=claim.id, worker="w", most=3),
-        celery.cancel_killed(claim.lease),
-        celery.requeue([claim.lease]),
-        restate.send_again({suspect: (True, "why")}),
-        restate.seen_alive(ids),
+        brokered.cancel_killed(claim.lease),
+        brokered.requeue([claim.lease]),
+        runtime.send_again({suspect: (True, "why")}, engine="restate"),
+        runtime.seen_alive(ids, engine="restate"),
         statements.unsent(ids, seconds=1.0),
     ]
 
@@ -136,6 +136,6 @@ def test_what_names_its_rows_finds_them_by_primary_key(new_tables: psycopg.Conne
 def test_no_statement_is_compiled() -> None:
     """A little table that is read whole looks dear to a connection that is told to use indexes."""
     ledger.close()
-    for statement in (celery.consumed_queues(seconds=1), manual.prune(days=10_000, limit=1)):
+    for statement in (brokered.consumed_queues(engine="celery", seconds=1), manual.prune(days=10_000, limit=1)):
         explained = Statement("explain", f"EXPLAIN (ANALYZE) {statement.sql}", statement.parameters, list)
         assert not [line for (line,) in ledger.execute(explained) if "JIT" in line], statement.name

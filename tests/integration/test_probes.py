@@ -29,8 +29,8 @@ from tandem.ledger.connection import execute
 from tandem.ledger.identity import new_id
 from tandem.ledger.load import Load, load
 from tandem.ledger.models import Execution
-from tandem.ledger.restate import seen_alive
 from tandem.ledger.rows import NewExecution
+from tandem.ledger.runtime import seen_alive
 from tandem.ledger.statement import Statement
 from tandem.management.arguments import backend_of
 from tandem.management.schema import too_new
@@ -353,7 +353,7 @@ def test_what_needs_a_worker_now_is_the_load_of_its_queue(
         # The relay sees each lease that Restate has it, and nobody runs it.
         (row,) = Execution.objects.filter(engine="restate")
         Execution.objects.filter(pk=row.pk).update(created_at=timezone.now() - timedelta(hours=1))
-        assert execute(seen_alive([row.pk])) == 1
+        assert execute(seen_alive([row.pk], engine="restate")) == 1
         worker, service = nobody_runs()
         assert "though 7 execution(s) have waited for one for over 60 s: the autoscaler starts none" in worker
         assert "though 1 execution(s) have waited" in service

@@ -22,7 +22,7 @@ from tandem.declarations import TaskResult
 from tandem.embedded.ports import Ports
 from tandem.engines.base import Reference
 from tandem.engines.restate.engine import RestateEngine
-from tandem.exporter import RESTATE_LOAD
+from tandem.engines.restate.load import LOAD
 from tandem.ledger.models import Execution
 from tests.integration.test_restate_service import Service, insert
 from tests.integration.waiting import finished, until
@@ -162,7 +162,7 @@ def test_each_process_serves_its_share_and_the_other_release_keeps_its_names(
 def load(addresses: Mapping[str, str]) -> dict[str, tuple[str, int]]:
     """What the exporter reads of each URL."""
     with httpx.Client(base_url=addresses["TANDEM_RESTATE_ADMIN_URL"], timeout=20, trust_env=False) as admin:
-        answer = admin.post("/query", json={"query": RESTATE_LOAD}, headers={"accept": "application/json"}).json()
+        answer = admin.post("/query", json={"query": LOAD}, headers={"accept": "application/json"}).json()
     return {row["endpoint"].rstrip("/"): (row["status"], row["n"]) for row in answer["rows"]}
 
 

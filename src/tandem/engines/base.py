@@ -1,11 +1,15 @@
 """What an engine is to the backend and the relay."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from tandem.configuration import Configuration
+from tandem.exceptions import nearest
+from tandem.ledger import connection as ledger
+from tandem.ledger.load import Load, load
 from tandem.ledger.waking import Waiter
 
 __all__ = ["CAPABILITIES", "Engine", "Reference"]
@@ -29,22 +33,40 @@ class Reference:
     invocation: str | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class NoOptions:
+    """The options of an engine that has none."""
+
+
 class Engine(ABC):
     """Gets references to where they run. The defaults are those of an engine that holds nothing between two calls.
 
     Every method may be called from any thread, before and after a fork. None raises for a broker that is down but
     with `BrokerUnavailable`, and within its configured timeout.
 
+    One that is not built in is named in the settings by its class, and made with the backend's configuration, its name
+    there and its `Options`, a frozen dataclass of which each field has a default.
+
     `due_phases` are those in which the relay sends a row once it is due: what the engine does not see to by itself.
     One that `resumes` takes up by itself what a process left, so that no relay takes an expired lease from it.
+    One that `holds_waiting` keeps something for what waits, and has it go on in `wake`; for others the relay sends the
+    row again.
     `process` is what runs its bodies, as `tandem_worker` has it, and the command that starts one; None: nothing does.
     """
 
     name: str
+    configuration: Configuration
+    Options: type = NoOptions
     supports: frozenset[str] = frozenset()
     due_phases: tuple[str, ...] = ("queued", "deferred", "retrying", "sleeping")
     resumes: bool = False
+    holds_waiting: bool = False
     process: tuple[str, str] | None = None
+
+    def __init__(self, configuration: Configuration, *, name: str = "", options: Any = None) -> None:
+        self.configuration = configuration
+        self.name = name or self.name
+        self.options = options
 
     def epoch(self) -> str | None:
         """The broker's life as this process last saw it; None where it has none, or was never seen."""
@@ -66,6 +88,23 @@ class Engine(ABC):
     def find_lost(self, *, lease: float) -> int:
         """Mark due every row that should be on its way and is not, and answer how many; the relay sends them."""
         return 0
+
+    def load(self) -> Mapping[str, Load]:
+        """Count the work of each pool, for the autoscaler: by queue, unless the engine knows better.
+
+        Raises what says that it cannot be counted now; the last count is then answered.
+        """
+        return ledger.execute(load(engine=self.name))
+
+    def pool(self, query: Mapping[str, str]) -> Sequence[str]:
+        """Which keys of `load` a question of the autoscaler's names; raises `ValueError` that says what it must name."""
+        queues = [name.strip() for name in query.get("queues", "").split(",") if name.strip()]
+        if not queues:
+            raise ValueError("Name the queues: ?queues=a,b")
+        for name in queues:
+            if (known := self.configuration.queues) and name not in known:
+                raise ValueError(f"There is no queue {name!r}{nearest(name, known)} Queues: {', '.join(known)}.")
+        return queues
 
     def place(self, task: str) -> str:
         """Name where a task of that name runs, as the engine's own tools show it; empty where they show the task."""

@@ -6,8 +6,10 @@ from importlib import import_module
 from typing import Any, Final
 
 from django.core.signals import setting_changed
+from django.utils.module_loading import import_string
 
-from tandem.configuration import Configuration
+from tandem.configuration import Configuration, OtherEngine
+from tandem.engine_options import read_options
 from tandem.engines.base import Engine
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import ConfigurationError
@@ -66,6 +68,8 @@ setting_changed.connect(_forget, dispatch_uid="tandem.engines")
 
 
 def _make(name: str, configuration: Configuration) -> Engine:
+    if name in configuration.others:
+        return _make_other(name, configuration, configuration.others[name])
     # Each engine's libraries are an extra of the distribution: only what is configured is imported.
     module, kind = _ENGINES[name]
     try:
@@ -77,3 +81,17 @@ def _make(name: str, configuration: Configuration) -> Engine:
         ) from error
     engine: Engine = getattr(imported, kind)(configuration)
     return engine
+
+
+def _make_other(name: str, configuration: Configuration, other: OtherEngine) -> Engine:
+    """Make an engine of somebody else's, with its options read as ours are."""
+    where = f"TASKS[{configuration.alias!r}]['OPTIONS']['ENGINES'][{name!r}]"
+    try:
+        kind = import_string(other.path)
+    except ImportError as error:
+        raise ConfigurationError(f"{where}['ENGINE'] is {other.path!r}, which cannot be imported: {error}.") from error
+    if not (isinstance(kind, type) and issubclass(kind, Engine)):
+        raise ConfigurationError(
+            f"{where}['ENGINE'] is {other.path!r}, which is no subclass of tandem.engines.base.Engine."
+        )
+    return kind(configuration, name=name, options=read_options(kind.Options, other.options, where))

@@ -125,20 +125,20 @@ WITH held AS (
 SELECT due_at FROM held
 """
 
-# Nobody's failure: another process may have the task, or newer code. Restate keeps an invocation with the code that
+# Nobody's failure: another process may have the task, or newer code. A runtime keeps an invocation with the code that
 # began it, so a new one is sent.
 SEND_ELSEWHERE: Final = f"""
 WITH unknown AS (
     UPDATE tandem_execution
     SET phase = 'queued', lease_expires_at = NULL, sent_at = NULL, broker_epoch = NULL, invocation = NULL,
-        dispatch_number = dispatch_number + (engine = 'restate')::int, due_at = now() + %(seconds)s * interval '1 second'
+        dispatch_number = dispatch_number + 1, due_at = now() + %(seconds)s * interval '1 second'
     WHERE {HELD}
     RETURNING id
 ), noted AS ({note("unknown", kind="unknown task", detail="%(why)s", once=True)})
 SELECT id FROM unknown
 """
 
-# The invocation's journal has what the changed code no longer asks for: the runtime would try it again for ever.
+# A runtime whose journal has what the changed code no longer asks for would try it again for ever.
 PARK: Final = f"""
 WITH parked AS (
     UPDATE tandem_execution
@@ -147,7 +147,7 @@ WITH parked AS (
     RETURNING id, engine, dispatch_number, invocation
 ), outbox AS (
     INSERT INTO tandem_pending_cancellation (execution_id, engine, dispatch_number, invocation)
-    SELECT id, engine, dispatch_number, invocation FROM parked WHERE engine = 'restate'
+    SELECT id, engine, dispatch_number, invocation FROM parked
     RETURNING pg_notify('tandem_relay', '')
 )
 SELECT id, (SELECT count(*) FROM outbox) FROM parked

@@ -12,8 +12,8 @@ from tandem.phases import ENDED_SQL
 __all__ = ["Cancelled", "Pending", "cancel", "pending", "sent", "withdraw"]
 
 # What nobody holds ends at once; what runs is asked to; what is over may have left children that are not. Each row is
-# locked before its phase is read, so that one that is claimed or suspended meanwhile is still one of the two. Restate
-# keeps an invocation for what waits there.
+# locked before its phase is read, so that one that is claimed or suspended meanwhile is still one of the two. An engine
+# may hold something for what waits there.
 CANCEL: Final = f"""
 WITH RECURSIVE family AS (
     SELECT id FROM tandem_execution WHERE id = %(id)s
@@ -37,7 +37,7 @@ WITH RECURSIVE family AS (
     RETURNING execution.id
 ), outbox AS (
     INSERT INTO tandem_pending_cancellation (execution_id, engine, dispatch_number, invocation)
-    SELECT id, engine, dispatch_number, invocation FROM stopped WHERE engine = 'restate'
+    SELECT id, engine, dispatch_number, invocation FROM stopped
     RETURNING pg_notify('tandem_relay', '')
 ), noted AS ({note("stopped", kind="cancelled", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while ' || phase")}
 ), noted_too AS ({note("asked", kind="cancel asked for", detail="'by ' || COALESCE(%(by)s::text, 'nobody named') || ', while running'")}
@@ -48,7 +48,7 @@ SELECT (SELECT phase FROM seen WHERE id = %(id)s), (SELECT parent FROM stopped W
 
 WITHDRAW: Final = """
 INSERT INTO tandem_pending_cancellation (execution_id, engine, dispatch_number, invocation)
-VALUES (%(id)s, 'restate', %(dispatch_number)s, %(invocation)s)
+VALUES (%(id)s, %(engine)s, %(dispatch_number)s, %(invocation)s)
 RETURNING pg_notify('tandem_relay', '')
 """
 
@@ -96,7 +96,7 @@ def cancel(*, id: UUID, by: str | None) -> None:  # noqa: A002  # the column
 
 
 @statement(WITHDRAW, len)
-def withdraw(*, id: UUID, dispatch_number: int, invocation: str) -> None:  # noqa: A002  # the column
+def withdraw(*, id: UUID, engine: str, dispatch_number: int, invocation: str) -> None:  # noqa: A002  # the column
     """Enter an invocation that can do nothing for its execution any more in the outbox."""
 
 

@@ -70,9 +70,9 @@ WITH due AS (
     FROM due CROSS JOIN LATERAL ({_OPEN.format(execution="due.id")}) AS step
 )
 UPDATE tandem_execution AS execution
-SET phase = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN 'queued' ELSE phase END,
-    sent_at = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN NULL ELSE sent_at END,
-    due_at = CASE WHEN open.ready IS TRUE AND engine = 'celery' THEN now()
+SET phase = CASE WHEN open.ready IS TRUE AND %(sends)s THEN 'queued' ELSE phase END,
+    sent_at = CASE WHEN open.ready IS TRUE AND %(sends)s THEN NULL ELSE sent_at END,
+    due_at = CASE WHEN open.ready IS TRUE AND %(sends)s THEN now()
                   ELSE LEAST(now() + %(recheck)s * interval '1 second',
                              CASE WHEN open.ready IS TRUE THEN NULL ELSE open.gives_up END) END
 FROM open WHERE execution.id = open.id
@@ -119,10 +119,10 @@ def wake_parent(id: UUID) -> None:  # noqa: A002  # the column
 
 
 @statement(RECHECK, each(Waiter), recheck=RECHECK_SECONDS)
-def recheck(*, engine: str, queue: str, limit: int) -> None:
+def recheck(*, engine: str, queue: str, limit: int, sends: bool) -> None:
     """Look at waiting rows that were woken, gave up, or were not looked at for a while.
 
-    On Celery those that are ready are queued, and due; on Restate their invocation is to be woken.
+    Those that are ready are queued, and due, where the relay `sends` them; else their engine is to wake what it holds.
     """
 
 

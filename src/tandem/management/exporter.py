@@ -29,7 +29,7 @@ def handle(options: dict[str, Any]) -> None:
     write_log()
     backend = backend_of()
     refuse_unsound(backend)
-    exporter = Exporter(backend.configuration, interval=options["interval"])
+    exporter = Exporter(backend.engines, interval=options["interval"])
     with told_to_end() as wait:
         server = listen(options["bind"], exporter.routes(), option="--bind")
         logger.info("Answering on %s:%s.", *server.server_address[:2])

@@ -19,7 +19,7 @@ from tandem.engines.celery.durable import CeleryDurable
 from tandem.engines.celery.seats import Seat
 from tandem.execution.attempt import Attempt
 from tandem.execution.runner import Outcome, Runner
-from tandem.ledger import celery as rows
+from tandem.ledger import brokered as rows
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
 

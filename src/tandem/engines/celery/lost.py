@@ -20,7 +20,7 @@ import redis
 from tandem.engines.celery.client import BrokerClient
 from tandem.engines.celery.lists import Band, Lists
 from tandem.engines.celery.message import id_of
-from tandem.ledger import celery as statements
+from tandem.ledger import brokered as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import relaying
 
@@ -29,6 +29,7 @@ __all__ = ["EPOCH_KEY", "LostMessageScan", "epoch_of"]
 logger = logging.getLogger("tandem.relay")
 
 EPOCH_KEY: Final = "tandem:epoch"
+_NAME: Final = "celery"
 _RUN_KEY: Final = "tandem:run"
 
 _DEPTH: Final = 20
@@ -71,7 +72,7 @@ class LostMessageScan:
 
     def run(self, lease: float) -> tuple[str, int]:
         """Scan once; answer the broker's epoch and how many rows were marked due."""
-        in_ledger = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == "celery"]
+        in_ledger = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == _NAME]
         queues = sorted({*self.queues, *in_ledger})
         bands = {queue: self.lists.bands(queue) for queue in queues}
         keys = list(dict.fromkeys(band.key for queue in queues for band in bands[queue]))
@@ -123,7 +124,12 @@ class LostMessageScan:
                 break
             stretch = ledger.execute(
                 statements.lost_with_epoch(
-                    queue=walk.queues[0], broker_epoch=epoch, lease=lease, after=walk.after, limit=_STRETCH
+                    engine=_NAME,
+                    queue=walk.queues[0],
+                    broker_epoch=epoch,
+                    lease=lease,
+                    after=walk.after,
+                    limit=_STRETCH,
                 )
             )
             marked += stretch.marked
@@ -141,7 +147,7 @@ class LostMessageScan:
         if not heads:
             return 0
         passed = ledger.execute(
-            statements.overtaken(queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
+            statements.overtaken(engine=_NAME, queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
         )
         now, seen = time.monotonic(), self._overtaken.setdefault(queue, {})
         since = {id_: seen.get(id_, now) for id_ in passed.ids}
@@ -156,7 +162,7 @@ class LostMessageScan:
 
     def _sent_times(self, fronts: dict[str, list[bytes]]) -> dict[UUID, datetime]:
         ids = {id_ for front in fronts.values() for message in front if (id_ := id_of(message)) is not None}
-        return dict(ledger.execute(statements.sent_times(list(ids)))) if ids else {}
+        return dict(ledger.execute(statements.sent_times(list(ids), engine=_NAME))) if ids else {}
 
     def _heads(
         self, bands: Sequence[Band], fronts: dict[str, list[bytes]], times: dict[UUID, datetime]

@@ -16,7 +16,7 @@ from tandem.engines.celery.seats import Held, Seats
 from tandem.exceptions import LedgerUnavailable
 from tandem.execution.attempt import Attempt
 from tandem.execution.runner import Runner
-from tandem.ledger import celery as statements
+from tandem.ledger import brokered as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, relaying
 from tandem.ledger.rows import Lease

@@ -8,7 +8,7 @@ from restate.exceptions import TerminalError
 from tandem import registry
 from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.invocation import Handler, answer_without_a_body, parse, unavailable
-from tandem.engines.restate.targets import HEADER
+from tandem.engines.restate.targets import HEADER, NAME
 from tandem.exceptions import LedgerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger
 from tandem.ledger import manual, statements
@@ -39,7 +39,7 @@ class AnyHandler:
                 claiming = statements.claim_invocation(
                     id=id_,
                     task=found.task,
-                    engine="restate",
+                    engine=NAME,
                     worker=self.process.worker,
                     lease=self.process.configuration.lease_seconds,
                     dispatch_number=dispatch_number,

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -11,14 +11,16 @@ from tandem.configuration import Configuration, RestateOptions
 from tandem.engines.base import CAPABILITIES, Engine, Reference
 from tandem.engines.breaker import Breaker
 from tandem.engines.restate.client import RestateClient
+from tandem.engines.restate.load import LOAD, by_deployment
 from tandem.engines.restate.messages import Query, Requests, RestateRefused, State
 from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.reconcile import Reconciler
 from tandem.engines.restate.registration import unregistered
-from tandem.engines.restate.targets import Target, any_task, problems, target_of
+from tandem.engines.restate.targets import NAME, Target, any_task, problems, target_of
 from tandem.exceptions import BrokerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger
-from tandem.ledger import restate as rows
+from tandem.ledger import runtime as rows
+from tandem.ledger.load import Load
 from tandem.ledger.waking import Waiter
 from tandem.registry import registered_tasks
 
@@ -49,11 +51,12 @@ class _Connections:
 class RestateEngine(Engine):
     """Sends to Restate. It has no queues and no priorities: those of a call are kept on the row, and mean nothing here."""
 
-    name = "restate"
+    name = NAME
     supports = CAPABILITIES - {"hard_time_limit", "priority", "queues"}
     # It drives its own retries and sleeps; only what is to be sent anew is due for the relay.
     due_phases = ("queued", "deferred")
     resumes = True
+    holds_waiting = True
     process = ("service", "manage.py tandem service")
 
     def __init__(self, configuration: Configuration) -> None:
@@ -184,6 +187,17 @@ class RestateEngine(Engine):
     def find_lost(self, *, lease: float) -> int:
         """Put right what Restate no longer has, at most 200 rows a round; raises `BrokerUnavailable`."""
         return self._reconciler.run(lease)
+
+    def load(self) -> Mapping[str, Load]:
+        """Ask how much work each deployment has; raises `BrokerUnavailable`."""
+        return by_deployment(self._ask(self._requests.sql(LOAD)))
+
+    def pool(self, query: Mapping[str, str]) -> Sequence[str]:
+        """Which deployment a question of the autoscaler's names, by the URL it was registered with."""
+        endpoint = query.get("endpoint", "").rstrip("/")
+        if not endpoint:
+            raise ValueError("Name the deployment by the URL it was registered with: ?endpoint=http://name:9080")
+        return [endpoint]
 
     def place(self, task: str) -> str:
         """Name the service and handler of a task, with the release's prefix."""

@@ -13,6 +13,7 @@ from tandem.configuration import Configuration, RestateOptions
 from tandem.engines.restate.durable import RestateDurable
 from tandem.engines.restate.journal import Journal
 from tandem.engines.restate.slots import Slots
+from tandem.engines.restate.targets import NAME
 from tandem.engines.restate.tracker import ProgressPublisher
 from tandem.execution.attempt import Attempt
 from tandem.execution.leases import Heartbeat
@@ -94,7 +95,7 @@ class ServiceExecutor:
         self.configuration = configuration
         self.options = configuration.restate or RestateOptions()
         self.concurrency = concurrency or self.options.concurrency
-        self.worker = process_name("restate")
+        self.worker = process_name(NAME)
         self.runner = Runner(
             lease_seconds=configuration.lease_seconds,
             max_result_bytes=configuration.max_result_bytes,
@@ -114,7 +115,7 @@ class ServiceExecutor:
         self._heartbeat = Heartbeat(
             worker=self.worker,
             kind="service",
-            engine="restate",
+            engine=NAME,
             queues=(),
             concurrency=self.concurrency,
             lease_seconds=configuration.lease_seconds,

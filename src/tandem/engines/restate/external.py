@@ -11,6 +11,7 @@ import restate
 from restate.exceptions import RetryableError, TerminalError
 
 from tandem.declarations import Task
+from tandem.engines.restate.targets import NAME
 from tandem.exceptions import LedgerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger import statements
@@ -37,14 +38,14 @@ async def accept(task: Task, context: restate.Context, body: bytes, *, limit: in
             403,
         )
     arguments = _keyword_arguments(task, body, limit=limit)
-    id_ = derived_id("restate", context.request().id)
+    id_ = derived_id(NAME, context.request().id)
     new = NewExecution(
         id=id_,
         task=name,
         queue=task.queue_name,
         priority=task.priority,
         arguments=json.dumps({"args": [], "kwargs": arguments}),
-        engine="restate",
+        engine=NAME,
         reason="ingress",
         pinned=False,
         phase="queued",

@@ -20,13 +20,13 @@ from tandem.engines.restate.durable import RestateDurable
 from tandem.engines.restate.executor import ServiceExecutor
 from tandem.engines.restate.external import accept
 from tandem.engines.restate.journal import Journal
-from tandem.engines.restate.targets import HEADER, target, target_of
+from tandem.engines.restate.targets import HEADER, NAME, target, target_of
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, UnknownTask
 from tandem.execution.runner import Outcome
 from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings, manual, statements
-from tandem.ledger import restate as rows
+from tandem.ledger import runtime as rows
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statement import Statement
 
@@ -70,7 +70,7 @@ class Handler:
             claiming = statements.claim_invocation(
                 id=id_,
                 task=self.task.module_path,
-                engine="restate",
+                engine=NAME,
                 worker=self.process.worker,
                 lease=self.process.configuration.lease_seconds,
                 dispatch_number=dispatch_number,
@@ -201,7 +201,7 @@ class _Invocation:
             await ledger.in_thread(self._cancel)
 
     def _cancel(self) -> None:
-        done = endings.cancel(self.id, by="restate", execute=ledger.execute)
+        done = endings.cancel(self.id, by=NAME, execute=ledger.execute)
         endings.tell_parent(done.parent)
         endings.announce_elsewhere(done.stopped)
 
@@ -218,7 +218,9 @@ async def answer_without_a_body(
     ended = await ledger.aexecute(rows.ended(id_, invocation=invocation if own else None))
     if restate_context_is_replaying.get():
         if invocation in process.answered:
-            await ledger.aexecute(cancelling.withdraw(id=id_, dispatch_number=dispatch_number, invocation=invocation))
+            await ledger.aexecute(
+                cancelling.withdraw(id=id_, engine=NAME, dispatch_number=dispatch_number, invocation=invocation)
+            )
             process.answered.discard(invocation)
         else:
             process.answered.add(invocation)

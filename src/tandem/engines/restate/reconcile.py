@@ -9,9 +9,10 @@ from uuid import UUID
 
 from tandem.engines.base import Reference
 from tandem.engines.restate.messages import Requests, RestateRefused, State
+from tandem.engines.restate.targets import NAME
 from tandem.ledger import connection as ledger
 from tandem.ledger import relaying
-from tandem.ledger import restate as rows
+from tandem.ledger import runtime as rows
 from tandem.ledger.identity import read_id
 
 __all__ = ["Reconciler"]
@@ -48,12 +49,12 @@ class Reconciler:
             self._looked_at = time.monotonic()
             self._resume_paused()
         self._age = max(self._age, lease)
-        queues = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == "restate"]
+        queues = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == NAME]
         lost = 0
         full = False
         for queue in queues:
             limit = max(1, _ASKED // len(queues))
-            suspects = ledger.execute(rows.suspects(queue=queue, age=self._age, lease=lease, limit=limit))
+            suspects = ledger.execute(rows.suspects(engine=NAME, queue=queue, age=self._age, lease=lease, limit=limit))
             full = full or len(suspects) == limit
             lost += self._put_right(suspects)
         if lost:
@@ -66,7 +67,7 @@ class Reconciler:
         lost = set(self.lost(suspects))
         alive = [item.id for item in suspects if item not in lost]
         if alive:
-            ledger.execute(rows.seen_alive(alive))
+            ledger.execute(rows.seen_alive(alive, engine=NAME))
         return len(lost)
 
     def lost(self, suspects: Sequence[rows.Suspect]) -> list[rows.Suspect]:
@@ -85,7 +86,7 @@ class Reconciler:
         states = self.inspect(references)
         lost = {item: _fate(states[item.id]) for item in suspects if states[item.id].kind in {"absent", "ended"}}
         if lost:
-            ledger.execute(rows.send_again(lost))
+            ledger.execute(rows.send_again(lost, engine=NAME))
         return list(lost)
 
     def _resume_paused(self) -> None:
@@ -99,7 +100,7 @@ class Reconciler:
             if dispatch_number.isdecimal() and (found := read_id(id_)) is not None:
                 paused[found] = (int(dispatch_number), str(row["id"]))
         resumed: list[UUID] = []
-        for found, current in ledger.execute(rows.unfinished(list(paused))).items() if paused else ():
+        for found, current in ledger.execute(rows.unfinished(list(paused), engine=NAME)).items() if paused else ():
             dispatch_of_paused, invocation = paused[found]
             if dispatch_of_paused != current:
                 continue

@@ -17,6 +17,7 @@ from tandem.declarations import Task
 
 __all__ = [
     "HEADER",
+    "NAME",
     "TRACKER_WRITER",
     "Target",
     "any_task",
@@ -27,6 +28,7 @@ __all__ = [
     "tracker_name",
 ]
 
+NAME: Final = "restate"
 HEADER: Final = "x-tandem-execution"
 """Names the execution and dispatch number of a send of ours: `<id>.<dispatch>`, which is its idempotency key too."""
 

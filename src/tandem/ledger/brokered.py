@@ -1,4 +1,4 @@
-"""The statements of the Celery engine: what was lost on the way, and what a prefork supervisor does for its children."""
+"""The statements of an engine with a broker and workers: what was lost on the way, and what a supervisor does for children."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch), (SELE
 LOST_WITH_EPOCH: Final = f"""
 WITH stretch AS MATERIALIZED (
     SELECT id, sent_at, broker_epoch, phase FROM tandem_execution
-    WHERE engine = 'celery' AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
+    WHERE engine = %(engine)s AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
       AND sent_at >= COALESCE(%(after)s::timestamptz, '-infinity')
     ORDER BY sent_at LIMIT %(limit)s
 ), lost AS (
@@ -55,7 +55,7 @@ WITH stretch AS MATERIALIZED (
 OVERTAKEN: Final = """
 WITH stretch AS MATERIALIZED (
     SELECT id, sent_at, priority, phase FROM tandem_execution
-    WHERE engine = 'celery' AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
+    WHERE engine = %(engine)s AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
       AND sent_at >= COALESCE(%(after)s::timestamptz, '-infinity')
       AND sent_at < COALESCE(%(before)s::timestamptz, 'infinity')
     ORDER BY sent_at LIMIT %(limit)s
@@ -76,7 +76,7 @@ RETURNING id
 
 SENT_TIMES: Final = """
 SELECT id, sent_at FROM tandem_execution
-WHERE id = ANY(%(ids)s::uuid[]) AND engine = 'celery' AND phase = 'queued' AND due_at IS NULL
+WHERE id = ANY(%(ids)s::uuid[]) AND engine = %(engine)s AND phase = 'queued' AND due_at IS NULL
   AND sent_at IS NOT NULL
 """
 
@@ -110,7 +110,7 @@ SELECT id, parent FROM killed
 
 CONSUMED_QUEUES: Final = """
 SELECT queues FROM tandem_worker
-WHERE kind = 'worker' AND engine = 'celery' AND seen_at > now() - %(seconds)s * interval '1 second'
+WHERE kind = 'worker' AND engine = %(engine)s AND seen_at > now() - %(seconds)s * interval '1 second'
 """
 
 
@@ -138,12 +138,14 @@ def _read_stretch(rows: Rows) -> Stretch:
 
 
 @statement(LOST_WITH_EPOCH, _read_stretch)
-def lost_with_epoch(*, queue: str, broker_epoch: str, lease: float, after: datetime | None, limit: int) -> None:
+def lost_with_epoch(
+    *, engine: str, queue: str, broker_epoch: str, lease: float, after: datetime | None, limit: int
+) -> None:
     """Mark due, among the next `limit` sent rows, those that another life of the broker took with it."""
 
 
 def overtaken(
-    *, queue: str, heads: Sequence[tuple[int, int, datetime | None]], after: datetime | None, limit: int
+    *, engine: str, queue: str, heads: Sequence[tuple[int, int, datetime | None]], after: datetime | None, limit: int
 ) -> Statement[Overtaken]:
     """Find, among the next `limit` sent rows, those unclaimed though they were sent before the head of their list.
 
@@ -151,6 +153,7 @@ def overtaken(
     """
     times = [head for _, _, head in heads]
     parameters = {
+        "engine": engine,
         "queue": queue,
         "lowest": [lowest for lowest, _, _ in heads],
         "highest": [highest for _, highest, _ in heads],
@@ -173,7 +176,7 @@ def mark_lost(ids: Sequence[UUID]) -> None:
 
 
 @statement(SENT_TIMES, lambda rows: {row[0]: row[1] for row in rows})
-def sent_times(ids: Sequence[UUID]) -> None:
+def sent_times(ids: Sequence[UUID], *, engine: str) -> None:
     """Read when those of `ids` that are still queued were last sent."""
 
 
@@ -208,5 +211,5 @@ def _read_queues(rows: Rows) -> list[str] | None:
 
 
 @statement(CONSUMED_QUEUES, _read_queues)
-def consumed_queues(*, seconds: float) -> None:
+def consumed_queues(*, engine: str, seconds: float) -> None:
     """Read the queues of the workers seen in the last `seconds`; None where there is no worker."""

@@ -1,4 +1,4 @@
-"""Statements that only the Restate engine needs: which rows to ask the runtime about, and what its answers mean."""
+"""The statements of an engine with a runtime, which holds what it was sent: which rows to ask about, what answers mean."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ __all__ = ["Ended", "Suspect", "ended", "not_sent", "reconciled", "seen_alive", 
 # seen alive by the runtime.
 SUSPECTS: Final = """
 SELECT id, task, queue, priority, dispatch_number, fence, invocation FROM tandem_execution
-WHERE engine = 'restate' AND queue = %(queue)s AND outcome IS NULL
+WHERE engine = %(engine)s AND queue = %(queue)s AND outcome IS NULL
   AND (due_at IS NULL AND sent_at < now() - %(age)s * interval '1 second'
        OR due_at < now() - %(lease)s * interval '1 second')
   AND (sent_at < now() - %(age)s * interval '1 second' OR sent_at IS NULL AND phase <> 'queued')
@@ -37,7 +37,7 @@ WITH again AS (
     FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[], %(reasons)s::text[])
          AS seen(id, fence, dispatch_number, ended, reason)
     WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch_number = seen.dispatch_number
-      AND engine = 'restate' AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
+      AND engine = %(engine)s AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
       AND execution.{FREE}
     RETURNING execution.id, seen.reason
 ), noted AS ({note("again", kind="reconciled", detail="reason || ': sent again'")})
@@ -46,7 +46,7 @@ SELECT id FROM again
 
 SEEN_ALIVE: Final = f"""
 UPDATE tandem_execution SET sent_at = now()
-WHERE {FREE} AND engine = 'restate'
+WHERE {FREE} AND engine = %(engine)s
   AND phase NOT IN ({ENDED_SQL})
 RETURNING id
 """
@@ -67,7 +67,7 @@ WITH these AS (SELECT unnest(%(ids)s::uuid[]) AS id)
 
 UNFINISHED: Final = f"""
 SELECT id, dispatch_number FROM tandem_execution
-WHERE id = ANY(%(ids)s) AND engine = 'restate' AND phase NOT IN ({ENDED_SQL}, 'parked')
+WHERE id = ANY(%(ids)s) AND engine = %(engine)s AND phase NOT IN ({ENDED_SQL}, 'parked')
 """
 
 ENDED: Final = """
@@ -99,16 +99,17 @@ class Ended:
 
 
 @statement(SUSPECTS, each(Suspect))
-def suspects(*, queue: str, age: float, lease: float, limit: int) -> None:
+def suspects(*, engine: str, queue: str, age: float, lease: float, limit: int) -> None:
     """Read rows of a queue that were on their way `age` seconds ago and whose lease, retry or sleep is overdue."""
 
 
-def send_again(found: Mapping[Suspect, tuple[bool, str]]) -> Statement[int]:
+def send_again(found: Mapping[Suspect, tuple[bool, str]], *, engine: str) -> Statement[int]:
     """Make rows due that the runtime no longer has.
 
     `found` says whether their invocation ended, so that a new dispatch_number is needed, and the reason to record.
     """
     parameters: dict[str, Any] = {
+        "engine": engine,
         "ids": [suspect.id for suspect in found],
         "fences": [suspect.fence for suspect in found],
         "dispatches": [suspect.dispatch_number for suspect in found],
@@ -119,7 +120,7 @@ def send_again(found: Mapping[Suspect, tuple[bool, str]]) -> Statement[int]:
 
 
 @statement(SEEN_ALIVE, len)
-def seen_alive(ids: Sequence[UUID]) -> None:
+def seen_alive(ids: Sequence[UUID], *, engine: str) -> None:
     """Note that the runtime has these: they are not asked for again until they are as old again."""
 
 
@@ -134,7 +135,7 @@ def reconciled(ids: Sequence[UUID], *, reason: str) -> None:
 
 
 @statement(UNFINISHED, lambda rows: {row[0]: row[1] for row in rows})
-def unfinished(ids: Sequence[UUID]) -> None:
+def unfinished(ids: Sequence[UUID], *, engine: str) -> None:
     """Read the dispatch number of those that are still to be driven by the runtime."""
 
 
