@@ -24,7 +24,7 @@ from tandem.configuration import Configuration
 from tandem.declarations import BoundCall, Call, Task, TaskResult
 from tandem.engines.base import CAPABILITIES, Engine
 from tandem.engines.factory import engines_of
-from tandem.engines.memory import MemoryEngine
+from tandem.engines.memory import MemoryEngine, copied
 from tandem.enqueueing import (
     InvalidArguments,
     LazyResults,
@@ -175,7 +175,7 @@ class TandemBackend(BaseTaskBackend):
         from tandem.ledger.results import result_of_row  # noqa: PLC0415  # as above
 
         if (kept := self._kept(result_id)) is not None:
-            return kept[1]
+            return copied(kept[1])
         id_ = read_id(result_id)
         if id_ is None or not ledger.is_postgresql():
             raise TaskResultDoesNotExist(result_id)

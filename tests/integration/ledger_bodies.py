@@ -108,7 +108,7 @@ class Held:
 
     def _call(self, call: str) -> Statements:
         """A durable call, of which a test sees the statements: what it needs beside them is done between two of them."""
-        calls = Calls(attempt=self.attempt, durable=Durable(), refuses_transactions=False)
+        calls = Calls(attempt=self.attempt, durable=Durable(), transactions=None)
         made: DurableCall[Any]
         if call == "wait":
             made = calls.wait(SIGNAL, 60)

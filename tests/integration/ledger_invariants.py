@@ -129,7 +129,7 @@ def attempts_count_failures_and_lost_leases(change: Change) -> None:
 
 def _lost_a_lease(change: Change, was: Row, row: Row) -> bool:
     """It ran with a lease, and somebody else took it on: not released, not suspended, not ended by its own attempt."""
-    taken = change.name in {"requeue_expired", "claim_invocation", "send_again"} and row != was
+    taken = change.name in {"requeue_expired", "requeue_dead", "claim_invocation", "send_again"} and row != was
     return taken and was["phase"] == "running" and was["lease_expires_at"] is not None
 
 

@@ -310,3 +310,10 @@ def test_results_of_another_task(engine: str) -> None:
     with pytest.raises(TaskResultMismatch):
         tasks.add.get_result(result.id)
     finished(result)
+
+
+def test_steps_of_an_async_body_may_run_at_once(engine: str, mark: str) -> None:
+    result = finished(tasks.concurrent_steps.using(engine=engine).enqueue(mark))
+    assert (result.phase, result.attempts) == ("succeeded", 2), result.errors
+    assert result.return_value == ["first", "second", "third"]
+    assert sorted(line[2] for line in recorded(mark)) == ["first", "second", "third"]

@@ -3,17 +3,23 @@
 import logging
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.tasks import TaskResultStatus, default_task_backend
 from django.tasks.exceptions import InvalidTask, TaskResultDoesNotExist, TaskResultMismatch
+from django.tasks.signals import task_finished, task_started
 from django.test import override_settings
 from django.utils import timezone
 
-from tandem import Context, RouteError, TandemBackend, task
+from tandem import AsyncContext, Context, RouteError, TandemBackend, task
 from tandem.declarations import TaskResult
+from tandem.engines.immediate import ImmediateEngine
 from tandem.engines.memory import MemoryEngine
 from tests.work import tasks
 from tests.work.effects import recorded
@@ -278,3 +284,224 @@ def test_a_changed_order_is_an_error_that_names_the_step_in_place(
     result.retry()
     result.refresh()
     assert (result.phase, result.return_value) == ("succeeded", 1)
+
+
+@task(takes_context=True)
+async def parent_of(context: AsyncContext, child: str) -> Any:
+    return await context.call(getattr(tasks, child), *(["m"] if child == "approval_async" else [1, 2]))
+
+
+@task(takes_context=True)
+def counts_users(context: Context) -> int:
+    return context.step("count", get_user_model().objects.count)
+
+
+@task(takes_context=True)
+async def parent_of_one_that_asks_the_database(context: AsyncContext) -> Any:
+    return await context.call(counts_users)
+
+
+def test_an_async_parent_has_async_children_in_place(immediate: MemoryEngine, effects_file: None) -> None:
+    result = parent_of.enqueue("approval_async")
+    assert result.phase == "waiting", result.errors
+    (child,) = [each for each in immediate.results if each.id != result.id]
+    child.signal("approved", 1)
+    child.signal("approved", 2)
+    result.refresh()
+    assert (result.phase, result.return_value) == ("succeeded", [1, 2]), result.errors
+
+
+@pytest.mark.django_db
+def test_an_async_parents_children_may_use_the_database(immediate: MemoryEngine) -> None:
+    result = parent_of_one_that_asks_the_database.enqueue()
+    assert (result.phase, result.return_value) == ("succeeded", 0), result.errors
+
+
+@task(takes_context=True)
+def cancels_itself(context: Context) -> str:
+    said = str(backend().cancel(context.execution_id))
+    CANCELS.append(said)
+    context.step("after", str)
+    return "not cancelled"
+
+
+CANCELS: list[str] = []
+
+
+def test_a_body_that_runs_hears_of_its_cancel_in_place_and_ends_once(immediate: MemoryEngine) -> None:
+    ends: list[str] = []
+
+    def hear(task_result: TaskResult, **_: Any) -> None:
+        ends.append(task_result.phase)
+
+    task_finished.connect(hear)
+    try:
+        result = cancels_itself.enqueue()
+    finally:
+        task_finished.disconnect(hear)
+    assert (CANCELS.pop(), result.phase, ends) == ("requested", "cancelled", ["cancelled"])
+
+
+@task(takes_context=True)
+def swallows(context: Context) -> str:
+    with suppress(BaseException):
+        context.wait("go")
+    return "went on"
+
+
+@task(takes_context=True)
+def fails_in_finally(context: Context) -> Any:
+    try:
+        return context.wait("go")
+    finally:
+        context.idempotency_key("")
+
+
+@pytest.mark.parametrize("task", [swallows, fails_in_finally])
+def test_a_suspended_body_waits_whatever_it_makes_of_it(immediate: MemoryEngine, task: Any) -> None:
+    assert task.enqueue().phase == "waiting"
+
+
+def test_a_retried_parent_looks_at_its_child_again_in_place(
+    immediate: MemoryEngine, effects_file: None, mark: str
+) -> None:
+    result = impatient_parent.enqueue(mark)
+    assert isinstance(immediate, ImmediateEngine)
+    (child,) = [each for each in immediate.results if each.id != result.id]
+    immediate.time_out(child)
+    result.refresh()
+    child.refresh()
+    assert (result.phase, child.phase) == ("failed", "failed")
+    child.retry()
+    child.refresh()
+    assert child.phase == "waiting"
+    child.signal("go", 7)
+    result.retry()
+    result.refresh()
+    assert (result.phase, result.return_value) == ("succeeded", 7)
+
+
+@task(takes_context=True)
+def waits_a_little(context: Context) -> Any:
+    return context.wait("go", timeout=1)
+
+
+@task(takes_context=True)
+def impatient_parent(context: Context, _mark: str) -> Any:
+    return context.call(waits_a_little)
+
+
+@task(takes_context=True)
+def mutates(context: Context) -> Any:
+    items = context.step("list", list, "a")
+    items.append("x")
+    first = context.wait("one")
+    first["n"] = first.get("n", 0) + 1
+    context.wait("two")
+    return [items, first]
+
+
+def test_what_a_body_does_to_a_recorded_value_stays_in_that_attempt(immediate: MemoryEngine) -> None:
+    result = mutates.enqueue()
+    result.signal("one", {})
+    result.signal("two", None)
+    result.refresh()
+    assert result.return_value == [["a", "x"], {"n": 1}]
+    result.return_value[0].append("a caller's")
+    result.refresh()
+    assert result.return_value == [["a", "x"], {"n": 1}]
+
+
+@task(takes_context=True)
+def sleeps_in_a_transaction(context: Context) -> None:
+    with transaction.atomic():
+        context.sleep(5)
+
+
+@task(takes_context=True)
+def steps_on_a_thread(context: Context) -> None:
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(context.step, "there", str).result()
+
+
+@task(takes_context=True)
+def writes_and_fails(context: Context) -> None:
+    def write() -> None:
+        get_user_model().objects.create(username="left")
+        raise ValueError("after the write")
+
+    context.step("write", write, atomic=True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("task", "words"), [(sleeps_in_a_transaction, "inside transaction.atomic()"), (steps_on_a_thread, "on a thread")]
+)
+def test_what_no_engine_takes_is_refused_in_place(immediate: MemoryEngine, task: Any, words: str) -> None:
+    result = task.enqueue()
+    assert result.phase == "failed"
+    assert words in result.errors[-1].traceback
+
+
+@pytest.mark.django_db
+def test_an_atomic_step_that_raises_leaves_nothing_in_place(immediate: MemoryEngine) -> None:
+    assert writes_and_fails.enqueue().phase == "failed"
+    assert not get_user_model().objects.exists()
+
+
+@task(takes_context=True)
+def signals_itself(context: Context) -> Any:
+    try:
+        return context.wait("go")
+    finally:
+        if not CANCELS:
+            CANCELS.append("once")
+            backend().signal(context.execution_id, "go", "from the end")
+
+
+def test_a_signal_that_comes_while_a_body_suspends_is_heard(immediate: MemoryEngine) -> None:
+    result = signals_itself.enqueue()
+    assert CANCELS.pop() == "once"
+    assert (result.phase, result.return_value) == ("succeeded", "from the end")
+
+
+def test_a_parent_is_run_again_once_its_last_child_has_ended(
+    immediate: MemoryEngine, effects_file: None, mark: str
+) -> None:
+    starts: list[str] = []
+
+    def hear(task_result: TaskResult, **_: Any) -> None:
+        starts.append(task_result.id)
+
+    task_started.connect(hear)
+    try:
+        result = tasks.parent_of_waiters.enqueue(mark)
+        for child in [each for each in immediate.results if each.id != result.id]:
+            child.signal("another", 0)
+            child.signal("approved", 1)
+            child.signal("approved", 2)
+    finally:
+        task_started.disconnect(hear)
+    result.refresh()
+    assert result.phase == "succeeded"
+    assert starts.count(result.id) == 2
+
+
+@pytest.mark.django_db
+def test_what_was_rolled_back_leaves_no_record(immediate: MemoryEngine, effects_file: None, mark: str) -> None:
+    assert isinstance(immediate, ImmediateEngine)
+    for _ in range(3):
+        with transaction.atomic():
+            tasks.approval.enqueue(mark)
+            transaction.set_rollback(True)
+    assert immediate.results == []
+    tasks.approval.enqueue(mark)
+    assert len(immediate._records) == 1
+
+
+def test_the_wait_of_an_unknown_result_cannot_be_timed_out(immediate: MemoryEngine) -> None:
+    assert isinstance(immediate, ImmediateEngine)
+    result = waits_a_little.enqueue()
+    immediate.clear()
+    with pytest.raises(TaskResultDoesNotExist):
+        immediate.time_out(result)

@@ -30,7 +30,7 @@ def resumed(name: str, kind: str, result: Any) -> tuple[Attempt, Calls]:
     """An attempt with one durable call that an earlier one recorded."""
     made = attempt(new_id(), 2)
     made.load((RecordedStep(name=name, occurrence=0, position=0, kind=kind, result=result, due_in=None),))
-    return made, Calls(attempt=made, durable=CancelComes(), refuses_transactions=False)
+    return made, Calls(attempt=made, durable=CancelComes(), transactions=None)
 
 
 def test_a_cancelled_parent_hears_of_its_cancel_not_of_its_childrens() -> None:

@@ -116,6 +116,22 @@ async def _async_effect(mark: str, name: str) -> str:
     return name
 
 
+async def _named_slowly(mark: str, name: str, seconds: float) -> str:
+    await asyncio.sleep(seconds)
+    record(mark, name)
+    return name
+
+
+@task(takes_context=True, retries=3, backoff=0.05)
+async def concurrent_steps(context: AsyncContext, mark: str) -> list[str]:
+    """Three steps at once, which end in another order than they began in; then the first attempt fails."""
+    slow = [("first", 0.3), ("second", 0.1), ("third", 0.2)]
+    done = await asyncio.gather(*(context.step(name, _named_slowly, mark, name, wait) for name, wait in slow))
+    if context.attempt == 1:
+        raise RuntimeError("after the steps")
+    return list(done)
+
+
 @task(takes_context=True, retries=3, backoff=0.05)
 async def steps_async(context: AsyncContext, mark: str, fail_after: int = 0) -> list[str]:
     done = []

@@ -8,17 +8,18 @@ from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from django.tasks.base import TaskError
+from django.tasks.exceptions import TaskResultDoesNotExist
 from django.tasks.signals import task_finished, task_started
 from django.utils import timezone
 
 from tandem import registry
 from tandem.declarations import ProgressValue, TaskResult
 from tandem.engines.base import CAPABILITIES
-from tandem.engines.memory import MemoryEngine, put
+from tandem.engines.memory import RETRIED, MemoryEngine, put
 from tandem.engines.remembered import Remembered
-from tandem.exceptions import AttemptOver, OrderChanged, Permanent
+from tandem.exceptions import Cancelled, OrderChanged, Permanent
 from tandem.execution.attempt import Attempt, as_json
-from tandem.execution.calls import Calls
+from tandem.execution.calls import Calls, open_transactions
 from tandem.execution.context import AsyncContext, Context
 from tandem.execution.drivers import drive
 from tandem.execution.durable import Durable
@@ -47,34 +48,76 @@ class ImmediateEngine(MemoryEngine):
         super().__init__(configuration)
         self._records: dict[str, _Record] = {}
 
+    def accept(self, result: TaskResult, *, key: str | None = None) -> TaskResult:
+        """As every engine of memory; what it knew of results that were rolled back goes."""
+        standing = {kept.id for kept in self.results} | {result.id}
+        self._records = {
+            id_: record
+            for id_, record in self._records.items()
+            if id_ in standing or (record.parent is not None and record.parent.id in standing)
+        }
+        return super().accept(result, key=key)
+
     def run(self, result: TaskResult) -> None:
         """Run the body to its end, as often as its policy says, and write that into the result.
 
         A call that is held stays as it is. Only KeyboardInterrupt comes out.
         """
-        while result.phase in {"queued", "retrying"}:
-            self._run_once(result, new=True)
-        self._has_ended(result)
+        record = self._record(result)
+        while self._takes(result, record):
+            self._run_once(result, record)
+        if result.phase in ENDED and record.parent is not None:
+            self.run(record.parent)
+
+    def _takes(self, result: TaskResult, record: "_Record") -> bool:
+        """Take a result that can go on, for this thread alone."""
+        with self._lock:
+            new = result.phase in {"queued", "retrying"}
+            if not new and not (result.phase == "waiting" and record.ready):
+                return False
+            now = timezone.now()
+            put(result, phase="running", started_at=result.started_at or now, last_attempted_at=now)
+            if new:
+                result.worker_ids.append(_WORKER)
+            return True
 
     def signal_result(self, result: TaskResult, name: str, payload: Any, *, by: str | None) -> None:
         """As every engine of memory; a body that waits for it goes on, in place, before this returns."""
         super().signal_result(result, name, payload, by=by)
         self._record(result).signals.append((name, payload))
-        self._go_on(result)
+        self.run(result)
 
     def time_out(self, result: TaskResult) -> None:
         """Let the timeout of what a result's body waits for be over, and run it on; for tests, which do not wait."""
-        kept = self.result(result.id) or result
+        kept = self.result(result.id)
+        if kept is None:
+            raise TaskResultDoesNotExist(result.id)
         self._record(kept).time_out()
-        self._go_on(kept)
+        self.run(kept)
 
-    def cancel_result(self, result: TaskResult, *, by: str | None) -> Literal["cancelled", "finished"]:
-        """Cancel what waits, and its unfinished children; their parent goes on."""
-        done = super().cancel_result(result, by=by)
-        for child in self._record(result).children.values():
-            self.cancel_result(child, by=by)
-        self._has_ended(result)
+    def cancel_result(self, result: TaskResult, *, by: str | None) -> Literal["cancelled", "requested", "finished"]:
+        """Cancel what waits, with its unfinished children, and have a body that runs hear of it at its next call."""
+        record = self._record(result)
+        if result.phase == "running":
+            put(result, cancelled_by=by)
+            record.cancel_requested = True
+            if record.attempt is not None:
+                record.attempt.cancel_requested = True
+        done = "requested" if result.phase == "running" else super().cancel_result(result, by=by)
+        for child in list(record.children.values()):
+            if child.phase not in ENDED:
+                self.cancel_result(child, by=by)
+        if done == "cancelled":
+            self.run(result)
         return done
+
+    def retry_result(self, result: TaskResult, *, engine: str | None) -> None:
+        """As every engine of memory, from the last finished step; it waits once more for what timed out or failed."""
+        record = self._record(result)
+        if result.phase in RETRIED:
+            record.reopen()
+            record.cancel_requested = False
+        super().retry_result(result, engine=engine)
 
     def clear(self) -> None:
         """Forget every result, signal and step."""
@@ -83,17 +126,6 @@ class ImmediateEngine(MemoryEngine):
 
     def _record(self, result: TaskResult) -> "_Record":
         return self._records.setdefault(result.id, _Record(engine=self, result=result))
-
-    def _go_on(self, result: TaskResult) -> None:
-        if result.phase == "waiting":
-            self._run_once(result, new=False)
-            self.run(result)
-
-    def _has_ended(self, result: TaskResult) -> None:
-        """Have the parent of what ended go on."""
-        parent = self._record(result).parent
-        if result.phase in ENDED and parent is not None:
-            self._go_on(parent)
 
     def run_child(self, child: Child, parent: TaskResult) -> TaskResult:
         """Run a child in place, once."""
@@ -125,56 +157,81 @@ class ImmediateEngine(MemoryEngine):
         self.accept(result)
         return result
 
-    def _run_once(self, result: TaskResult, *, new: bool) -> None:
-        task, now = result.task, timezone.now()
-        sender = type(task.get_backend())
-        put(result, phase="running", started_at=result.started_at or now, last_attempted_at=now)
-        if new:
-            result.worker_ids.append(_WORKER)
-        task_started.send(sender, task_result=result)
-        try:
-            value = self._call(result)
-            text = as_json(value, what=f"The result of {task.module_path}", limit=self.configuration.max_result_bytes)
-        except KeyboardInterrupt:
-            raise
-        except AttemptOver:
-            put(result, phase="waiting")
-        except OrderChanged as error:
-            result.errors.append(TaskError(**Error.of(error).as_json()))
-            put(result, phase="parked")
-        except BaseException as error:  # noqa: BLE001  # as Django's ImmediateBackend: whatever a body raises is its end
-            failed = len(result.worker_ids) - 1
-            verdict = after_failure(error, task=task, attempts=failed, age=0.0, random=lambda: 0.0)
-            if isinstance(error, Permanent) and isinstance(error.__cause__, TypeError):
-                error = error.__cause__  # a result that is not JSON: Django reports the TypeError
-            result.errors.append(TaskError(**Error.of(error).as_json()))
-            if verdict.outcome is None:
-                put(result, phase="retrying")
-                return
-            put(result, phase=verdict.outcome, finished_at=timezone.now())
-            task_finished.send(sender, task_result=result)
-        else:
-            put(result, phase="succeeded", finished_at=timezone.now(), _return_value=json.loads(text))
-            task_finished.send(sender, task_result=result)
-
-    def _call(self, result: TaskResult) -> Any:
-        task, record = result.task, self._record(result)
-        # Its own copy, as each attempt on a running engine reads it: what the body changes stays in the body.
-        arguments, named = json.loads(json.dumps([result.args, result.kwargs]))
-        is_async = iscoroutinefunction(task.func)
-        function = async_to_sync(task.func) if is_async else task.func
-        if not task.takes_context:
-            return function(*arguments, **named)
+    def _run_once(self, result: TaskResult, record: "_Record") -> None:
+        task = result.task
+        task_started.send(type(task.get_backend()), task_result=result)
         attempt = Attempt(
             claim=_claim(result),
             lease_seconds=self.configuration.lease_seconds,
             max_result_bytes=self.configuration.max_result_bytes,
         )
         attempt.load(record.steps)
-        # Nothing suspends, and no step commits by itself: a test's own transaction is no hindrance.
-        calls = Calls(attempt=attempt, durable=Durable(), refuses_transactions=False)
-        kind = AsyncContext if is_async else Context
-        value = function(kind(task_result=result, _calls=calls, _ledger=record), *arguments, **named)
+        record.attempt = attempt
+        text, failure = "null", None
+        try:
+            value = self._call(result, record, attempt)
+            text = as_json(value, what=f"The result of {task.module_path}", limit=self.configuration.max_result_bytes)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001  # as Django's ImmediateBackend: whatever a body raises is its end
+            failure = error
+        if attempt.over is not None:
+            # It suspended, whatever its body made of that.
+            put(result, phase="waiting")
+        elif attempt.cancel_raised and (failure is None or isinstance(failure, Cancelled)):
+            self._end(result, "cancelled", failure)
+        elif failure is None:
+            put(result, _return_value=json.loads(text))
+            self._end(result, "succeeded", None)
+        else:
+            self._fail(result, failure)
+
+    def _fail(self, result: TaskResult, failure: BaseException) -> None:
+        error = failure
+        if isinstance(failure, Permanent) and isinstance(failure.__cause__, TypeError):
+            error = failure.__cause__  # a result that is not JSON: Django reports the TypeError
+        result.errors.append(TaskError(**Error.of(error).as_json()))
+        failed = len(result.worker_ids) - 1
+        verdict = after_failure(failure, task=result.task, attempts=failed, age=0.0, random=lambda: 0.0)
+        if isinstance(failure, OrderChanged):
+            put(result, phase="parked")
+        elif verdict.outcome is None:
+            put(result, phase="retrying")
+        else:
+            self._end(result, verdict.outcome, failure)
+
+    def _end(self, result: TaskResult, outcome: str, failure: BaseException | None) -> None:
+        put(result, phase=outcome, finished_at=timezone.now())
+        sender = type(result.task.get_backend())
+        if failure is None:
+            task_finished.send(sender, task_result=result)
+            return
+        try:
+            raise failure  # noqa: TRY301  # it was raised before, and is only to be handled again
+        except BaseException:  # noqa: BLE001  # Django's receiver of task_finished logs what is being handled
+            task_finished.send(sender, task_result=result)
+
+    def _call(self, result: TaskResult, record: "_Record", attempt: Attempt) -> Any:
+        task = result.task
+        # Its own copy, as each attempt on a running engine reads it: what the body changes stays in the body.
+        arguments, named = json.loads(json.dumps([result.args, result.kwargs]))
+        asynchronous = iscoroutinefunction(task.func)
+        # A test's own transaction is no hindrance.
+        around = None if asynchronous else open_transactions()
+        calls = Calls(attempt=attempt, durable=Durable(), transactions=around)
+        if task.takes_context:
+            kind = AsyncContext if asynchronous else Context
+            arguments.insert(0, kind(task_result=result, _calls=calls, _ledger=record))
+
+        async def body() -> Any:
+            attempt.begin(time_limit=None)
+            return await task.func(*arguments, **named)
+
+        if asynchronous:
+            value = async_to_sync(body)()
+        else:
+            attempt.begin(time_limit=None)
+            value = task.func(*arguments, **named)
         drive(attempt, calls.flush(), record)
         return value
 
@@ -186,6 +243,7 @@ class _Record(Remembered):
     engine: ImmediateEngine
     result: TaskResult
     parent: TaskResult | None = None
+    attempt: Attempt | None = None
     children: dict[UUID, TaskResult] = field(default_factory=dict)
 
     def keep_progress(self, current: float, total: float | None, message: str) -> None:

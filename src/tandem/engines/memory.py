@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -15,9 +16,9 @@ from tandem.engines.base import Engine, Reference
 from tandem.ledger import connection as ledger
 from tandem.phases import ENDED, STATUS_OF_PHASE
 
-__all__ = ["MemoryEngine", "SentSignal", "put"]
+__all__ = ["RETRIED", "MemoryEngine", "SentSignal", "copied", "put"]
 
-_RETRIED = ("failed", "dead", "cancelled", "parked", "held")
+RETRIED = ("failed", "dead", "cancelled", "parked", "held")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,11 +67,11 @@ class MemoryEngine(Engine):
         with self._lock:
             standing = {(kept.result.task.func, kept.key): kept.result for kept in self._kept if kept.stands()}
             if key is not None and (taken := standing.get((result.task.func, key))) is not None:
-                return _copy(taken)
+                return copied(taken)
             self._kept.append(_Kept(result=result, key=key, stands=_standing()))
         task_enqueued.send(type(result.task.get_backend()), task_result=result)
         self.run(result)
-        return _copy(result)
+        return copied(result)
 
     def run(self, result: TaskResult) -> None:
         """What happens to a call once it is kept, or retried."""
@@ -79,7 +80,7 @@ class MemoryEngine(Engine):
         """The kept result of an id."""
         return next((result for result in self.results if result.id == id_), None)
 
-    def cancel_result(self, result: TaskResult, *, by: str | None) -> Literal["cancelled", "finished"]:
+    def cancel_result(self, result: TaskResult, *, by: str | None) -> Literal["cancelled", "requested", "finished"]:
         """Cancel what no body runs: all that is not over."""
         if result.phase in ENDED:
             return "finished"
@@ -89,10 +90,10 @@ class MemoryEngine(Engine):
 
     def retry_result(self, result: TaskResult, *, engine: str | None) -> None:
         """Queue again, with nothing of the earlier attempts but their errors; raises `ValueError` where it cannot."""
-        if result.phase not in _RETRIED:
+        if result.phase not in RETRIED:
             raise ValueError(
-                f"{result.task.module_path} {result.id} is {result.phase}: only {', '.join(_RETRIED[:-1])} or"
-                f" {_RETRIED[-1]} executions can be retried."
+                f"{result.task.module_path} {result.id} is {result.phase}: only {', '.join(RETRIED[:-1])} or"
+                f" {RETRIED[-1]} executions can be retried."
             )
         put(result, phase="queued", finished_at=None, cancelled_by=None, worker_ids=[], _return_value=None)
         if engine is not None:
@@ -139,10 +140,10 @@ def _standing() -> Callable[[], bool]:
     return lambda: committed.is_set() or any(entry[1] == committed.set for entry in connection.run_on_commit)
 
 
-def _copy(result: TaskResult) -> TaskResult:
+def copied(result: TaskResult) -> TaskResult:
     """A caller's own view of a result, as it is now: what happens to it later is there after `refresh`."""
     copy: TaskResult = object.__new__(type(result))
     for item in fields(result):
         value = getattr(result, item.name)
-        object.__setattr__(copy, item.name, list(value) if isinstance(value, list) else value)
+        object.__setattr__(copy, item.name, deepcopy(value) if isinstance(value, list | dict) else value)
     return copy

@@ -6,7 +6,7 @@ attempt is over stops at its next call.
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -26,7 +26,7 @@ from tandem.ledger.rows import LeaseCheck
 from tandem.ledger.statement import Statement
 from tandem.ledger.waiting import Child, ChildEnd
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "open_transactions"]
 
 _SLEEP: Final = "sleep"
 _GATHER: Final = "gather"
@@ -34,11 +34,15 @@ _GATHER: Final = "gather"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calls:
-    """The durable calls of one attempt. `refuses_transactions`: a body's open transaction would be rolled back."""
+    """The durable calls of one attempt.
+
+    A body that suspends would roll back its open transaction. `transactions` are those that were open around a sync body,
+    by database; an async body (None) has none on its loop.
+    """
 
     attempt: Attempt
     durable: Durable
-    refuses_transactions: bool
+    transactions: Mapping[str, int] | None
 
     def step(self, name: str, function: Callable[[], Any], *, atomic: bool) -> DurableCall[Any]:
         """Begin, perform, complete; what an attempt before recorded is answered instead."""
@@ -48,7 +52,11 @@ class Calls:
         answered = yield from self.durable.begin(self.attempt, key)
         if answered is not None:
             return answered.value
-        value = (yield Atomic(key, function)) if atomic else (yield from self._perform(key, function))
+        try:
+            value = (yield Atomic(key, function)) if atomic else (yield from self._perform(key, function))
+        except BaseException:
+            self.durable.fail(key)
+            raise
         yield from self.durable.complete(self.attempt, key, value)
         return value
 
@@ -209,12 +217,22 @@ class Calls:
         return list(json.loads(text) if answer.written else (yield from self._recorded_by_another(key)))
 
     def _refuse_in_transaction(self, call: str) -> None:
-        for alias in connections if self.refuses_transactions else ():
-            if connections[alias].in_atomic_block:
+        if self.transactions is None:
+            return
+        for alias, depth in open_transactions().items():
+            if depth > self.transactions.get(alias, 0):
                 raise Permanent(
                     f"context.{call}() inside transaction.atomic() (database {alias!r}): suspending would roll the"
                     " transaction back. Leave the block first."
                 )
+
+
+def open_transactions() -> Mapping[str, int]:
+    """How many `atomic` blocks are open on this thread, by database; those with none are left out."""
+    depths = {
+        alias: connections[alias].in_atomic_block + len(connections[alias].savepoint_ids) for alias in connections
+    }
+    return {alias: depth for alias, depth in depths.items() if depth}
 
 
 def _result(call: BoundCall, id_: UUID, end: ChildEnd) -> Any:

@@ -12,7 +12,7 @@ from tandem.exceptions import AttemptOver
 from tandem.execution.asking import aask, ask, call_back
 from tandem.execution.atomic import perform_atomic
 from tandem.execution.attempt import Attempt, StepKey
-from tandem.execution.durable import Atomic, Awaited, Blocking, DurableCall, Perform
+from tandem.execution.durable import Atomic, Awaited, Blocking, DurableCall, Need, Perform
 from tandem.ledger.statement import Statement
 
 __all__ = ["LEDGER", "LedgerAnswers", "adrive", "drive"]
@@ -41,46 +41,59 @@ LEDGER: Final = LedgerAnswers()
 
 def drive[T](attempt: Attempt, call: DurableCall[T], ledger: LedgerAnswers = LEDGER) -> T:
     """Run a durable call on a sync body's thread; what its needs raise comes out."""
-    answer: Any = None
+    go_on, answer = call.send, None
     while True:
         try:
-            need = call.send(answer)
+            need = go_on(answer)
         except StopIteration as end:
             return cast("T", end.value)
-        match need:
-            case Statement():
-                answer = ledger.ask(attempt, need)
-            case Perform():
-                answer = need.function()
-            case Atomic():
-                answer = ledger.perform_atomic(attempt, need.key, need.function)
-            case Blocking():
-                answer = call_back(attempt, need.function)
-            case Awaited():
-                answer = _await(attempt, need)
+        try:
+            go_on, answer = call.send, _answer(attempt, need, ledger)
+        except BaseException as error:  # noqa: BLE001  # the call lets it out
+            go_on, answer = call.throw, error
+
+
+def _answer(attempt: Attempt, need: Need, ledger: LedgerAnswers) -> Any:
+    match need:
+        case Statement():
+            return ledger.ask(attempt, need)
+        case Perform():
+            return need.function()
+        case Atomic():
+            return ledger.perform_atomic(attempt, need.key, need.function)
+        case Blocking():
+            return call_back(attempt, need.function)
+        case Awaited():
+            return _await(attempt, need)
 
 
 async def adrive[T](attempt: Attempt, call: DurableCall[T], ledger: LedgerAnswers = LEDGER) -> T:
     """As `drive`, on an async body's loop."""
-    answer: Any = None
+    go_on, answer = call.send, None
     while True:
         try:
-            need = call.send(answer)
+            need = go_on(answer)
         except StopIteration as end:
             return cast("T", end.value)
-        match need:
-            case Statement():
-                answer = await ledger.aask(attempt, need)
-            case Perform():
-                answer = need.function()
-                if inspect.isawaitable(answer):
-                    answer = await answer
-            case Atomic():
-                answer = await sync_to_async(ledger.perform_atomic)(attempt, need.key, need.function)
-            case Blocking():
-                answer = await sync_to_async(call_back)(attempt, need.function)
-            case Awaited():
-                answer = await need.make()
+        try:
+            go_on, answer = call.send, await _aanswer(attempt, need, ledger)
+        except BaseException as error:  # noqa: BLE001  # the call lets it out
+            go_on, answer = call.throw, error
+
+
+async def _aanswer(attempt: Attempt, need: Need, ledger: LedgerAnswers) -> Any:
+    match need:
+        case Statement():
+            return await ledger.aask(attempt, need)
+        case Perform():
+            answer = need.function()
+            return await answer if inspect.isawaitable(answer) else answer
+        case Atomic():
+            return await sync_to_async(ledger.perform_atomic)(attempt, need.key, need.function)
+        case Blocking():
+            return await sync_to_async(call_back)(attempt, need.function)
+        case Awaited():
+            return await need.make()
 
 
 def _await(attempt: Attempt, need: Awaited) -> Any:

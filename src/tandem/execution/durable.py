@@ -12,7 +12,7 @@ from typing import Any
 from tandem.execution.attempt import Attempt, StepKey
 from tandem.ledger.statement import Statement
 
-__all__ = ["Answered", "Atomic", "Awaited", "Blocking", "Durable", "DurableCall", "Perform", "Suspension"]
+__all__ = ["Answered", "Atomic", "Awaited", "Blocking", "Durable", "DurableCall", "Need", "Perform", "Suspension"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Awaited:
     loop: asyncio.AbstractEventLoop
 
 
-type DurableCall[T] = Generator[Statement[Any] | Perform | Atomic | Blocking | Awaited, Any, T]
+type Need = Statement[Any] | Perform | Atomic | Blocking | Awaited
+type DurableCall[T] = Generator[Need, Any, T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,11 @@ class Durable:
         return None
 
     def complete(self, attempt: Attempt, key: StepKey, value: Any) -> DurableCall[None]:
-        """Complete the step that began last, once the ledger has its result."""
+        """Complete a step that began, once the ledger has its result."""
         yield from ()
+
+    def fail(self, key: StepKey) -> None:
+        """Hear that a step that began is not completed: its function raised, or its attempt is over."""
 
     def suspend(self, attempt: Attempt, suspension: Suspension) -> DurableCall[None]:
         """Give up the lease and raise `AttemptOver`; or return, where the wait is over or something came."""

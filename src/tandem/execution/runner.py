@@ -68,7 +68,7 @@ class Runner:
 
     def _run_body(self, attempt: Attempt, task: Task, result: TaskResult, durable: Durable) -> Outcome:
         """A sync attempt from its first signal to its last, in a state of its own."""
-        calls = Calls(attempt=attempt, durable=durable, refuses_transactions=True)
+        calls = Calls(attempt=attempt, durable=durable, transactions={})
         value: Any = None
         failure: BaseException | None = None
         durable.take(attempt)
@@ -111,7 +111,7 @@ class Runner:
         self, attempt: Attempt, task: Task, result: TaskResult, durable: Durable, threads: Threads
     ) -> Outcome:
         """As `_run_body`, awaited."""
-        calls = Calls(attempt=attempt, durable=durable, refuses_transactions=False)
+        calls = Calls(attempt=attempt, durable=durable, transactions=None)
         value: Any = None
         failure: BaseException | None = None
         attempt.rouse = self.active.cancel_of(attempt)

@@ -38,21 +38,31 @@ class RestateDurable(Durable):
 
     def begin(self, attempt: Attempt, key: StepKey) -> DurableCall[Answered | None]:
         """Open a run of the journal, or answer from it; raises `Cancelled`, once, for a cancel that came through it."""
-        answered: Answered | None = yield from self._on_loop(attempt, partial(self.journal.begin, key.label))
+        answered: Answered | None = yield from self._on_loop(
+            attempt, partial(self.journal.begin, key.position, key.label)
+        )
         self._guard(attempt)
         return answered
 
     def complete(self, attempt: Attempt, key: StepKey, value: Any) -> DurableCall[None]:
         """Close the run with its result; raises as `begin`."""
-        yield from self._on_loop(attempt, partial(self.journal.complete, value))
+        yield from self._on_loop(attempt, partial(self.journal.complete, key.position, value))
         self._guard(attempt)
+
+    def fail(self, key: StepKey) -> None:
+        """Leave the run open: a retry of the invocation runs it again, unless the body goes on to another call."""
+        self.journal.fail(key.position)
 
     def suspend(self, attempt: Attempt, suspension: Suspension) -> DurableCall[None]:
         """Give up the lease and end the body; it is run again when something came, or the wait gives up."""
-        seconds = suspension.seconds
+        seconds, statement = suspension.seconds, suspension.statement
+        # A sleep is in the ledger first, from where its end counts; a wait needs the journal's address for what wakes it.
+        gives_up = statement is not None and not suspension.wakeable and (yield statement(None))
         hold = partial(self.journal.hold, suspension.key.position, seconds, wakeable=suspension.wakeable)
         held: Held = yield from self._on_loop(attempt, hold)
-        if suspension.statement is not None and (yield suspension.statement(held.awakeable)):
+        if statement is not None and suspension.wakeable:
+            gives_up = yield statement(held.awakeable)
+        if gives_up:
             self.journal.suspend(held, seconds)
             raise attempt.end(f"it waits at {suspension.key.label}")
 

@@ -73,13 +73,15 @@ class Journal:
         self.sleeping: _Sleep | None = None
         self._place = 0
         self._held: dict[int, Held] = {}
-        self._open: _Run | None = None
+        # Runs whose functions are performed, by the body's call; and those whose functions raised.
+        self._performed: dict[int, _Run] = {}
+        self._failed: list[_Run] = []
 
     def restart(self) -> None:
         """The body starts from the top, after the `first` commands that are the handler's own."""
         self._place = self.first
 
-    async def begin(self, label: str) -> Answered | None:
+    async def begin(self, position: int, label: str) -> Answered | None:
         """Begin a step: answer what the journal has of it, or None where the body is to perform it.
 
         One that is not completed, for its function raised, leaves its run open: a retry of the invocation runs it
@@ -88,7 +90,7 @@ class Journal:
         ledger is what counts.
         """
         self._place += 1
-        if self._place <= self.issued or not await self._close_open():
+        if self._place <= self.issued or not await self._close_failed():
             return None
         loop = asyncio.get_running_loop()
         run = _Run(loop.create_future(), loop.create_future())
@@ -105,13 +107,19 @@ class Journal:
             run.answer.cancel()
             raise
         if run.wanted.done():
-            self._open = run
+            self._performed[position] = run
             return None
         return await self._answer(run)
 
-    async def complete(self, value: Any) -> None:
-        """Give the journal the result of the step that began last, if that has a run there."""
-        run, self._open = self._open, None
+    def fail(self, position: int) -> None:
+        """Hear that a step's function raised; from the body's thread."""
+        run = self._performed.pop(position, None)
+        if run is not None:
+            self._failed.append(run)
+
+    async def complete(self, position: int, value: Any) -> None:
+        """Give the journal the result of a step, if that has a run there."""
+        run = self._performed.pop(position, None)
         if run is not None:
             if not run.outcome.done():
                 run.outcome.set_result(value)
@@ -123,7 +131,7 @@ class Journal:
         `seconds` is how long it waits at most: whether it does at all is the same on every attempt. Over already (0
         or less), it only keeps the journal's order.
         """
-        if not await self._close_open():
+        if not await self._close_failed():
             return None
         held = self._held.get(position)
         if held is None:
@@ -173,10 +181,12 @@ class Journal:
 
     async def close(self) -> None:
         """Leave nothing behind that waits."""
-        run, self._open = self._open, None
-        if run is not None:
+        left = [*self._failed, *self._performed.values()]
+        self._failed, self._performed = [], {}
+        for run in left:
             run.answer.cancel()
-            await asyncio.wait((run.answer,))
+        if left:
+            await asyncio.wait([run.answer for run in left])
 
     async def _answer(self, run: _Run) -> Answered | None:
         """Await what the journal has of a run; None where that is no result: it failed, or the attempt is over."""
@@ -192,10 +202,10 @@ class Journal:
             self.over = error
         return None
 
-    async def _close_open(self) -> bool:
-        """Close a run that was not completed; False where the attempt is over."""
-        run, self._open = self._open, None
-        if run is not None:
+    async def _close_failed(self) -> bool:
+        """Close runs whose functions raised; False where the attempt is over."""
+        while self._failed:
+            run = self._failed.pop(0)
             run.fail("The step failed; the body went on.")
             await self._answer(run)
         return self.over is None
