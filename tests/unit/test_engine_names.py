@@ -9,7 +9,7 @@ SOURCE = Path(__file__).resolve().parents[2] / "src" / "tandem"
 NAME = re.compile(r"\b(celery|restate)\b", re.IGNORECASE)
 # What starts or names the two: their folders, the local stack, the commands, the settings' defaults and addresses.
 OWN = ("engines/celery", "engines/restate", "engines/factory.py", "embedded", "management")
-SETTINGS = ("configuration.py", "engine_options.py", "addresses.py")
+SETTINGS = ("configuration", "addresses.py")
 
 
 def texts(path: Path) -> Iterator[tuple[int, str]]:

@@ -9,7 +9,7 @@ from django.core.signals import setting_changed
 from django.utils.module_loading import import_string
 
 from tandem.configuration import Configuration, OtherEngine
-from tandem.engine_options import read_options
+from tandem.configuration.engines import read_options
 from tandem.engines.base import Engine
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import ConfigurationError

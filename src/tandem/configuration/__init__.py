@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from tandem.engine_options import (
+from tandem.configuration.engines import (
     BUILT_IN_ENGINES,
     IN_MEMORY,
     CeleryOptions,
