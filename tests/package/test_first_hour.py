@@ -1,15 +1,20 @@
 """What a newcomer does: installs the wheel into an empty environment, starts a project, and does what README says."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from http import HTTPStatus
+from itertools import count
 from pathlib import Path
-from urllib.request import urlopen
+from typing import Any
+from urllib.request import Request, urlopen
 
 import psycopg
 import pytest
@@ -216,6 +221,38 @@ def test_up_works_in_a_new_project_and_other_terminals_reach_its_servers(python:
         listed = run(python, "manage.py", "tandem", "list", "--phase", "succeeded", folder=folder)
         assert listed.count("shop.tasks.add") == 2
         assert "All is well" in run(python, "manage.py", "tandem", "check", folder=folder)
+
+
+@pytest.mark.parametrize("python", ["celery,restate,embedded"], indirect=True)
+def test_the_example_does_what_its_readme_says(python: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "orders"
+    shutil.copytree(ROOT / "examples" / "orders", folder)
+    text = (folder / "README.md").read_text()
+    posted, paid, shown = re.findall(r"curl .*?http://127\.0\.0\.1:8000(\S+)", text)
+    (moves,) = re.findall(r"python manage\.py (tandem routes set [^`]+)`", text)
+    ports = Ports.free()
+    options = [part for name in OWNERS for part in (option_of(name), getattr(ports, name))]
+    log = folder / "log"
+
+    def ask(method: str, path: str, id_: str = "") -> Any:
+        request = Request(f"http://{HOST}:{ports.web}{path.replace('ID', id_)}", method=method)
+        with urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    with started(python, "up", *options, folder=folder, environment=CLEAN, ready=lambda: "data:" in log.read_text()):
+        id_ = ask("POST", posted)["id"]
+        until(lambda: ask("GET", shown, id_)["phase"] == "waiting", "it does not wait")
+        assert ask("POST", posted)["id"] == id_
+        ask("POST", paid, id_)
+        until(lambda: ask("GET", shown, id_)["phase"] == "succeeded", "it is not fulfilled")
+        done = "receipt of order 7: parcel 7 from shelf 7"
+        assert ask("GET", shown, id_) == {"phase": "succeeded", "engine": "celery", "done": done}
+        assert "celery" in run(python, "manage.py", "tandem", "show", id_, folder=folder)
+        run(python, "manage.py", *moves.split(), folder=folder)
+        # Each process reads the rules again within a second; each number is another order.
+        numbers = count(8)
+        placed = partial(ask, "POST")
+        until(lambda: ask("GET", shown, placed(f"/orders/{next(numbers)}/")["id"])["engine"] == "restate", "no move")
 
 
 def test_up_starts_nothing_of_a_project_whose_settings_name_other_servers(tmp_path: Path) -> None:
