@@ -1,6 +1,6 @@
 # Each target sets up what it needs, uv included: a Python and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help demo test package servers lint chaos soak bench images charts e2e clean-data sync sync-bench
+.PHONY: help demo test package servers lint chaos soak bench images charts e2e clean-data sync sync-bench sync-docs docs
 
 DATA := $(or $(TANDEM_DATA),.tandem)
 BIN := .venv/bin
@@ -51,6 +51,10 @@ soak: sync ## run many short executions on both engines, and look for what grows
 bench: sync-bench ## measure Tandem beside Celery, procrastinate and the Restate SDK
 	@$(BIN)/python -m benchmarks $(ARGS)
 
+docs: sync-docs ## build the documents as a site in dist/docs, and check every link between them
+	$(call quietly,$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d dist/docs/.doctrees docs dist/docs)
+	@echo "The site: dist/docs/index.html"
+
 images: sync ## build the container images with Docker or buildah (ARGS="platform --save FOLDER", see --help)
 	@$(BIN)/python images/build.py $(ARGS)
 
@@ -68,6 +72,9 @@ clean-data: ## remove the data of the local stack
 
 sync:
 	@uv=$$(sh .ci/uv) && "$$uv" sync --quiet --locked --inexact
+
+sync-docs:
+	@uv=$$(sh .ci/uv) && "$$uv" sync --quiet --locked --inexact --group docs
 
 sync-bench:
 	@uv=$$(sh .ci/uv) && "$$uv" sync --quiet --locked --inexact --group bench
