@@ -1,5 +1,7 @@
 """What a waiting body hears where its cancel reached its children, or its wait's end, first."""
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -43,3 +45,28 @@ def test_a_cancelled_waiter_hears_of_its_cancel_not_of_its_timeout() -> None:
     made, calls = resumed("call", "timeout", None)
     with pytest.raises(Cancelled):
         drive(made, calls.wait("call", 1.0))
+
+
+def test_an_error_of_a_step_keeps_no_frame_alive() -> None:
+    """What a body has open is closed when its error is gone, not when somebody collects garbage."""
+
+    class Open:
+        """Something in a frame."""
+
+    made = attempt(new_id(), 2)
+    calls = Calls(attempt=made, durable=Durable(), transactions={})
+    kept: list[weakref.ref[Open]] = []
+
+    def fail() -> None:
+        held = Open()
+        kept.append(weakref.ref(held))
+        raise ValueError("the step's")
+
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(ValueError, match="the step's"):
+            drive(made, calls.step("fails", fail, atomic=False))
+        assert [reference() for reference in kept] == [None]
+    finally:
+        gc.enable()

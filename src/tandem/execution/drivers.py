@@ -42,15 +42,19 @@ LEDGER: Final = LedgerAnswers()
 def drive[T](attempt: Attempt, call: DurableCall[T], ledger: LedgerAnswers = LEDGER) -> T:
     """Run a durable call on a sync body's thread; what its needs raise comes out."""
     go_on, answer = call.send, None
-    while True:
-        try:
-            need = go_on(answer)
-        except StopIteration as end:
-            return cast("T", end.value)
-        try:
-            go_on, answer = call.send, _answer(attempt, need, ledger)
-        except BaseException as error:  # noqa: BLE001  # the call lets it out
-            go_on, answer = call.throw, error
+    try:
+        while True:
+            try:
+                need = go_on(answer)
+            except StopIteration as end:
+                return cast("T", end.value)
+            try:
+                go_on, answer = call.send, _answer(attempt, need, ledger)
+            except BaseException as error:  # noqa: BLE001  # the call lets it out
+                go_on, answer = call.throw, error
+    finally:
+        # An error that is kept here would keep the body's frames, and all that is open in them.
+        del answer
 
 
 def _answer(attempt: Attempt, need: Need, ledger: LedgerAnswers) -> Any:
@@ -70,15 +74,19 @@ def _answer(attempt: Attempt, need: Need, ledger: LedgerAnswers) -> Any:
 async def adrive[T](attempt: Attempt, call: DurableCall[T], ledger: LedgerAnswers = LEDGER) -> T:
     """As `drive`, on an async body's loop."""
     go_on, answer = call.send, None
-    while True:
-        try:
-            need = go_on(answer)
-        except StopIteration as end:
-            return cast("T", end.value)
-        try:
-            go_on, answer = call.send, await _aanswer(attempt, need, ledger)
-        except BaseException as error:  # noqa: BLE001  # the call lets it out
-            go_on, answer = call.throw, error
+    try:
+        while True:
+            try:
+                need = go_on(answer)
+            except StopIteration as end:
+                return cast("T", end.value)
+            try:
+                go_on, answer = call.send, await _aanswer(attempt, need, ledger)
+            except BaseException as error:  # noqa: BLE001  # the call lets it out
+                go_on, answer = call.throw, error
+    finally:
+        # An error that is kept here would keep the body's frames, and all that is open in them.
+        del answer
 
 
 async def _aanswer(attempt: Attempt, need: Need, ledger: LedgerAnswers) -> Any:
