@@ -109,22 +109,7 @@ class Lane:
         """Have the engine drop what was cancelled or parked while it held it."""
         pending = ledger.execute(cancel.pending(engine=self.engine.name, limit=BATCH))
 
-        def send(rows: Sequence[cancel.Pending]) -> None:
-            self.engine.cancel(
-                [
-                    Reference(
-                        id=row.id,
-                        task=row.task,
-                        queue="",
-                        priority=0,
-                        dispatch_number=row.dispatch_number,
-                        invocation=row.invocation,
-                    )
-                    for row in rows
-                ]
-            )
-
-        failed = self._halved("cancelling", send, pending)
+        failed = self._halved("cancelling", self.engine.cancel, pending)
         if sent := [row.number for row in pending if row not in failed]:
             ledger.execute(cancel.sent(sent))
 
@@ -141,20 +126,7 @@ class Lane:
             )
             if not due:
                 return
-            self._send(
-                [
-                    Reference(
-                        id=row.id,
-                        task=row.task,
-                        queue=row.queue,
-                        priority=row.priority,
-                        dispatch_number=row.dispatch_number,
-                        broker_epoch=epoch,
-                    )
-                    for row in due
-                ],
-                epoch,
-            )
+            self._send(due, epoch)
 
     def _send(self, batch: Sequence[Reference], epoch: str | None) -> None:
         seen: set[str | None] = set()

@@ -18,7 +18,7 @@ from tandem.ledger import attempt, brokered, cancel, manual, runtime, statements
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution, Step
-from tandem.ledger.rows import Claim, Error, NewExecution
+from tandem.ledger.rows import Claim, Error, NewExecution, Reference
 from tandem.ledger.statement import Statement
 from tandem.ledger.waiting import Child
 from tests.integration.waiting import until
@@ -252,7 +252,7 @@ def test_a_relay_waits_for_no_callers_transaction(name: str) -> None:
     ids = [locked, free]
     rows = {"engine": "restate", "phase": "waiting" if name == "look again" else "queued"}
     Execution.objects.filter(pk__in=ids).update(**rows)
-    suspects = [runtime.Suspect(id=id_, task="t", queue="q", priority=0, dispatch_number=1, fence=0) for id_ in ids]
+    suspects = [Reference(id=id_, task="t", queue="q", priority=0, dispatch_number=1, fence=0) for id_ in ids]
     said: dict[str, Statement[int]] = {
         "sent": statements.sent(ids, "e"),
         "unsent": statements.unsent(ids),

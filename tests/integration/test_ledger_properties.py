@@ -229,7 +229,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def recheck(self, engine: str, *, gone: bool = False) -> None:
         waiters = self.say(waking.recheck(engine=engine, queue=QUEUE, limit=100, sends=engine == "celery"))
         ready = [waiter for waiter in waiters if waiter.ready and gone]
-        found = [runtime.Suspect(w.id, w.task, w.queue, w.priority, w.dispatch_number, w.fence) for w in ready]
+        found = list(ready)
         self.say(runtime.send_again(dict.fromkeys(found, (True, "gone")), engine="restate"))
 
     @rule(ended=st.booleans(), alive=st.booleans())

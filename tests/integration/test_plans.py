@@ -13,7 +13,7 @@ from tandem.ledger import attempt, brokered, cancel, manual, relaying, runtime, 
 from tandem.ledger import connection as ledger
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
-from tandem.ledger.rows import Claim, Error, NewExecution
+from tandem.ledger.rows import Claim, Error, NewExecution, Reference
 from tandem.ledger.statement import Statement
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -63,7 +63,7 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
     ids = [claim.id]
     named: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0, "seconds": 1.0}
     place: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0}
-    suspect = runtime.Suspect(id=claim.id, task="t", queue="q", priority=0, dispatch_number=1, fence=1)
+    suspect = Reference(id=claim.id, task="t", queue="q", priority=0, dispatch_number=1, fence=1)
     return [
         statements.sent(ids, "e"),
         statements.unsent(ids),

@@ -4,12 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-from uuid import UUID
 
 from tandem.configuration import Configuration
 from tandem.exceptions import nearest
 from tandem.ledger import connection as ledger
 from tandem.ledger.load import Load, load
+from tandem.ledger.rows import Reference
 from tandem.ledger.waking import Waiter
 
 __all__ = ["CAPABILITIES", "Engine", "Reference"]
@@ -18,19 +18,6 @@ CAPABILITIES: Final = frozenset(
     {"defer", "steps", "sleep", "workflow", "external", "hard_time_limit", "priority", "queues"}
 )
 """Everything a task may require: by its options, by a call's, or named in `@task(requires=[...])`."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reference:
-    """What a broker or runtime carries of a row."""
-
-    id: UUID
-    task: str
-    queue: str
-    priority: int
-    dispatch_number: int = 1
-    broker_epoch: str | None = None
-    invocation: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,8 @@ from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.statement import each, statement
+from tandem.ledger.rows import Reference
+from tandem.ledger.statement import named, statement
 from tandem.phases import ENDED_SQL
 
 __all__ = ["Cancelled", "Pending", "cancel", "pending", "sent", "withdraw"]
@@ -77,15 +78,11 @@ class Cancelled:
     stopped: tuple[UUID, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pending(Reference):
     """A row of the outbox: an execution, or an invocation, that its engine has yet to drop."""
 
     number: int
-    id: UUID
-    task: str
-    dispatch_number: int
-    invocation: str | None
 
 
 @statement(
@@ -100,7 +97,7 @@ def withdraw(*, id: UUID, engine: str, dispatch_number: int, invocation: str) ->
     """Enter an invocation that can do nothing for its execution any more in the outbox."""
 
 
-@statement(PENDING, each(Pending))
+@statement(PENDING, named(Pending, "number", "id", "task", "dispatch_number", "invocation"))
 def pending(*, engine: str, limit: int) -> None:
     """Read the oldest of an engine's outbox."""
 

@@ -5,14 +5,14 @@ locked, so any number of relays may run.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.statement import Rows, each, first, statement
+from tandem.ledger.rows import Reference
+from tandem.ledger.statement import Rows, first, named, statement
 
-__all__ = ["Due", "next_due", "queues", "requeue_dead", "requeue_expired", "take_due"]
+__all__ = ["next_due", "queues", "requeue_dead", "requeue_expired", "take_due"]
 
 # A loose index scan: one index descent for each (engine, queue), however many rows there are.
 QUEUES: Final = """
@@ -39,7 +39,8 @@ WITH due AS (
 UPDATE tandem_execution AS execution
 SET phase = 'queued', due_at = NULL, sent_at = clock_timestamp(), broker_epoch = %(broker_epoch)s
 FROM due WHERE execution.id = due.id
-RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch_number
+RETURNING execution.id, execution.task, execution.queue, execution.priority, execution.dispatch_number,
+          execution.broker_epoch
 """
 
 NEXT_DUE: Final = """
@@ -88,23 +89,12 @@ WITH expired AS (
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A row the relay took to send."""
-
-    id: UUID
-    task: str
-    queue: str
-    priority: int
-    dispatch_number: int
-
-
 @statement(QUEUES, lambda rows: [(row[0], row[1]) for row in rows])
 def queues() -> None:
     """Every (engine, queue) with unfinished rows."""
 
 
-@statement(TAKE_DUE, each(Due))
+@statement(TAKE_DUE, named(Reference, "id", "task", "queue", "priority", "dispatch_number", "broker_epoch"))
 def take_due(*, engine: str, queue: str, phases: Sequence[str], broker_epoch: str | None, limit: int) -> None:
     """Take a batch of rows whose time has come and write them as sent; a push that then fails is `unsent`."""
 

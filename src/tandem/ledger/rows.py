@@ -9,7 +9,21 @@ from uuid import UUID
 
 from tandem.values import plain, said
 
-__all__ = ["Claim", "Error", "Lease", "LeaseCheck", "NewExecution", "RecordedStep"]
+__all__ = ["Claim", "Error", "Lease", "LeaseCheck", "NewExecution", "RecordedStep", "Reference"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reference:
+    """What a broker or runtime carries of a row, and what the relay reads of one that its engine is to see to."""
+
+    id: UUID
+    task: str
+    queue: str = ""
+    priority: int = 0
+    dispatch_number: int = 1
+    broker_epoch: str | None = None
+    fence: int = 0
+    invocation: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,11 +6,12 @@ from typing import Any, Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.statement import Statement, each, one, statement
+from tandem.ledger.rows import Reference
+from tandem.ledger.statement import Statement, named, one, statement
 from tandem.ledger.statements import FREE
 from tandem.phases import ENDED_SQL
 
-__all__ = ["Ended", "Suspect", "ended", "not_sent", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
+__all__ = ["Ended", "ended", "not_sent", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
 
 # Walks one queue in the order of the index. `sent_at` is when a reference was last known to be on its way: sent, or
 # seen alive by the runtime.
@@ -77,19 +78,6 @@ WHERE id = %(id)s AND outcome IS NOT NULL AND (%(invocation)s::text IS NULL OR i
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
-    """A row that should have moved on by now."""
-
-    id: UUID
-    task: str
-    queue: str
-    priority: int
-    dispatch_number: int
-    fence: int
-    invocation: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """How an execution ended. `result` is JSON text."""
 
@@ -98,12 +86,15 @@ class Ended:
     errors: list[dict[str, str]]
 
 
-@statement(SUSPECTS, each(Suspect))
+@statement(
+    SUSPECTS,
+    named(Reference, "id", "task", "queue", "priority", "dispatch_number", "fence", "invocation"),
+)
 def suspects(*, engine: str, queue: str, age: float, lease: float, limit: int) -> None:
     """Read rows of a queue that were on their way `age` seconds ago and whose lease, retry or sleep is overdue."""
 
 
-def send_again(found: Mapping[Suspect, tuple[bool, str]], *, engine: str) -> Statement[int]:
+def send_again(found: Mapping[Reference, tuple[bool, str]], *, engine: str) -> Statement[int]:
     """Make rows due that the runtime no longer has.
 
     `found` says whether their invocation ended, so that a new dispatch_number is needed, and the reason to record.

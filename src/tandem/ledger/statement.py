@@ -10,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from tandem.ledger.rows import Error, Lease
 
-__all__ = ["Rows", "Statement", "each", "first", "one", "statement"]
+__all__ = ["Rows", "Statement", "each", "first", "named", "one", "statement"]
 
 type Rows = Sequence[tuple[Any, ...]]
 
@@ -62,6 +62,11 @@ def _parameter(value: Any) -> Any:
 def each[T](kind: Callable[..., T]) -> Callable[[Rows], list[T]]:
     """Read every row, its columns as the arguments of `kind`."""
     return lambda rows: [kind(*row) for row in rows]
+
+
+def named[T](kind: Callable[..., T], *names: str) -> Callable[[Rows], list[T]]:
+    """Read every row, its columns as the arguments of `kind` by these names."""
+    return lambda rows: [kind(**dict(zip(names, row, strict=True))) for row in rows]
 
 
 def one[T](kind: Callable[..., T]) -> Callable[[Rows], T | None]:

@@ -7,7 +7,8 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from tandem.ledger.statement import Statement, each, statement
+from tandem.ledger.rows import Reference
+from tandem.ledger.statement import Statement, named, statement
 from tandem.ledger.statements import FREE
 from tandem.ledger.waiting import RECHECK_SECONDS
 from tandem.phases import ENDED_SQL
@@ -87,19 +88,15 @@ RETURNING id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Waiter:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiter(Reference):
     """A waiting row that was looked at; `ready`: what it waits for is there, or it gave up."""
 
-    id: UUID
-    task: str
-    queue: str
-    priority: int
-    dispatch_number: int
-    fence: int
-    invocation: str | None
     awakeable: str | None
     ready: bool
+
+
+_WAITER: Final = ("id", "task", "queue", "priority", "dispatch_number", "fence", "invocation", "awakeable", "ready")
 
 
 def send_signal(*, id: UUID, name: str, payload: Any, by: str | None) -> Statement[bool]:  # noqa: A002  # the column
@@ -118,7 +115,7 @@ def wake_parent(id: UUID) -> None:  # noqa: A002  # the column
     """As `wake`, by a child that ended, for the last of them."""
 
 
-@statement(RECHECK, each(Waiter), recheck=RECHECK_SECONDS)
+@statement(RECHECK, named(Waiter, *_WAITER), recheck=RECHECK_SECONDS)
 def recheck(*, engine: str, queue: str, limit: int, sends: bool) -> None:
     """Look at waiting rows that were woken, gave up, or were not looked at for a while.
 

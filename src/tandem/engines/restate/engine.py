@@ -142,19 +142,7 @@ class RestateEngine(Engine):
 
         Raises `BrokerUnavailable`.
         """
-        suspects = [
-            rows.Suspect(
-                id=waiter.id,
-                task=waiter.task,
-                queue=waiter.queue,
-                priority=waiter.priority,
-                dispatch_number=waiter.dispatch_number,
-                fence=waiter.fence,
-                invocation=waiter.invocation,
-            )
-            for waiter in waiting
-        ]
-        gone = {suspect.id for suspect in self._reconciler.lost(suspects)}
+        gone = {lost.id for lost in self._reconciler.lost(waiting)}
         for waiter in waiting:
             if waiter.awakeable is not None and waiter.id not in gone:
                 try:

@@ -62,7 +62,7 @@ class Reconciler:
         self._age = min(self._age * 1.5, _LONGEST_AGE) if full else max(self._age / 1.5, lease)
         return lost
 
-    def _put_right(self, suspects: Sequence[rows.Suspect]) -> int:
+    def _put_right(self, suspects: Sequence[Reference]) -> int:
         """Act on what Restate says of a few rows; answers how many are due again."""
         lost = set(self.lost(suspects))
         alive = [item.id for item in suspects if item not in lost]
@@ -70,20 +70,9 @@ class Reconciler:
             ledger.execute(rows.seen_alive(alive, engine=NAME))
         return len(lost)
 
-    def lost(self, suspects: Sequence[rows.Suspect]) -> list[rows.Suspect]:
+    def lost(self, suspects: Sequence[Reference]) -> list[Reference]:
         """Make due again those whose invocation has ended, or is not known."""
-        references = [
-            Reference(
-                id=suspect.id,
-                task=suspect.task,
-                queue=suspect.queue,
-                priority=suspect.priority,
-                dispatch_number=suspect.dispatch_number,
-                invocation=suspect.invocation,
-            )
-            for suspect in suspects
-        ]
-        states = self.inspect(references)
+        states = self.inspect(suspects)
         lost = {item: _fate(states[item.id]) for item in suspects if states[item.id].kind in {"absent", "ended"}}
         if lost:
             ledger.execute(rows.send_again(lost, engine=NAME))
