@@ -22,6 +22,7 @@ class Unreachable(Engine):
     """An engine that is there for nothing but to be told, and is down."""
 
     name = "restate"
+    holds_waiting = True
 
     def __init__(self) -> None:
         self.told = 0
