@@ -91,8 +91,8 @@ class Retryable(TandemError):
 class OrderChanged(TandemError):
     """On replay the body asked for another step than the one recorded at this place.
 
-    The code changed under a running execution. Its checkpoints are kept: it is parked on Celery until `retry`
-    after a fix, and retried by the runtime on Restate, where the old revision serves it.
+    The code changed under a running execution. It is parked, on either engine, with its checkpoints, until `retry`
+    after a fix. On Restate old revisions serve what they began, so a rollout by itself parks nothing there.
     """
 
 

@@ -149,7 +149,7 @@ class Runner:
     def expire(self, attempt: Attempt) -> Outcome:
         """End an attempt that is past its task's time limit, from another thread than its body's.
 
-        Fences it off (its next context call raises `AttemptOver`) and records the failure. The body's thread runs on
+        Stops it (its next context call raises `AttemptOver`) and records the failure. The body's thread runs on
         until then: Python cannot stop a thread; only a prefork child can be killed.
         """
         attempt.stop("the time limit is over")

@@ -33,7 +33,7 @@ class Facts:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """The engine, why, and whether a kill switch holds the row back until it is lifted.
+    """The engine, why, and whether a kill switch holds the row back, until a person retries it.
 
     Reasons: `the call asked for it`, `its parent runs there`, `pin rule PATTERN (SOURCE)`, `25% rule PATTERN (SOURCE)`,
     `default`. Before it, what turned that choice away: `kill switch on ENGINE: REASON` or `ENGINE lacks CAPABILITY: REASON`.
