@@ -141,7 +141,7 @@ def test_a_cancel_takes_the_children_with_it_and_tells_the_runtime(engine: str, 
     children = Execution.objects.filter(parent=parent.id)
     assert {(child.phase, child.cancelled_by) for child in children} == {("cancelled", "anna")}
     assert [event.detail for event in Event.objects.filter(execution_id=parent.id)] == ["by anna, while waiting"]
-    ended = [parent.id, *children.values_list("id", flat=True)]
+    ended = [parent.id, *map(str, children.values_list("id", flat=True))]
     until(lambda: not PendingCancellation.objects.filter(execution_id__in=ended).exists(), "the engine is told")
     with pytest.raises(ValueError, match="is cancelled: no signal can reach it"):
         parent.signal("approved")
