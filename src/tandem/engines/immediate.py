@@ -26,7 +26,7 @@ from tandem.execution.durable import Durable
 from tandem.execution.retry import after_failure
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.waiting import Child, ChildEnd
-from tandem.phases import ENDED
+from tandem.phases import ENDED, STATUS_OF_PHASE
 
 __all__ = ["ImmediateEngine"]
 
@@ -136,7 +136,7 @@ class ImmediateEngine(MemoryEngine):
         result = TaskResult(
             task=registry.resolve(child.task).called(queue_name=child.queue, priority=child.priority),
             id=child.id,
-            status=parent.status,
+            status=STATUS_OF_PHASE[child.phase],
             enqueued_at=now,
             started_at=None,
             finished_at=None,
@@ -151,7 +151,6 @@ class ImmediateEngine(MemoryEngine):
             reason=child.reason,
             owner=parent.owner,
         )
-        put(result, phase=child.phase)
         self._records[child.id] = _Record(engine=self, result=result, parent=parent)
         self._record(parent).children[UUID(child.id)] = result
         self.accept(result)

@@ -87,9 +87,6 @@ class Remembered(LedgerAnswers):
 
     def perform_atomic(self, attempt: Attempt, key: StepKey, function: Callable[[], Any]) -> Any:
         """Run a step's function and record its result, in a transaction within the one that a test has open."""
-        recorded = attempt.recorded.get((key.name, key.occurrence))
-        if recorded is not None:
-            return recorded.result
         if connections[ledger.LEDGER_DATABASE].in_atomic_block:
             with transaction.atomic(using=ledger.LEDGER_DATABASE):
                 value = function()

@@ -30,9 +30,6 @@ def perform_atomic(attempt: Attempt, key: StepKey, action: Callable[[], Any]) ->
 
     The record comes last and checks the fence. It locks no execution: that would stop a process's heartbeat.
     """
-    recorded = attempt.recorded.get((key.name, key.occurrence))
-    if recorded is not None:
-        return recorded.result
     acted = False
     raw: Any = None
     try:

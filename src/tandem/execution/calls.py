@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import Any, Final
 from uuid import UUID
 
@@ -52,9 +51,16 @@ class Calls:
         answered = yield from self.durable.begin(self.attempt, key)
         if answered is not None:
             return answered.value
+        recorded = self.attempt.recorded.get((key.name, key.occurrence))
         try:
-            value = (yield Atomic(key, function)) if atomic else (yield from self._perform(key, function))
+            if recorded is not None:
+                value = recorded.result
+            elif atomic:
+                value = yield Atomic(key, function)
+            else:
+                value = yield from self._perform(key, function)
         except BaseException:
+            # Whatever it was: an AttemptOver, too, leaves the step to be performed by somebody else.
             self.durable.fail(key)
             raise
         yield from self.durable.complete(self.attempt, key, value)
@@ -62,9 +68,6 @@ class Calls:
 
     def _perform(self, key: StepKey, function: Callable[[], Any]) -> DurableCall[Any]:
         attempt = self.attempt
-        recorded = attempt.recorded.get((key.name, key.occurrence))
-        if recorded is not None:
-            return recorded.result
         started = time.monotonic()
         value = yield Perform(function)
         seconds = time.monotonic() - started
@@ -103,17 +106,14 @@ class Calls:
         yield from self.flush()
         left = attempt.remaining(key, duration)
         seconds = 0.0 if attempt.cancel_raised else left
-        give_up = partial(attempt.suspend, key, seconds) if seconds > 0 else None
-        yield from self.durable.suspend(
-            attempt,
-            Suspension(
-                key=key,
-                seconds=seconds,
-                statement=None if give_up is None else lambda _: give_up(),
-                wakeable=False,
-            ),
-        )
-        if give_up is not None:
+
+        def give_up(_: str | None) -> Statement[bool]:
+            return attempt.suspend(key, seconds)
+
+        statement = give_up if seconds > 0 else None
+        suspension = Suspension(key=key, seconds=seconds, statement=statement, wakeable=False)
+        yield from self.durable.suspend(attempt, suspension)
+        if statement is not None:
             attempt.apply((yield attempt.resume()))
         attempt.guard()
 

@@ -62,7 +62,7 @@ class Held:
 
 
 class Journal:
-    """Makes one call at a time. `over` has the SDK's exception that ended the attempt, for the handler to raise."""
+    """Keeps each step's run apart, for steps may be performed at once. `over` has the SDK's exception that ended the attempt, for the handler to raise."""
 
     def __init__(self, context: restate.Context) -> None:
         self.context = context
