@@ -107,8 +107,7 @@ def test_every_django_pod_checks_what_it_needs_first(case: Case) -> None:
         later = [] if component == "migrate" else ["migrations"]
         own = ["services"] if component == "service" else []
         words = ["tandem", "require", "routes", *own, "database", *later]
-        assert required["args"][: len(words) + 1] == [*words, required["args"][len(words)]]
-        assert required["args"][len(words)].startswith("--")
+        assert [word for word in required["args"] if not word.startswith("--")] == words
 
 
 @pytest.mark.parametrize("case", cases("tandem"), ids=str)

@@ -91,8 +91,11 @@ def test_a_running_body_hears_of_its_cancel(toy: ToyEngine, mark: str, task: Any
 
 def test_a_sleeper_is_cancelled_where_it_is_and_the_engine_is_told(toy: ToyEngine, mark: str) -> None:
     result = in_phase(tasks.sleeper.enqueue(mark, 3600), "sleeping")
-    assert result.cancel() == "cancelled"
-    until(lambda: not PendingCancellation.objects.filter(execution_id=result.id).exists(), "the engine is not told")
+    with patch.object(toy, "cancel") as told:
+        assert result.cancel() == "cancelled"
+        until(lambda: told.called, "the engine is not told")
+        until(lambda: not PendingCancellation.objects.filter(execution_id=result.id).exists(), "it is told again")
+    assert [str(dropped.id) for call in told.call_args_list for dropped in call.args[0]] == [result.id]
 
 
 def test_what_another_life_of_the_process_held_is_sent_again(toy: ToyEngine, mark: str) -> None:
