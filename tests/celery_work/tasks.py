@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 from celery import shared_task
+from celery.signals import task_retry
 
 from tandem import AsyncContext, Context, task
 from tests.work.effects import record
@@ -125,3 +126,11 @@ def plain(mark: str) -> str:
     """A Celery task as a project already has them."""
     record(mark, "plain")
     return "plain"
+
+
+def _slow_to_hear(**_: Any) -> None:
+    """A project's own receiver, as one that reports to a server far away."""
+    time.sleep(float(os.environ.get("TANDEM_TEST_SLOW_RECEIVER", "0")))
+
+
+task_retry.connect(_slow_to_hear)

@@ -110,6 +110,18 @@ def test_what_a_pool_raises_to_end_its_child_is_no_failure(celery: Stage, mark: 
         assert [event.kind for event in Event.objects.filter(execution_id=row.pk)] == ["requeued"]
 
 
+def test_a_worker_that_is_slow_to_end_after_its_children_lost_none_of_them(celery: Stage, mark: str) -> None:
+    """Celery ends them first, and whoever hears of it may take long: only then it says that the worker ends."""
+    words = ("-m", "django", "tandem", "worker", "--concurrency", "2", "--grace", "3")
+    worker = celery.spawn(*words, environment={"TANDEM_TEST_SLOW_RECEIVER": "3"})
+    results = [hard.pause.enqueue(mark, 60.0), hard.pause.enqueue(mark, 60.0)]
+    until(lambda: len(celery.effects(mark)) == 2, what="both bodies started")
+    _quit(worker)
+    worker.process.wait(timeout=60)
+    rows = [celery.row(result.id) for result in results]
+    assert [(row.phase, row.attempts, row.lost_leases) for row in rows] == [("queued", 0, 0)] * 2, worker.text
+
+
 def test_a_body_that_ends_its_own_process_is_lost_as_often_as_that_is_allowed(celery: Stage, mark: str) -> None:
     """Its child cannot tell who sent the signal; the parent knows that the worker does not end."""
     celery.worker(concurrency=1)

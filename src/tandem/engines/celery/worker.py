@@ -102,12 +102,16 @@ class _Worker:
         self.heartbeat.start()
         self.health.begin()
 
+    def begin_end(self) -> None:
+        """Know that children that end from now on were told to."""
+        if self.parent is not None:
+            self.parent.ending = True
+
     def on_shutting_down(self, how: str, **_: Any) -> None:
         """Give bodies until the grace time to end, or none in a cold shutdown; then hand their executions back."""
         if os.getpid() != self.parent_pid or self.heartbeat is None:
             return
-        if self.parent is not None:
-            self.parent.ending = True
+        self.begin_end()
         warm = how == "Warm"
         timer = threading.Timer(self.grace if warm else 0.0, self._requeue)
         # Celery sends no `worker_shutdown` at a cold one: the process ends once this is done.
@@ -139,6 +143,25 @@ class _Worker:
         ledger.close()
 
 
+class _Ends(StartStopStep):  # type: ignore[misc]  # Celery ships no types
+    """Has the worker know that it ends before Celery ends its children, at a cold shutdown: they are not lost then.
+
+    Celery says so once it has ended them all and told whoever listens, which may take long.
+    """
+
+    requires = (Tasks,)
+
+    def __init__(self, parent: Any, **options: Any) -> None:
+        super().__init__(parent, **options)
+        cancel, worker = parent.cancel_active_requests, _workers[parent.app]
+
+        def cancel_active_requests() -> None:
+            worker.begin_end()
+            cancel()
+
+        parent.cancel_active_requests = cancel_active_requests
+
+
 class _UnknownTasks(StartStopStep):  # type: ignore[misc]  # Celery ships no types
     """Has the consumer run Tandem's messages for tasks that it did not register; any other stays Celery's to refuse."""
 
@@ -165,7 +188,7 @@ def connect(app: Any, configuration: Configuration) -> None:
     if app in _workers:
         return
     worker = _workers[app] = _Worker(app=app, configuration=configuration)
-    app.steps["consumer"].add(_UnknownTasks)
+    app.steps["consumer"].update((_UnknownTasks, _Ends))
     signals.worker_shutting_down.connect(worker.on_shutting_down, weak=False)
     signals.worker_init.connect(worker.on_init, weak=False)
     signals.worker_process_init.connect(worker.on_child, weak=False)
