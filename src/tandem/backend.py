@@ -37,11 +37,12 @@ from tandem.enqueueing import (
     warn_of_other_transactions,
 )
 from tandem.ledger import connection as ledger
-from tandem.ledger import manual, statements
+from tandem.ledger.hot import inserts
 from tandem.ledger.identity import new_id, new_ids, read_id
+from tandem.ledger.operating import pruning, retries
 from tandem.ledger.rows import Claim, NewExecution
 from tandem.ledger.statement import Statement
-from tandem.ledger.waiting import Child
+from tandem.ledger.suspension.families import Child
 from tandem.routes import Router, requirements
 from tandem.routing import Decision
 
@@ -105,9 +106,9 @@ class TandemBackend(BaseTaskBackend):
         warn_of_other_transactions()
         # Made before the row is written: what cannot be made is then refused, and not sent.
         result = self._result(task, new, id_, arguments, timezone.now())
-        created = ledger.execute_in_transaction(statements.insert_one(new))
+        created = ledger.execute_in_transaction(inserts.insert_one(new))
         if created is None and ledger.execute_in_transaction(self._free_key(task)):
-            created = ledger.execute_in_transaction(statements.insert_one(new))
+            created = ledger.execute_in_transaction(inserts.insert_one(new))
         if created is None:
             return self._existing(task)
         object.__setattr__(result, "enqueued_at", created)
@@ -159,7 +160,7 @@ class TandemBackend(BaseTaskBackend):
         return results
 
     def _insert_part(self, row: NewExecution, ids: list[UUID], texts: list[str]) -> datetime:
-        created = ledger.execute_in_transaction(statements.insert_many(row, ids=ids, arguments=texts))
+        created = ledger.execute_in_transaction(inserts.insert_many(row, ids=ids, arguments=texts))
         if row.phase == "queued":
             send_after_commit(self.engines, row.engine, [reference_of(row, id_) for id_ in ids])
         return created
@@ -281,11 +282,11 @@ class TandemBackend(BaseTaskBackend):
 
     def _free_key(self, task: Task) -> Statement[bool]:
         key, days = cast("str", task.idempotency_key), self.configuration.idempotency_days
-        return manual.free_key(task=task.module_path, key=key, days=days)
+        return pruning.free_key(task=task.module_path, key=key, days=days)
 
     def _existing(self, task: Task) -> TaskResult:
         key = cast("str", task.idempotency_key)
-        found = ledger.execute_in_transaction(manual.by_idempotency_key(task=task.module_path, key=key))
+        found = ledger.execute_in_transaction(retries.by_idempotency_key(task=task.module_path, key=key))
         if found is None:
             raise TaskResultDoesNotExist(f"The execution with idempotency key {key!r} was just pruned; enqueue again.")
         return self.get_result(str(found))

@@ -19,7 +19,7 @@ from tandem.engines.base import Engine
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import LedgerNotMigrated, TandemError, UnknownTask
 from tandem.ledger import connection as ledger
-from tandem.ledger import load, manual
+from tandem.ledger.operating import load, retries
 from tandem.ledger.statement import Statement
 from tandem.routes import Router
 from tandem.routing import problems
@@ -129,7 +129,7 @@ def _unapplied() -> list[str]:
 
 def _unknown_tasks() -> Iterator[str]:
     """Name the tasks of unfinished rows that this process, or one that met them, cannot import."""
-    for found in ledger.execute_in_transaction(manual.unfinished_tasks(limit=_LOOKED_AT)):
+    for found in ledger.execute_in_transaction(retries.unfinished_tasks(limit=_LOOKED_AT)):
         try:
             registry.resolve(found.task)
         except UnknownTask as error:

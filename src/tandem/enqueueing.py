@@ -16,7 +16,7 @@ from tandem.declarations import Task, TaskResult
 from tandem.engines.base import Engine, Reference
 from tandem.exceptions import BrokerUnavailable, TimeLimitExceeded
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import inserts
 from tandem.ledger.rows import NewExecution
 from tandem.ledger.times import as_django, in_utc
 from tandem.phases import STATUS_OF_PHASE
@@ -167,13 +167,13 @@ def _send(engines: Mapping[str, Engine], name: str, references: Sequence[Referen
         epoch = engines[name].submit(references)
     except BrokerUnavailable:
         # Logged once by who keeps the connection, not at each enqueue.
-        ledger.execute_in_transaction(statements.unsent(ids))
+        ledger.execute_in_transaction(inserts.mark_unsent(ids))
         return
     except BaseException:
-        ledger.execute_in_transaction(statements.unsent(ids))
+        ledger.execute_in_transaction(inserts.mark_unsent(ids))
         raise
     if epoch is not None and any(reference.broker_epoch != epoch for reference in references):
-        ledger.execute_in_transaction(statements.sent(ids, epoch))
+        ledger.execute_in_transaction(inserts.mark_sent(ids, epoch))
 
 
 def warn_of_other_transactions() -> None:

@@ -19,7 +19,7 @@ from typing import Final
 from tandem.engines.base import Engine
 from tandem.engines.memory import MemoryEngine
 from tandem.ledger import connection as ledger
-from tandem.ledger.load import Load
+from tandem.ledger.operating.load import Load
 from tandem.probes.health import Answer, Health, Route
 from tandem.probes.loops import Loop, Watch
 

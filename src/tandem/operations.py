@@ -15,10 +15,12 @@ from tandem.engines.base import Engine, Reference
 from tandem.enqueueing import InvalidArguments, after_commit, send_after_commit
 from tandem.exceptions import RouteError
 from tandem.ledger import connection as ledger
-from tandem.ledger import endings, manual, waking
+from tandem.ledger import endings
 from tandem.ledger.identity import read_id
 from tandem.ledger.models import Override as Row
+from tandem.ledger.operating import retries
 from tandem.ledger.statement import Statement
+from tandem.ledger.suspension import wakes
 from tandem.phases import ENDED
 from tandem.routes import Router, requirements
 from tandem.routing import Kind, Override, problems
@@ -43,7 +45,7 @@ def cancel(result_id: str | UUID, *, by: str | None) -> Literal["cancelled", "re
     if done.phase is None:
         raise TaskResultDoesNotExist(result_id)
     if done.parent is not None:
-        _say_after_commit(waking.wake_parent(done.parent))
+        _say_after_commit(wakes.wake_parent(done.parent))
     if done.stopped:
         after_commit(
             lambda: endings.announce(done.stopped, execute=ledger.execute_in_transaction),
@@ -57,13 +59,13 @@ def cancel(result_id: str | UUID, *, by: str | None) -> Literal["cancelled", "re
 def retry(result_id: str | UUID, *, engine: str | None, router: Router, engines: Mapping[str, Engine]) -> None:
     """Run an execution again from its last finished step; see `TandemBackend.retry`."""
     id_ = _id(result_id)
-    found = ledger.execute_in_transaction(manual.phase_of(id_))
+    found = ledger.execute_in_transaction(retries.phase_of(id_))
     if found is None:
         raise TaskResultDoesNotExist(result_id)
     task = registry.resolve(found.task)
     if engine is not None:
         router.decide(router.facts(task=found.task, key=str(id_), requires=requirements(task), pinned=engine))
-    row = ledger.execute_in_transaction(manual.retry(id=id_, engine=engine))
+    row = ledger.execute_in_transaction(retries.retry(id=id_, engine=engine))
     if row is None:
         raise ValueError(
             f"{found.task} {result_id} is {found.phase}: only failed, dead, cancelled, parked or held executions"
@@ -92,12 +94,12 @@ def checked_signal(name: str, payload: Any, *, limit: int) -> tuple[str, Any]:
 def signal(result_id: str | UUID, name: str, value: Any, *, by: str | None) -> None:
     """Send a checked signal to an execution; see `TandemBackend.signal`."""
     id_ = _id(result_id)
-    if not ledger.execute_in_transaction(waking.send_signal(id=id_, name=name, payload=value, by=by)):
-        found = ledger.execute_in_transaction(manual.phase_of(id_))
+    if not ledger.execute_in_transaction(wakes.send_signal(id=id_, name=name, payload=value, by=by)):
+        found = ledger.execute_in_transaction(retries.phase_of(id_))
         if found is None:
             raise TaskResultDoesNotExist(result_id)
         raise ValueError(f"{found.task} {result_id} is {found.phase}: no signal can reach it any more.")
-    _say_after_commit(waking.wake(id_))
+    _say_after_commit(wakes.wake(id_))
 
 
 def _say_after_commit(statement: Statement[bool]) -> None:

@@ -15,10 +15,14 @@ from typing import Final, Protocol
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine, Reference
 from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
-from tandem.ledger import cancel, endings, manual, relaying, statements, waking
 from tandem.ledger import connection as ledger
+from tandem.ledger import endings
+from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import process_name
 from tandem.ledger.listener import Listener
+from tandem.ledger.operating import pruning
+from tandem.ledger.relaying import backlog, outbox
+from tandem.ledger.suspension import wakes
 from tandem.probes.loops import Loop, Watch
 
 __all__ = ["BATCH", "Lane", "Relay"]
@@ -70,7 +74,7 @@ class Lane:
             self._scanned_at = started
             with self._part("looking for what was lost"):
                 self.engine.find_lost(lease=self.configuration.lease_seconds)
-        queues = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == name]
+        queues = [queue for engine, queue in ledger.execute(backlog.queues()) if engine == name]
         for queue in queues:
             with self._part("waking"):
                 self._wake(queue)
@@ -80,7 +84,7 @@ class Lane:
             self._send_cancellations()
         pause = self.configuration.relay_seconds
         for queue in queues:
-            due = ledger.execute(relaying.next_due(engine=name, queue=queue))
+            due = ledger.execute(backlog.next_due(engine=name, queue=queue))
             pause = pause if due is None else min(pause, max(0.0, due))
         return max(0.01, pause)
 
@@ -94,24 +98,24 @@ class Lane:
     def _wake(self, queue: str) -> None:
         """Look at who waits, and have those go on that can."""
         waiting = ledger.execute(
-            waking.recheck(engine=self.engine.name, queue=queue, limit=BATCH, sends=not self.engine.holds_waiting)
+            wakes.recheck(engine=self.engine.name, queue=queue, limit=BATCH, sends=not self.engine.holds_waiting)
         )
         ready = [waiter for waiter in waiting if waiter.ready]
         try:
             left = self._halved("waking", self.engine.wake, ready)
         except BrokerUnavailable:
-            ledger.execute(waking.look_again([waiter.id for waiter in ready], seconds=_SCAN_SECONDS))
+            ledger.execute(wakes.look_again([waiter.id for waiter in ready], seconds=_SCAN_SECONDS))
             raise
         if left:
-            ledger.execute(waking.look_again([waiter.id for waiter in left], seconds=_SCAN_SECONDS))
+            ledger.execute(wakes.look_again([waiter.id for waiter in left], seconds=_SCAN_SECONDS))
 
     def _send_cancellations(self) -> None:
         """Have the engine drop what was cancelled or parked while it held it."""
-        pending = ledger.execute(cancel.pending(engine=self.engine.name, limit=BATCH))
+        pending = ledger.execute(outbox.pending(engine=self.engine.name, limit=BATCH))
 
         failed = self._halved("cancelling", self.engine.cancel, pending)
         if sent := [row.number for row in pending if row not in failed]:
-            ledger.execute(cancel.sent(sent))
+            ledger.execute(outbox.dropped(sent))
 
     def _send_due(self, queue: str) -> None:
         """Send batch after batch until nothing is due, or the broker is down: then the rows are due again."""
@@ -120,7 +124,7 @@ class Lane:
             self.loop.beat()
             epoch = self.engine.epoch()
             due = ledger.execute(
-                relaying.take_due(
+                backlog.take_due(
                     engine=name, queue=queue, phases=self.engine.due_phases, broker_epoch=epoch, limit=BATCH
                 )
             )
@@ -133,12 +137,12 @@ class Lane:
         try:
             failed = self._halved("sending", lambda some: seen.add(self.engine.submit(some)), batch)
         except BrokerUnavailable:
-            ledger.execute(statements.unsent([one.id for one in batch]))
+            ledger.execute(inserts.mark_unsent([one.id for one in batch]))
             raise
         if failed:
-            ledger.execute(statements.unsent([one.id for one in failed], seconds=_AGAIN_SECONDS))
+            ledger.execute(inserts.mark_unsent([one.id for one in failed], seconds=_AGAIN_SECONDS))
         for other in seen - {None, epoch}:
-            ledger.execute(statements.sent([one.id for one in batch if one not in failed], other))
+            ledger.execute(inserts.mark_sent([one.id for one in batch if one not in failed], other))
 
     def _halved[T: _Named](
         self, what: str, call: Callable[[Sequence[T]], object], batch: Sequence[T], *, until: float | None = None
@@ -238,10 +242,10 @@ class Relay:
     def _keep(self, started: float) -> None:
         if started - self._seen_at >= self.configuration.lease_seconds / 3:
             self._beat()
-            ledger.execute(manual.forget_workers())
+            ledger.execute(pruning.forget_workers())
             self._seen_at = started
         if started >= self._takeover_paused_until:
-            for name, queue in ledger.execute(relaying.queues()):
+            for name, queue in ledger.execute(backlog.queues()):
                 engine = self.engines.get(name)
                 if engine is not None and not engine.resumes:
                     self._requeue_expired(name, queue)
@@ -251,7 +255,7 @@ class Relay:
 
     def _beat(self) -> None:
         ledger.execute(
-            statements.heartbeat(
+            claims.heartbeat(
                 worker=self.name,
                 kind="relay",
                 engine="",
@@ -265,5 +269,5 @@ class Relay:
 
     def _requeue_expired(self, engine: str, queue: str) -> None:
         most = self.configuration.max_lost_leases
-        taken = ledger.execute(relaying.requeue_expired(engine=engine, queue=queue, most=most, limit=BATCH))
+        taken = ledger.execute(backlog.requeue_expired(engine=engine, queue=queue, most=most, limit=BATCH))
         endings.log_requeued(taken, lost="its lease", logger=logger)

@@ -12,11 +12,11 @@ from tandem.exceptions import AttemptOver, Cancelled, ChildFailed, SignalTimeout
 from tandem.execution.attempt import Attempt
 from tandem.execution.calls import Calls
 from tandem.execution.durable import Blocking, Durable, DurableCall, Perform
-from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import waiting, waking
+from tandem.ledger.hot import attempts, claims
 from tandem.ledger.rows import Claim, Error, NewExecution
 from tandem.ledger.statement import Statement
+from tandem.ledger.suspension import families, sleeps, waits, wakes
 from tests.work.tasks import noop
 
 __all__ = ["ERROR", "LEASE", "QUEUE", "SIGNAL", "TASK", "Held", "every_write", "new_execution"]
@@ -51,19 +51,19 @@ def every_write(claim: Claim, *, wake_generation: int) -> list[Statement[Any]]:
     lease = claim.lease
     place: dict[str, Any] = {"name": "late", "occurrence": 0}
     return [
-        statements.checkpoint(lease, **place, position=9, result="9", seconds=0),
-        statements.progress(lease, current=9, total=None, message=""),
-        statements.suspend(lease, **place, position=9, seconds=1),
-        statements.resume(lease, seconds=LEASE),
-        statements.release(lease),
-        statements.retry_later(lease, seconds=1, counted=True, error=ERROR),
-        statements.park(lease, error=ERROR),
-        statements.finish(lease, outcome="succeeded", result="9", error=None),
-        waiting.receive(lease, **place, position=9, signal=SIGNAL),
-        waiting.open_wait(lease, **place, position=9, signal=SIGNAL, seconds=None),
-        waiting.suspend_waiting(lease, **place, wake_generation=wake_generation, awakeable="sign_9"),
-        waiting.spawn(claim, **place, position=9, born=()),
-        waiting.answer_call(lease, **place, result="[]"),
+        attempts.checkpoint(lease, **place, position=9, result="9", seconds=0),
+        attempts.progress(lease, current=9, total=None, message=""),
+        sleeps.suspend(lease, **place, position=9, seconds=1),
+        sleeps.resume(lease, seconds=LEASE),
+        claims.release(lease),
+        attempts.retry_later(lease, seconds=1, counted=True, error=ERROR),
+        attempts.park(lease, error=ERROR),
+        attempts.finish(lease, outcome="succeeded", result="9", error=None),
+        waits.receive(lease, **place, position=9, signal=SIGNAL),
+        waits.open_wait(lease, **place, position=9, signal=SIGNAL, seconds=None),
+        waits.suspend_waiting(lease, **place, wake_generation=wake_generation, awakeable="sign_9"),
+        families.spawn(claim, **place, position=9, born=()),
+        families.answer_call(lease, **place, result="[]"),
     ]
 
 
@@ -74,7 +74,7 @@ class Held:
         self.claim = claim
         self.attempt = Attempt(claim=claim, lease_seconds=LEASE, max_result_bytes=1_000)
         self.attempt.cancel_requested = claim.cancel_requested
-        self.attempt.load(ledger.execute(statements.recorded_steps(claim.id)))
+        self.attempt.load(ledger.execute(attempts.recorded_steps(claim.id)))
         self._statements = self._run(calls)
         self.next: Statement[Any] | None = next(self._statements)
 
@@ -102,9 +102,9 @@ class Held:
         except (ChildFailed, SignalTimeout):
             outcome, error = "failed", ERROR
         result = '"done"' if outcome == "succeeded" else None
-        finished = yield statements.finish(self.claim.lease, outcome=outcome, result=result, error=error)
+        finished = yield attempts.finish(self.claim.lease, outcome=outcome, result=result, error=error)
         if finished is not None and self.claim.parent is not None:
-            yield waking.wake_parent(self.claim.parent)
+            yield wakes.wake_parent(self.claim.parent)
 
     def _call(self, call: str) -> Statements:
         """A durable call, of which a test sees the statements: what it needs beside them is done between two of them."""

@@ -23,7 +23,7 @@ from tandem.engines.celery.lists import step_of
 from tandem.execution.durable import Durable
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Override
 from tandem.ledger.rows import NewExecution
@@ -129,7 +129,7 @@ def test_a_push_is_one_round_trip(broker: str, count: int) -> None:
 def run(id_: UUID) -> str:
     """Run an execution in this process, as a worker of either engine does."""
     runner = Runner(lease_seconds=30, max_result_bytes=1_000_000, max_lost_leases=3)
-    claiming = statements.claim(id=id_, engine="nobody", worker="budget", lease=30)
+    claiming = claims.claim(id=id_, engine="nobody", worker="budget", lease=30)
     return runner.run(claiming, Durable()).kind
 
 
@@ -146,7 +146,7 @@ def written(task: Task, *args: Any, **kwargs: Any) -> UUID:
         pinned=False,
         phase="queued",
     )
-    ledger.execute(statements.insert_one(new))
+    ledger.execute(inserts.insert_one(new))
     return new.id
 
 

@@ -23,7 +23,7 @@ from tandem.engines.celery.engine import CeleryEngine
 from tandem.engines.celery.lists import STEPS, step_of
 from tandem.exceptions import BrokerUnavailable
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
@@ -49,14 +49,14 @@ def rows(count: int, **changes: Any) -> list[Reference]:
             "phase": "queued",
         } | changes
         new = NewExecution(**values)
-        ledger.execute(statements.insert_one(new))
+        ledger.execute(inserts.insert_one(new))
         references.append(Reference(id=new.id, task=new.task, queue=new.queue, priority=new.priority))
     return references
 
 
 def send(engine: CeleryEngine, references: list[Reference]) -> None:
     epoch = engine.submit(references)
-    ledger.execute(statements.sent([reference.id for reference in references], epoch))
+    ledger.execute(inserts.mark_sent([reference.id for reference in references], epoch))
 
 
 def age(references: list[Reference], seconds: float) -> None:

@@ -17,7 +17,7 @@ from tandem.execution.attempt import Attempt
 from tandem.execution.leases import ActiveAttempts
 from tandem.execution.outcome import Outcome
 from tandem.execution.runner import Runner
-from tandem.ledger import statements
+from tandem.ledger.hot import claims
 from tandem.ledger.models import Event, Execution
 from tandem.ledger.rows import Claim
 from tandem.ledger.statement import Statement
@@ -33,7 +33,7 @@ def claiming(called: Any, *args: Any, **changes: Any) -> Statement[Claim | None]
     """The claim of an execution that no worker sees."""
     id_ = called.using(engine="celery", run_after=FAR).enqueue(*args).id
     Execution.objects.filter(pk=id_).update(phase="queued", **changes)
-    return statements.claim(id=UUID(id_), engine="celery", worker="ends", lease=30.0)
+    return claims.claim(id=UUID(id_), engine="celery", worker="ends", lease=30.0)
 
 
 def runner(**changes: Any) -> Runner:

@@ -13,9 +13,10 @@ from tandem import LedgerUnavailable
 from tandem.engines.celery.durable import CeleryDurable
 from tandem.execution.runner import Outcome, Runner
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying, statements
+from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
+from tandem.ledger.relaying import backlog
 from tandem.ledger.rows import NewExecution
 from tests.work import tasks
 from tests.work.failover import BODIES, READ_ONLY
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("database")
 
 
 def run(runner: Runner, task: Any, id_: Any) -> Outcome:
-    claiming = statements.claim(id=id_, engine="nobody", worker="w", lease=30)
+    claiming = claims.claim(id=id_, engine="nobody", worker="w", lease=30)
     if iscoroutinefunction(task.func):
         return asyncio.run(run_async(runner, claiming))
     return runner.run(claiming, CeleryDurable())
@@ -51,7 +52,7 @@ def test_a_server_that_turns_read_only_fails_no_body(task: Any) -> None:
         pinned=False,
         phase="queued",
     )
-    ledger.execute(statements.insert_one(new))
+    ledger.execute(inserts.insert_one(new))
     runner = Runner(lease_seconds=30, max_result_bytes=1_000, max_lost_leases=3)
     try:
         outcome = run(runner, task, id_)
@@ -63,7 +64,7 @@ def test_a_server_that_turns_read_only_fails_no_body(task: Any) -> None:
     assert (row.phase, row.attempts, row.errors) == ("running", 0, [])
     # The next connection reaches the new primary.
     Execution.objects.filter(pk=id_).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    ledger.execute(relaying.requeue_expired(engine="nobody", queue="failover", most=3, limit=10))
+    ledger.execute(backlog.requeue_expired(engine="nobody", queue="failover", most=3, limit=10))
     assert run(runner, task, id_).kind == "succeeded"
 
 

@@ -14,13 +14,16 @@ from tandem import operations as control
 from tandem import task
 from tandem.declarations import BoundCall
 from tandem.exceptions import RouteError
-from tandem.ledger import attempt, brokered, cancel, manual, runtime, statements, waiting, waking
 from tandem.ledger import connection as ledger
+from tandem.ledger.hot import attempts, claims, inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution, Step
+from tandem.ledger.operating import cancels, pruning
+from tandem.ledger.relaying import brokered, runtime
 from tandem.ledger.rows import Claim, Error, NewExecution, Reference
 from tandem.ledger.statement import Statement
-from tandem.ledger.waiting import Child
+from tandem.ledger.suspension import families, sleeps, waits, wakes
+from tandem.ledger.suspension.families import Child
 from tests.integration.waiting import until
 from tests.work import tasks
 
@@ -53,12 +56,12 @@ def insert(*, parent: UUID | None = None) -> UUID:
         phase="queued",
         parent=parent,
     )
-    ledger.execute(statements.insert_one(new))
+    ledger.execute(inserts.insert_one(new))
     return new.id
 
 
 def claimed(id_: UUID, worker: str = "w1") -> Claim:
-    found = ledger.execute(statements.claim(id=id_, engine=ENGINE, worker=worker, lease=30.0))
+    found = ledger.execute(claims.claim(id=id_, engine=ENGINE, worker=worker, lease=30.0))
     assert found is not None
     return found
 
@@ -74,16 +77,16 @@ def spawned(holder: Claim, count: int, *, position: int = 0, name: str = "call")
     """Children of a call that a body makes."""
     ids = [new_id() for _ in range(count)]
     place = PLACE | {"name": name}
-    ledger.execute(waiting.spawn(holder, **place, position=position, born=born(*ids)))
+    ledger.execute(families.spawn(holder, **place, position=position, born=born(*ids)))
     return ids
 
 
 def suspended(holder: Claim, *children: UUID, name: str = "call") -> None:
     """Have a parent wait for children, as its engine does once it has looked at them."""
-    found = ledger.execute(waiting.children(holder.lease, ids=children))
+    found = ledger.execute(families.children(holder.lease, ids=children))
     place = PLACE | {"name": name}
     assert ledger.execute(
-        waiting.suspend_waiting(
+        waits.suspend_waiting(
             holder.lease, **place, wake_generation=found.wake_generation, awakeable=None, children=children
         )
     )
@@ -92,9 +95,9 @@ def suspended(holder: Claim, *children: UUID, name: str = "call") -> None:
 def finish(id_: UUID) -> None:
     """Have a child end, and its parent hear of it."""
     holder = claimed(id_)
-    ledger.execute(attempt.finish(holder.lease, outcome="succeeded", result="1", error=None))
+    ledger.execute(attempts.finish(holder.lease, outcome="succeeded", result="1", error=None))
     if holder.parent is not None:
-        ledger.execute(waking.wake_parent(holder.parent))
+        ledger.execute(wakes.wake_parent(holder.parent))
 
 
 def row(id_: UUID) -> Execution:
@@ -107,9 +110,9 @@ def due(id_: UUID) -> bool:
     return found is not None and found <= timezone.now()
 
 
-def recheck(id_: UUID) -> waking.Waiter:
+def recheck(id_: UUID) -> wakes.Waiter:
     Execution.objects.filter(pk=id_).update(due_at=timezone.now() - timedelta(seconds=1))
-    [waiter] = ledger.execute(waking.recheck(engine=ENGINE, queue=row(id_).queue, limit=10, sends=False))
+    [waiter] = ledger.execute(wakes.recheck(engine=ENGINE, queue=row(id_).queue, limit=10, sends=False))
     return waiter
 
 
@@ -140,11 +143,11 @@ def while_open[T](first: Statement[Any], then: Callable[[], T]) -> T:
 
 
 def claim(id_: UUID, _holder: None) -> Statement[Any]:
-    return statements.claim(id=id_, engine=ENGINE, worker="w2", lease=30.0)
+    return claims.claim(id=id_, engine=ENGINE, worker="w2", lease=30.0)
 
 
 def claim_invocation(id_: UUID, _holder: None) -> Statement[Any]:
-    return statements.claim_invocation(
+    return claims.claim_invocation(
         id=id_, task=tasks.noop.module_path, engine=ENGINE, worker="w2", lease=30.0, dispatch_number=1, invocation="inv"
     )
 
@@ -172,9 +175,9 @@ def test_a_cancel_ends_what_is_just_being_let_go(let_go: str) -> None:
     child = insert(parent=parent)
     holder = claimed(child)
     ends: dict[str, Statement[Any]] = {
-        "asleep": attempt.suspend(holder.lease, name="s", occurrence=0, position=0, seconds=60),
-        "retrying": attempt.retry_later(holder.lease, seconds=60, counted=True, error=ERROR),
-        "finished": attempt.finish(holder.lease, outcome="succeeded", result="1", error=None),
+        "asleep": sleeps.suspend(holder.lease, name="s", occurrence=0, position=0, seconds=60),
+        "retrying": attempts.retry_later(holder.lease, seconds=60, counted=True, error=ERROR),
+        "finished": attempts.finish(holder.lease, outcome="succeeded", result="1", error=None),
     }
     assert while_open(ends[let_go], lambda: control.cancel(str(parent), by=None)) == "cancelled"
     assert row(child).outcome == ("succeeded" if let_go == "finished" else "cancelled")
@@ -185,7 +188,7 @@ def test_a_cancel_reaches_children_that_are_just_being_born() -> None:
     parent = insert(parent=root)
     holder = claimed(parent)
     ids = [new_id(), new_id()]
-    spawn = waiting.spawn(holder, **PLACE, position=0, born=born(*ids))
+    spawn = families.spawn(holder, **PLACE, position=0, born=born(*ids))
     assert while_open(spawn, lambda: control.cancel(str(root), by="anna")) == "cancelled"
     assert row(parent).cancel_requested_at is not None
     assert {(row(id_).outcome, row(id_).cancelled_by) for id_ in ids} == {("cancelled", "anna")}
@@ -194,8 +197,8 @@ def test_a_cancel_reaches_children_that_are_just_being_born() -> None:
 def test_a_parent_that_is_being_cancelled_bears_none() -> None:
     parent = insert()
     holder = claimed(parent)
-    spawn = waiting.spawn(holder, **PLACE, position=0, born=born(new_id()))
-    told = while_open(cancel.cancel(id=parent, by=None), lambda: ledger.execute(spawn))
+    spawn = families.spawn(holder, **PLACE, position=0, born=born(new_id()))
+    told = while_open(cancels.cancel(id=parent, by=None), lambda: ledger.execute(spawn))
     assert told.cancel_requested
     assert not Execution.objects.filter(parent=parent).exists()
 
@@ -227,7 +230,7 @@ def test_a_cancel_reaches_the_children_of_a_child_that_is_over() -> None:
 def test_a_heartbeat_waits_for_no_callers_transaction() -> None:
     """Nor does it take what is locked for lost: one caller's long transaction would stop all leases of a process."""
     free, locked = claimed(insert()).lease, claimed(insert()).lease
-    beat = statements.heartbeat(
+    beat = claims.heartbeat(
         worker="w1",
         kind="worker",
         engine=ENGINE,
@@ -238,7 +241,7 @@ def test_a_heartbeat_waits_for_no_callers_transaction() -> None:
         seconds=600.0,
     )
     until_then = row(locked.id).lease_expires_at
-    cancelling = cancel.cancel(id=locked.id, by=None)
+    cancelling = cancels.cancel(id=locked.id, by=None)
     assert while_open(cancelling, lambda: ledger.execute(beat)) == {free: False, locked: False}
     assert row(locked.id).lease_expires_at == until_then
     assert row(free.id).lease_expires_at != until_then
@@ -254,9 +257,9 @@ def test_a_relay_waits_for_no_callers_transaction(name: str) -> None:
     Execution.objects.filter(pk__in=ids).update(**rows)
     suspects = [Reference(id=id_, task="t", queue="q", priority=0, dispatch_number=1, fence=0) for id_ in ids]
     said: dict[str, Statement[int]] = {
-        "sent": statements.sent(ids, "e"),
-        "unsent": statements.unsent(ids),
-        "look again": waking.look_again(ids, seconds=1.0),
+        "sent": inserts.mark_sent(ids, "e"),
+        "unsent": inserts.mark_unsent(ids),
+        "look again": wakes.look_again(ids, seconds=1.0),
         "mark lost": brokered.mark_lost(ids),
         "seen alive": runtime.seen_alive(ids, engine="restate"),
         "not sent": runtime.not_sent(ids, seconds=1.0, why="no"),
@@ -269,7 +272,7 @@ def test_a_relay_waits_for_no_callers_transaction(name: str) -> None:
         waited.append(row(locked).outcome is not None)
         return changed
 
-    assert while_open(cancel.cancel(id=locked, by=None), say) == 1
+    assert while_open(cancels.cancel(id=locked, by=None), say) == 1
     assert waited == [False]
 
 
@@ -298,7 +301,7 @@ def test_a_child_that_is_gone_has_ended() -> None:
     finish(here)
     assert recheck(parent).ready
     Execution.objects.filter(pk=parent).update(phase="queued")
-    ended = ledger.execute(waiting.children(claimed(parent).lease, ids=[here, gone])).ended
+    ended = ledger.execute(families.children(claimed(parent).lease, ids=[here, gone])).ended
     assert [ended[id_].outcome for id_ in (here, gone)] == ["succeeded", "gone"]
     assert "deleted" in str(ended[gone].traceback)
 
@@ -310,9 +313,9 @@ def test_prune_leaves_the_children_of_a_parent_that_is_not_over() -> None:
     past = timezone.now() - timedelta(days=10_000)
     Execution.objects.filter(pk__in=[parent, child]).update(created_at=past)
     Execution.objects.filter(pk=child).update(finished_at=past)
-    assert ledger.execute(manual.prune(days=9_999, limit=100)) == 0
+    assert ledger.execute(pruning.prune(days=9_999, limit=100)) == 0
     Execution.objects.filter(pk=parent).update(phase="failed", outcome="failed", finished_at=past)
-    assert ledger.execute(manual.prune(days=9_999, limit=100)) == 2
+    assert ledger.execute(pruning.prune(days=9_999, limit=100)) == 2
     assert not Step.objects.filter(execution_id=parent).exists()
 
 
@@ -327,7 +330,7 @@ def test_a_childs_engine_is_decided_as_any_other(call: BoundCall, expected: tupl
     backend = tasks.noop.get_backend()
     id_ = insert()
     Execution.objects.filter(pk=id_).update(engine="restate")
-    parent = ledger.execute(statements.claim(id=id_, engine="restate", worker="w1", lease=30.0))
+    parent = ledger.execute(claims.claim(id=id_, engine="restate", worker="w1", lease=30.0))
     assert parent is not None
     child = backend.child(call, id_=new_id(), parent=parent)
     assert (child.engine, child.reason) == expected
@@ -337,7 +340,7 @@ def test_a_child_that_its_parents_engine_cannot_serve_is_refused_with_the_way_ou
     backend = needs_priority.get_backend()
     id_ = insert()
     Execution.objects.filter(pk=id_).update(engine="restate")
-    parent = ledger.execute(statements.claim(id=id_, engine="restate", worker="w1", lease=30.0))
+    parent = ledger.execute(claims.claim(id=id_, engine="restate", worker="w1", lease=30.0))
     assert parent is not None
     with pytest.raises(RouteError, match=r"lacks priority.*\.using\(engine=\)"):
         backend.child(needs_priority.bind(), id_=new_id(), parent=parent)

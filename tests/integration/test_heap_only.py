@@ -8,7 +8,7 @@ import pytest
 
 from tandem.embedded.stack import Stack
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.rows import NewExecution
 from tests.integration.ledger_database import ledger_database
@@ -53,7 +53,7 @@ def insert() -> Any:
         phase="queued",
         broker_epoch="e",
     )
-    ledger.execute(statements.insert_one(new))
+    ledger.execute(inserts.insert_one(new))
     return new.id
 
 
@@ -63,11 +63,11 @@ def test_claim_and_heartbeat_are_heap_only() -> None:
     ids = [insert() for _ in range(100)]
     updated, moved = updates()
     for some in batched(ids, 4):
-        claiming = [statements.claim(id=id_, engine="celery", worker="hot", lease=LEASE) for id_ in some]
+        claiming = [claims.claim(id=id_, engine="celery", worker="hot", lease=LEASE) for id_ in some]
         leases = [claim.lease for claim in map(ledger.execute, claiming) if claim is not None]
         assert len(leases) == len(some)
         ledger.execute(
-            statements.heartbeat(
+            claims.heartbeat(
                 worker="hot",
                 kind="worker",
                 engine="celery",

@@ -11,12 +11,15 @@ import pytest
 from django.utils import timezone
 
 from tandem.exceptions import LedgerUnavailable
-from tandem.ledger import attempt, cancel, manual, relaying, statements
 from tandem.ledger import connection as ledger
+from tandem.ledger.hot import attempts, claims, inserts
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Event, Execution, Step, Worker
+from tandem.ledger.operating import cancels, pruning, retries
+from tandem.ledger.relaying import backlog
 from tandem.ledger.rows import Claim, Error, Lease, NewExecution
 from tandem.ledger.statement import Statement
+from tandem.ledger.suspension import sleeps
 from tests.work.tasks import noop
 
 pytestmark = pytest.mark.usefixtures("database")
@@ -42,12 +45,12 @@ def insert(**changes: Any) -> UUID:
         "broker_epoch": "e",
     }
     new = NewExecution(**(values | changes))
-    assert ledger.execute(statements.insert_one(new)) is not None
+    assert ledger.execute(inserts.insert_one(new)) is not None
     return new.id
 
 
 def claim(id_: UUID, worker: str = "w1", lease: float = LEASE) -> Claim | None:
-    return ledger.execute(statements.claim(id=id_, engine=ENGINE, worker=worker, lease=lease))
+    return ledger.execute(claims.claim(id=id_, engine=ENGINE, worker=worker, lease=lease))
 
 
 def claimed(id_: UUID, worker: str = "w1", lease: float = LEASE) -> Claim:
@@ -58,7 +61,7 @@ def claimed(id_: UUID, worker: str = "w1", lease: float = LEASE) -> Claim:
 
 def reenter(id_: UUID, *, dispatch_number: int = 1, invocation: str = "inv_1") -> Claim | None:
     return ledger.execute(
-        statements.claim_invocation(
+        claims.claim_invocation(
             id=id_,
             task="tests.work.tasks.noop",
             engine=ENGINE,
@@ -72,7 +75,7 @@ def reenter(id_: UUID, *, dispatch_number: int = 1, invocation: str = "inv_1") -
 
 def checkpoint(holder: Claim, result: str = "1") -> Any:
     return ledger.execute(
-        attempt.checkpoint(holder.lease, name="step", occurrence=0, position=0, result=result, seconds=0.1)
+        attempts.checkpoint(holder.lease, name="step", occurrence=0, position=0, result=result, seconds=0.1)
     )
 
 
@@ -84,14 +87,14 @@ def requeue_expired(id_: UUID, most: int = 3) -> str | None:
     """Let the lease run out, then take over."""
     queue = row(id_).queue
     Execution.objects.filter(pk=id_).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    taken = ledger.execute(relaying.requeue_expired(engine=ENGINE, queue=queue, most=most, limit=10))
+    taken = ledger.execute(backlog.requeue_expired(engine=ENGINE, queue=queue, most=most, limit=10))
     return next(outcome for taken_id, outcome, _ in taken if taken_id == id_)
 
 
 def send_due(id_: UUID) -> None:
     queue = row(id_).queue
     due = ledger.execute(
-        relaying.take_due(
+        backlog.take_due(
             engine=ENGINE,
             queue=queue,
             phases=("queued", "deferred", "retrying", "sleeping"),
@@ -141,14 +144,14 @@ def test_a_stale_attempt_changes_nothing() -> None:
     holder = claimed(id_, "w2")
     assert (holder.fence, holder.attempts, holder.lost_leases) == (2, 1, 1)
     assert not checkpoint(stale).held
-    assert not ledger.execute(attempt.progress(stale.lease, current=1, total=2, message="")).held
-    assert ledger.execute(attempt.finish(stale.lease, outcome="succeeded", result="1", error=None)) is None
-    assert ledger.execute(attempt.retry_later(stale.lease, seconds=1, counted=True, error=ERROR)) is None
-    assert not ledger.execute(attempt.park(stale.lease, error=ERROR))
-    assert not ledger.execute(attempt.suspend(stale.lease, name="sleep", occurrence=0, position=0, seconds=1))
+    assert not ledger.execute(attempts.progress(stale.lease, current=1, total=2, message="")).held
+    assert ledger.execute(attempts.finish(stale.lease, outcome="succeeded", result="1", error=None)) is None
+    assert ledger.execute(attempts.retry_later(stale.lease, seconds=1, counted=True, error=ERROR)) is None
+    assert not ledger.execute(attempts.park(stale.lease, error=ERROR))
+    assert not ledger.execute(sleeps.suspend(stale.lease, name="sleep", occurrence=0, position=0, seconds=1))
     assert row(id_).phase == "running"
     assert not Step.objects.filter(execution_id=id_).exists()
-    assert ledger.execute(attempt.finish(holder.lease, outcome="succeeded", result="2", error=None)) is not None
+    assert ledger.execute(attempts.finish(holder.lease, outcome="succeeded", result="2", error=None)) is not None
     assert row(id_).result == 2
     assert row(id_).worker_ids == ["w1", "w2"]
 
@@ -162,7 +165,7 @@ def test_a_checkpoint_made_before_the_take_over_stays() -> None:
     holder = claimed(id_, "w2")
     answer = checkpoint(holder, '"second"')
     assert (answer.held, answer.written) == (True, False)
-    (recorded,) = ledger.execute(attempt.recorded_steps(id_))
+    (recorded,) = ledger.execute(attempts.recorded_steps(id_))
     assert recorded.result == "first"
 
 
@@ -184,13 +187,15 @@ def test_a_heartbeat_renews_what_the_worker_holds_and_says_what_it_does_not() ->
     mine, other, ended, asked = insert(), insert(), insert(), insert()
     holders = {id_: claimed(id_, "w1", lease=1) for id_ in (mine, ended, asked)}
     claimed(other, "w2", lease=1)
-    assert ledger.execute(attempt.finish(holders[ended].lease, outcome="succeeded", result="1", error=None)) is not None
-    assert ledger.execute(cancel.cancel(id=asked, by="anna")).asked
+    assert (
+        ledger.execute(attempts.finish(holders[ended].lease, outcome="succeeded", result="1", error=None)) is not None
+    )
+    assert ledger.execute(cancels.cancel(id=asked, by="anna")).asked
     before = row(mine).lease_expires_at
     leases = {id_: holder.lease for id_, holder in holders.items()}
     superseded, theirs = replace(leases[mine], fence=0), Lease(id=other, fence=2, worker="w1")
     held = ledger.execute(
-        statements.heartbeat(
+        claims.heartbeat(
             worker="w1",
             kind="worker",
             engine=ENGINE,
@@ -211,12 +216,12 @@ def test_a_heartbeat_renews_what_the_worker_holds_and_says_what_it_does_not() ->
 def test_a_sleep_gives_up_the_lease_and_is_recorded_once() -> None:
     id_ = insert()
     holder = claimed(id_)
-    suspend = attempt.suspend(holder.lease, name="sleep", occurrence=0, position=0, seconds=3600)
+    suspend = sleeps.suspend(holder.lease, name="sleep", occurrence=0, position=0, seconds=3600)
     assert ledger.execute(suspend)
     sleeping = row(id_)
     assert (sleeping.phase, sleeping.lease_expires_at) == ("sleeping", None)
     assert claim(id_) is None
-    (recorded,) = ledger.execute(attempt.recorded_steps(id_))
+    (recorded,) = ledger.execute(attempts.recorded_steps(id_))
     assert (recorded.kind, recorded.name) == ("sleep", "sleep")
     assert 3590 < (recorded.due_in or 0) <= 3600
 
@@ -226,7 +231,7 @@ def test_a_failure_is_counted_and_errors_are_bounded() -> None:
     for failures in range(12):
         holder = claimed(id_)
         assert holder.attempts == failures
-        assert ledger.execute(attempt.retry_later(holder.lease, seconds=0, counted=True, error=ERROR)) is not None
+        assert ledger.execute(attempts.retry_later(holder.lease, seconds=0, counted=True, error=ERROR)) is not None
         send_due(id_)
     assert row(id_).attempts == 12
     assert len(row(id_).errors) == 10
@@ -241,7 +246,7 @@ def test_the_same_invocation_takes_its_row_again_and_no_other() -> None:
     again = reenter(id_)
     assert again is not None
     assert (again.fence, again.attempts, again.lost_leases) == (2, 1, 1)
-    assert ledger.execute(attempt.release(again.lease))
+    assert ledger.execute(claims.release(again.lease))
     released = reenter(id_)
     assert released is not None
     assert (released.fence, released.attempts, released.lost_leases) == (3, 1, 1)
@@ -251,12 +256,12 @@ def test_the_same_invocation_takes_its_row_again_and_no_other() -> None:
 
 def test_cancel_ends_what_nobody_holds_and_asks_what_runs() -> None:
     waiting, running = insert(), insert()
-    assert ledger.execute(cancel.cancel(id=waiting, by="anna")).phase == "queued"
+    assert ledger.execute(cancels.cancel(id=waiting, by="anna")).phase == "queued"
     assert row(waiting).outcome == "cancelled"
     assert row(waiting).cancelled_by == "anna"
     assert claim(waiting) is None
     holder = claimed(running)
-    asked = ledger.execute(cancel.cancel(id=running, by="anna"))
+    asked = ledger.execute(cancels.cancel(id=running, by="anna"))
     assert (asked.phase, asked.asked) == ("running", 1)
     assert checkpoint(holder).cancel_requested
     assert requeue_expired(running) == "cancelled"
@@ -266,15 +271,15 @@ def test_a_retry_by_hand_is_a_new_dispatch_that_keeps_the_steps() -> None:
     id_ = insert()
     holder = claimed(id_)
     checkpoint(holder)
-    ledger.execute(attempt.finish(holder.lease, outcome="failed", result=None, error=ERROR))
-    found = ledger.execute(manual.retry(id=id_, engine=None))
+    ledger.execute(attempts.finish(holder.lease, outcome="failed", result=None, error=ERROR))
+    found = ledger.execute(retries.retry(id=id_, engine=None))
     assert found is not None
     assert (found.dispatch_number, found.engine) == (2, ENGINE)
     again = reenter(id_, dispatch_number=2)
     assert again is not None
     assert (again.attempts, again.fence) == (0, 3)
-    assert len(ledger.execute(attempt.recorded_steps(id_))) == 1
-    assert ledger.execute(manual.retry(id=id_, engine=None)) is None
+    assert len(ledger.execute(attempts.recorded_steps(id_))) == 1
+    assert ledger.execute(retries.retry(id=id_, engine=None)) is None
 
 
 def test_two_relays_never_take_the_same_row() -> None:
@@ -292,12 +297,12 @@ def test_two_relays_never_take_the_same_row() -> None:
         phase="deferred",
         due_at=timezone.now(),
     )
-    ledger.execute(statements.insert_many(new, ids=ids, arguments=['{"args":[],"kwargs":{}}'] * len(ids)))
+    ledger.execute(inserts.insert_many(new, ids=ids, arguments=['{"args":[],"kwargs":{}}'] * len(ids)))
     taken: list[UUID] = []
 
     def take() -> None:
         while due := ledger.execute(
-            relaying.take_due(engine=ENGINE, queue=queue, phases=("deferred",), broker_epoch="e", limit=7)
+            backlog.take_due(engine=ENGINE, queue=queue, phases=("deferred",), broker_epoch="e", limit=7)
         ):
             taken.extend(item.id for item in due)
         ledger.close()
@@ -330,12 +335,12 @@ def test_prune_deletes_what_finished_long_ago_with_its_steps() -> None:
     for id_ in (old, fresh):
         holder = claimed(id_)
         checkpoint(holder)
-        ledger.execute(attempt.finish(holder.lease, outcome="succeeded", result="1", error=None))
+        ledger.execute(attempts.finish(holder.lease, outcome="succeeded", result="1", error=None))
     past = timezone.now() - timedelta(days=10_000)
     Execution.objects.filter(pk=old).update(created_at=past, finished_at=past)
     Execution.objects.filter(pk=unfinished).update(created_at=past)
     deleted = 0
-    while batch := ledger.execute(manual.prune(days=9_999, limit=1)):
+    while batch := ledger.execute(pruning.prune(days=9_999, limit=1)):
         deleted += batch
     assert deleted == 1
     assert not Step.objects.filter(execution_id=old).exists()
@@ -365,8 +370,8 @@ def test_a_process_that_was_not_seen_for_a_day_is_forgotten() -> None:
         "seconds": 30,
     }
     for name in ("gone", "there"):
-        ledger.execute(statements.heartbeat(worker=name, **beat))
+        ledger.execute(claims.heartbeat(worker=name, **beat))
     Worker.objects.filter(id="gone").update(seen_at=timezone.now() - timedelta(days=2))
-    assert ledger.execute(manual.forget_workers()) == 1
+    assert ledger.execute(pruning.forget_workers()) == 1
     assert not Worker.objects.filter(id="gone").exists()
     assert Worker.objects.filter(id="there").exists()

@@ -16,11 +16,15 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, multiple, rule, r
 from pytest_django.plugin import DjangoDbBlocker
 
 from tandem.embedded.stack import Stack
-from tandem.ledger import attempt, brokered, cancel, manual, relaying, runtime, statements, waking
 from tandem.ledger import connection as ledger
+from tandem.ledger.hot import attempts as attempts_
+from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import derived_id
+from tandem.ledger.operating import cancels, retries
+from tandem.ledger.relaying import backlog, brokered, runtime
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statement import Statement
+from tandem.ledger.suspension import wakes
 from tests.integration.ledger_bodies import ERROR, LEASE, QUEUE, SIGNAL, TASK, Held, every_write, new_execution
 from tests.integration.ledger_database import EMPTIED, LATER, LEASES_RUN_OUT, ledger_database
 from tests.integration.ledger_invariants import INVARIANTS, Change, Row, Snapshot, snapshot
@@ -82,7 +86,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.count += 1
         id_ = derived_id("properties", str(self.count))
         self.bodies[id_] = calls
-        self.say(statements.insert_one(new_execution(id_, engine=engine, phase=phase)))
+        self.say(inserts.insert_one(new_execution(id_, engine=engine, phase=phase)))
         return id_
 
     @rule(target=executions, parent=executions)
@@ -99,16 +103,16 @@ class LedgerMachine(RuleBasedStateMachine):
     def deliver_another(self, id_: UUID, worker: str, *, old: bool) -> Any:
         """A message of the other engine, of an older dispatch_number, or another invocation of this one."""
         if self.row(id_)["engine"] == "celery" and old:
-            assert self.say(statements.claim(id=id_, engine="restate", worker=worker, lease=LEASE)) is None
+            assert self.say(claims.claim(id=id_, engine="restate", worker=worker, lease=LEASE)) is None
             return multiple()
         return self.entered(id_, worker, old=old, other=True)
 
     def entered(self, id_: UUID, worker: str, *, old: bool = False, other: bool = False) -> Any:
         """What a rule adds to the attempts: one, or none where there was nothing to claim."""
         dispatch_number = self.row(id_)["dispatch_number"] - int(old)
-        entry = statements.claim(id=id_, engine="celery", worker=worker, lease=LEASE)
+        entry = claims.claim(id=id_, engine="celery", worker=worker, lease=LEASE)
         if self.row(id_)["engine"] == "restate":
-            entry = statements.claim_invocation(
+            entry = claims.claim_invocation(
                 id=id_,
                 task=TASK,
                 engine="restate",
@@ -135,12 +139,12 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(held=attempts, how=st.sampled_from(["failed", "dead", "retry_later", "not counted", "park", "progress"]))
     def report(self, held: Held, how: str) -> None:
         said: dict[str, Statement[Any]] = {
-            "retry_later": attempt.retry_later(held.claim.lease, seconds=1, counted=True, error=ERROR),
-            "not counted": attempt.retry_later(held.claim.lease, seconds=1, counted=False, error=ERROR),
-            "park": attempt.park(held.claim.lease, error=ERROR),
-            "progress": attempt.progress(held.claim.lease, current=1, total=2, message=how),
+            "retry_later": attempts_.retry_later(held.claim.lease, seconds=1, counted=True, error=ERROR),
+            "not counted": attempts_.retry_later(held.claim.lease, seconds=1, counted=False, error=ERROR),
+            "park": attempts_.park(held.claim.lease, error=ERROR),
+            "progress": attempts_.progress(held.claim.lease, current=1, total=2, message=how),
         }
-        self.say(said.get(how) or attempt.finish(held.claim.lease, outcome=how, result=None, error=ERROR))
+        self.say(said.get(how) or attempts_.finish(held.claim.lease, outcome=how, result=None, error=ERROR))
 
     @rule(held=attempts)
     def write_too_late(self, held: Held) -> None:
@@ -153,7 +157,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(held=attempts)
     def release(self, held: Held) -> None:
         if held.claim.engine == "restate":
-            self.say(attempt.release(held.claim.lease))
+            self.say(claims.release(held.claim.lease))
             held.stop()
 
     @rule(target=attempts, held=attempts, worker=WORKERS)
@@ -175,7 +179,7 @@ class LedgerMachine(RuleBasedStateMachine):
         leases = [
             Lease(id=UUID(id_), fence=row["fence"] - back, worker=worker) for id_, row in self.now.executions.items()
         ]
-        beat = statements.heartbeat(
+        beat = claims.heartbeat(
             worker=worker, kind="worker", engine="", queues=(), concurrency=1, stuck=0, leases=leases, seconds=LEASE
         )
         for lease in self.say(beat):
@@ -184,7 +188,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=executions, worker=WORKERS)
     def requeue_dead(self, id_: UUID, worker: str) -> None:
         if self.row(id_)["engine"] == "celery":
-            self.say(relaying.requeue_dead(id=id_, worker=worker, most=3))
+            self.say(backlog.requeue_dead(id=id_, worker=worker, most=3))
 
     @rule(target=attempts, id_=executions, worker=WORKERS)
     def fence_off(self, id_: UUID, worker: str) -> Any:
@@ -211,14 +215,14 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(most=st.sampled_from([1, 3]))
     def requeue_expired(self, most: int) -> None:
-        self.say(relaying.requeue_expired(engine="celery", queue=QUEUE, most=most, limit=100))
+        self.say(backlog.requeue_expired(engine="celery", queue=QUEUE, most=most, limit=100))
 
     @rule(engine=ENGINES, failed=st.booleans())
     def send_due(self, engine: str, *, failed: bool = False) -> None:
-        taken = relaying.take_due(engine=engine, queue=QUEUE, phases=PHASES[engine], broker_epoch="e", limit=100)
+        taken = backlog.take_due(engine=engine, queue=QUEUE, phases=PHASES[engine], broker_epoch="e", limit=100)
         due = self.say(taken)
         if failed:
-            self.say(statements.unsent([row.id for row in due]))
+            self.say(inserts.mark_unsent([row.id for row in due]))
 
     @rule(id_=executions)
     def lost_on_the_way(self, id_: UUID) -> None:
@@ -227,7 +231,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(engine=ENGINES)
     def recheck(self, engine: str, *, gone: bool = False) -> None:
-        waiters = self.say(waking.recheck(engine=engine, queue=QUEUE, limit=100, sends=engine == "celery"))
+        waiters = self.say(wakes.recheck(engine=engine, queue=QUEUE, limit=100, sends=engine == "celery"))
         ready = [waiter for waiter in waiters if waiter.ready and gone]
         found = list(ready)
         self.say(runtime.send_again(dict.fromkeys(found, (True, "gone")), engine="restate"))
@@ -244,17 +248,17 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=executions, told=st.booleans())
     def signal(self, id_: UUID, *, told: bool) -> None:
         self.count += 1
-        self.say(waking.send_signal(id=id_, name=SIGNAL, payload=self.count, by=None))
+        self.say(wakes.send_signal(id=id_, name=SIGNAL, payload=self.count, by=None))
         if told:
-            self.say(waking.wake(id_))
+            self.say(wakes.wake(id_))
 
     @rule(id_=executions)
     def cancel(self, id_: UUID) -> None:
-        self.say(cancel.cancel(id=id_, by="anna"))
+        self.say(cancels.cancel(id=id_, by="anna"))
 
     @rule(id_=executions, engine=st.none() | ENGINES)
     def retry(self, id_: UUID, engine: str | None) -> None:
-        self.say(manual.retry(id=id_, engine=engine))
+        self.say(retries.retry(id=id_, engine=engine))
 
     def teardown(self) -> None:
         """Every process dies and each broker forgets: what the relay finds again, workers run to its end."""

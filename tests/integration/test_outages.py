@@ -17,7 +17,7 @@ from tandem.embedded.ports import Ports
 from tandem.engines.celery.durable import CeleryDurable
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
@@ -113,9 +113,9 @@ def test_a_process_that_lacks_a_task_loses_nothing() -> None:
         pinned=False,
         phase="queued",
     )
-    ledger.execute(statements.insert_one(new))
+    ledger.execute(inserts.insert_one(new))
     runner = Runner(lease_seconds=30, max_result_bytes=1_000, max_lost_leases=3)
-    outcome = runner.run(statements.claim(id=id_, engine="nobody", worker="w", lease=30), CeleryDurable())
+    outcome = runner.run(claims.claim(id=id_, engine="nobody", worker="w", lease=30), CeleryDurable())
     assert outcome.kind == "refused"
     row = Execution.objects.get(pk=id_)
     assert (row.phase, row.attempts) == ("queued", 0)

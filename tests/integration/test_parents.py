@@ -9,7 +9,7 @@ import pytest
 from django.db.models.functions import Now
 
 from tandem.ledger.models import Execution
-from tandem.ledger.waiting import RECHECK_SECONDS
+from tandem.ledger.suspension.waits import RECHECK_SECONDS
 from tests.celery_work import tasks as hard
 from tests.celery_work.stage import Stage
 from tests.integration.waiting import finished, until

@@ -9,12 +9,15 @@ import pytest
 from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 
-from tandem.ledger import attempt, brokered, cancel, manual, relaying, runtime, statements, waiting, waking
 from tandem.ledger import connection as ledger
+from tandem.ledger.hot import attempts, claims, inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
+from tandem.ledger.operating import cancels, pruning, retries
+from tandem.ledger.relaying import backlog, brokered, runtime
 from tandem.ledger.rows import Claim, Error, NewExecution, Reference
 from tandem.ledger.statement import Statement
+from tandem.ledger.suspension import families, sleeps, waits, wakes
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -52,8 +55,8 @@ def a_claim() -> Claim:
         phase="queued",
         broker_epoch="e",
     )
-    ledger.execute(statements.insert_one(new))
-    claim = ledger.execute(statements.claim(id=new.id, engine=ENGINE, worker="w", lease=30.0))
+    ledger.execute(inserts.insert_one(new))
+    claim = ledger.execute(claims.claim(id=new.id, engine=ENGINE, worker="w", lease=30.0))
     assert claim is not None
     return claim
 
@@ -65,33 +68,33 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
     place: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0}
     suspect = Reference(id=claim.id, task="t", queue="q", priority=0, dispatch_number=1, fence=1)
     return [
-        statements.sent(ids, "e"),
-        statements.unsent(ids),
-        statements.claim(id=claim.id, engine=ENGINE, worker="w", lease=30.0),
-        statements.claim_invocation(
+        inserts.mark_sent(ids, "e"),
+        inserts.mark_unsent(ids),
+        claims.claim(id=claim.id, engine=ENGINE, worker="w", lease=30.0),
+        claims.claim_invocation(
             id=claim.id, task="t", engine=ENGINE, worker="w", lease=30.0, dispatch_number=1, invocation="i"
         ),
-        attempt.checkpoint(claim.lease, result="1", **named),
-        attempt.progress(claim.lease, current=1.0, total=None, message=""),
-        attempt.suspend(claim.lease, **named),
-        attempt.resume(claim.lease, seconds=30.0),
-        attempt.release(claim.lease),
-        attempt.finish(claim.lease, outcome="succeeded", result="1", error=None),
-        attempt.retry_later(claim.lease, seconds=1.0, counted=True, error=ERROR),
-        attempt.park(claim.lease, error=ERROR),
-        waiting.receive(claim.lease, **place, signal="s"),
-        waiting.open_wait(claim.lease, **place, signal="s", seconds=1.0),
-        waiting.suspend_waiting(claim.lease, name="step", occurrence=0, wake_generation=0, awakeable=None),
-        waiting.spawn(claim, **place, born=[]),
-        waiting.children(claim.lease, ids=ids),
-        waiting.answer_call(claim.lease, name="step", occurrence=0, result="1"),
-        waking.send_signal(id=claim.id, name="s", payload=1, by=None),
-        waking.wake(claim.id),
-        waking.wake_parent(claim.id),
-        waking.look_again(ids, seconds=1.0),
-        cancel.cancel(id=claim.id, by=None),
-        manual.retry(id=claim.id, engine=None),
-        statements.heartbeat(
+        attempts.checkpoint(claim.lease, result="1", **named),
+        attempts.progress(claim.lease, current=1.0, total=None, message=""),
+        sleeps.suspend(claim.lease, **named),
+        sleeps.resume(claim.lease, seconds=30.0),
+        claims.release(claim.lease),
+        attempts.finish(claim.lease, outcome="succeeded", result="1", error=None),
+        attempts.retry_later(claim.lease, seconds=1.0, counted=True, error=ERROR),
+        attempts.park(claim.lease, error=ERROR),
+        waits.receive(claim.lease, **place, signal="s"),
+        waits.open_wait(claim.lease, **place, signal="s", seconds=1.0),
+        waits.suspend_waiting(claim.lease, name="step", occurrence=0, wake_generation=0, awakeable=None),
+        families.spawn(claim, **place, born=[]),
+        families.children(claim.lease, ids=ids),
+        families.answer_call(claim.lease, name="step", occurrence=0, result="1"),
+        wakes.send_signal(id=claim.id, name="s", payload=1, by=None),
+        wakes.wake(claim.id),
+        wakes.wake_parent(claim.id),
+        wakes.look_again(ids, seconds=1.0),
+        cancels.cancel(id=claim.id, by=None),
+        retries.retry(id=claim.id, engine=None),
+        claims.heartbeat(
             worker="w",
             kind="worker",
             engine=ENGINE,
@@ -104,12 +107,12 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
         brokered.mark_lost(ids),
         brokered.sent_times(ids, engine="celery"),
         brokered.fence_off(id=claim.id, worker="w"),
-        relaying.requeue_dead(id=claim.id, worker="w", most=3),
+        backlog.requeue_dead(id=claim.id, worker="w", most=3),
         brokered.cancel_killed(claim.lease),
         brokered.requeue([claim.lease]),
         runtime.send_again({suspect: (True, "why")}, engine="restate"),
         runtime.seen_alive(ids, engine="restate"),
-        statements.unsent(ids, seconds=1.0),
+        inserts.mark_unsent(ids, seconds=1.0),
     ]
 
 
@@ -136,6 +139,6 @@ def test_what_names_its_rows_finds_them_by_primary_key(new_tables: psycopg.Conne
 def test_no_statement_is_compiled() -> None:
     """A little table that is read whole looks dear to a connection that is told to use indexes."""
     ledger.close()
-    for statement in (brokered.consumed_queues(engine="celery", seconds=1), manual.prune(days=10_000, limit=1)):
+    for statement in (brokered.consumed_queues(engine="celery", seconds=1), pruning.prune(days=10_000, limit=1)):
         explained = Statement("explain", f"EXPLAIN (ANALYZE) {statement.sql}", statement.parameters, list)
         assert not [line for (line,) in ledger.execute(explained) if "JIT" in line], statement.name

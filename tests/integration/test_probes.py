@@ -24,13 +24,13 @@ from django.utils import timezone
 from tandem.checks import live_problems
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
-from tandem.ledger import statements
 from tandem.ledger.connection import execute
+from tandem.ledger.hot import inserts
 from tandem.ledger.identity import new_id
-from tandem.ledger.load import Load, load
 from tandem.ledger.models import Execution
+from tandem.ledger.operating.load import Load, load
+from tandem.ledger.relaying.runtime import seen_alive
 from tandem.ledger.rows import NewExecution
-from tandem.ledger.runtime import seen_alive
 from tandem.ledger.statement import Statement
 from tandem.management.arguments import backend_of
 from tandem.management.schema import too_new
@@ -303,7 +303,7 @@ def a_row(*, queue: str, phase: str, engine: str = "celery", minutes: int | None
         # Restate has none.
         broker_epoch=None if engine == "restate" else "e",
     )
-    execute(statements.insert_one(new))
+    execute(inserts.insert_one(new))
     due = "NULL" if minutes is None else f"now() + interval '{minutes} minutes'"
     execute(
         Statement(

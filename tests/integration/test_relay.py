@@ -14,7 +14,7 @@ from tandem.configuration import Configuration, ledger_configuration
 from tandem.embedded.stack import Stack
 from tandem.engines.base import Engine, Reference
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
@@ -76,7 +76,7 @@ def a_row(engine: str, phase: str = "queued") -> UUID:
         pinned=False,
         phase=phase,
     )
-    ledger.execute(statements.insert_one(new))
+    ledger.execute(inserts.insert_one(new))
     return new.id
 
 
@@ -88,14 +88,14 @@ def own(servers: Stack, database: None) -> Iterator[Configuration]:
 
 
 def due(ids: Sequence[UUID]) -> None:
-    ledger.execute(statements.unsent(ids))
+    ledger.execute(inserts.mark_unsent(ids))
 
 
 def test_one_engines_trouble_does_not_stop_another(own: Configuration, caplog: pytest.LogCaptureFixture) -> None:
     celery, broken, health = Fake("celery"), Broken(), Health()
     engines: Any = {"restate": broken, "celery": celery}
     stranded, dead = a_row("restate"), a_row("celery")
-    assert ledger.execute(statements.claim(id=dead, engine="celery", worker="dead", lease=30))
+    assert ledger.execute(claims.claim(id=dead, engine="celery", worker="dead", lease=30))
     ledger.execute(LEASES_RUN_OUT)
     due([stranded])
     relay = Relay(configuration=own, engines=engines, watch=health)

@@ -19,7 +19,7 @@ from tandem.declarations import TaskResult
 from tandem.embedded.ports import Ports
 from tandem.engines.restate.targets import HEADER
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
@@ -65,7 +65,7 @@ def insert(task: Any, *args: Any, **changes: Any) -> Execution:
         "phase": "queued",
     }
     new = NewExecution(**(values | changes))
-    assert ledger.execute(statements.insert_one(new)) is not None
+    assert ledger.execute(inserts.insert_one(new)) is not None
     return Execution.objects.get(pk=new.id)
 
 

@@ -16,8 +16,10 @@ from tandem.declarations import TaskResult
 from tandem.engines.celery.durable import CeleryDurable
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
-from tandem.ledger import endings, relaying, statements
+from tandem.ledger import endings
+from tandem.ledger.hot import claims
 from tandem.ledger.models import Execution
+from tandem.ledger.relaying import backlog
 from tandem.ledger.rows import Claim
 from tandem.ledger.statement import Statement
 from tests.integration.waiting import until
@@ -64,7 +66,7 @@ def claimed(engine: str, task: Any, *args: Any, **changes: Any) -> Statement[Cla
         id_ = task.using(engine=engine).enqueue(*args).id
         transaction.get_connection().run_on_commit.clear()
     Execution.objects.filter(pk=id_).update(**changes)
-    return statements.claim(id=UUID(id_), engine=engine, worker="results", lease=60.0)
+    return claims.claim(id=UUID(id_), engine=engine, worker="results", lease=60.0)
 
 
 def test_what_task_finished_says_is_what_the_row_says(engine: str, heard: list[TaskResult]) -> None:
@@ -105,7 +107,7 @@ def test_task_finished_tells_of_what_was_taken_from_the_dead(engine: str, heard:
     claim = ledger.execute(claimed(engine, tasks.add, 1, queue=f"dead-{engine}", lost_leases=3))
     assert claim is not None
     Execution.objects.filter(pk=claim.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    taken = ledger.execute(relaying.requeue_expired(engine=engine, queue=f"dead-{engine}", most=3, limit=10))
+    taken = ledger.execute(backlog.requeue_expired(engine=engine, queue=f"dead-{engine}", most=3, limit=10))
     endings.log_requeued(taken, lost="its lease", logger=logging.getLogger(__name__))
     until(lambda: len(heard) == 1, "a signal for the end")
     assert (heard[0].id, heard[0].phase, len(heard[0].errors)) == (str(claim.id), "dead", 1)

@@ -7,8 +7,8 @@ import pytest
 from django.db import connection, transaction
 from django.utils import timezone
 
-from tandem.ledger import attempt, statements
 from tandem.ledger import connection as ledger
+from tandem.ledger.hot import attempts, claims
 from tandem.ledger.models import Execution, Step
 from tests.work import tasks
 
@@ -17,14 +17,14 @@ from tests.work import tasks
 def test_a_step_that_is_recorded_in_its_own_transaction_ends_when_it_is_recorded() -> None:
     result = tasks.noop.using(engine="celery", run_after=timezone.now() + timedelta(hours=1)).enqueue()
     Execution.objects.filter(id=result.id).update(phase="queued")
-    claim = ledger.execute(statements.claim(id=UUID(result.id), engine="celery", worker="test", lease=60))
+    claim = ledger.execute(claims.claim(id=UUID(result.id), engine="celery", worker="test", lease=60))
     assert claim is not None
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SELECT now()")
         [began] = cursor.fetchone()
         cursor.execute("SELECT pg_sleep(0.2)")
         ledger.execute_in_transaction(
-            attempt.checkpoint(claim.lease, name="pay", occurrence=0, position=0, result="1", seconds=0.2)
+            attempts.checkpoint(claim.lease, name="pay", occurrence=0, position=0, result="1", seconds=0.2)
         )
     step = Step.objects.get(execution_id=result.id)
     assert step.finished_at >= began + timedelta(seconds=0.2)

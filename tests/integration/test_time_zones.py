@@ -12,7 +12,7 @@ from django.test import override_settings
 from django.utils import timezone
 
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import claims
 from tandem.ledger.results import result_of_claim
 from tests.integration.test_restate_service import insert
 from tests.work import tasks
@@ -52,7 +52,7 @@ def test_a_time_without_a_zone_is_the_projects(local: None, aware: bool, capsys:
 
 def test_a_body_sees_the_times_that_a_reader_sees(local: None) -> None:
     row = insert(tasks.noop)
-    claimed = ledger.execute(statements.claim(id=row.id, engine="restate", worker="w", lease=3.0))
+    claimed = ledger.execute(claims.claim(id=row.id, engine="restate", worker="w", lease=3.0))
     assert claimed is not None
     seen = result_of_claim(tasks.noop, claimed)
     row.refresh_from_db()

@@ -19,7 +19,7 @@ from tandem.declarations import TaskResult
 from tandem.engines.celery.durable import CeleryDurable
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import claims
 from tandem.ledger.models import Execution, Progress, Signal
 from tandem.values import InvalidValue, encode, plain
 from tests.any_value import anything
@@ -122,7 +122,7 @@ def refusing(database: None) -> Iterator[None]:
 def test_what_postgresql_refuses_is_written_once_in_plainer_words(refusing: None, place: str) -> None:
     row = misuse.using(engine="celery", run_after=FAR).enqueue(place, packed("unwelcome"))
     Execution.objects.filter(id=row.id).update(phase="queued")
-    claim = statements.claim(id=UUID(row.id), engine="celery", worker="values", lease=30.0)
+    claim = claims.claim(id=UUID(row.id), engine="celery", worker="values", lease=30.0)
     runner().run(claim, CeleryDurable())
     row.refresh()
     assert row.phase == "failed"

@@ -9,11 +9,12 @@ from django.utils import timezone
 from tandem.engines.base import Engine, Reference
 from tandem.exceptions import BrokerUnavailable
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements, waiting, waking
+from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import new_id
 from tandem.ledger.models import Execution
 from tandem.ledger.rows import NewExecution
-from tandem.ledger.waiting import RECHECK_SECONDS
+from tandem.ledger.suspension import waits, wakes
+from tandem.ledger.suspension.waits import RECHECK_SECONDS
 from tandem.relay import Relay
 from tests.celery_work.stage import Stage
 
@@ -48,14 +49,14 @@ def test_who_could_not_be_woken_is_looked_at_again_soon(celery: Stage) -> None:
         phase="queued",
         broker_epoch="e",
     )
-    ledger.execute(statements.insert_one(new))
-    claim = ledger.execute(statements.claim(id=new.id, engine="restate", worker="w", lease=30))
+    ledger.execute(inserts.insert_one(new))
+    claim = ledger.execute(claims.claim(id=new.id, engine="restate", worker="w", lease=30))
     assert claim is not None
     step: Any = {"name": "approved", "occurrence": 0}
-    ledger.execute(waiting.open_wait(claim.lease, **step, position=0, signal="approved", seconds=None))
-    assert ledger.execute(waiting.suspend_waiting(claim.lease, **step, wake_generation=0, awakeable="sign_1"))
-    ledger.execute(waking.send_signal(id=new.id, name="approved", payload=1, by=None))
-    ledger.execute(waking.wake(new.id))
+    ledger.execute(waits.open_wait(claim.lease, **step, position=0, signal="approved", seconds=None))
+    assert ledger.execute(waits.suspend_waiting(claim.lease, **step, wake_generation=0, awakeable="sign_1"))
+    ledger.execute(wakes.send_signal(id=new.id, name="approved", payload=1, by=None))
+    ledger.execute(wakes.wake(new.id))
     engine: Any = Unreachable()
     Relay(configuration=celery.backend.configuration, engines={"restate": engine}).round()
     row = Execution.objects.get(pk=new.id)

@@ -22,9 +22,10 @@ from tandem.exceptions import UnknownTask
 from tandem.execution.durable import Durable
 from tandem.execution.leases import Heartbeat
 from tandem.execution.runner import Runner
-from tandem.ledger import brokered, relaying, statements
 from tandem.ledger import connection as ledger
+from tandem.ledger.hot import claims
 from tandem.ledger.identity import process_name
+from tandem.ledger.relaying import backlog, brokered
 
 __all__ = ["ToyEngine", "ToyOptions", "ToyWorker"]
 
@@ -59,7 +60,7 @@ class ToyEngine(Engine):
 
     def find_lost(self, *, lease: float) -> int:
         """Mark due what was sent in another life of this process."""
-        queues = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == self.name]
+        queues = [queue for engine, queue in ledger.execute(backlog.queues()) if engine == self.name]
         found = [
             brokered.lost_with_epoch(
                 engine=self.name, queue=queue, broker_epoch=self._epoch, lease=lease, after=None, limit=1_000
@@ -120,7 +121,7 @@ class ToyWorker:
         ledger.close()
 
     def _run(self, reference: Reference, loop: asyncio.Runner) -> Any:
-        claiming = statements.claim(id=reference.id, engine=self._engine.name, worker=self._name, lease=self._lease)
+        claiming = claims.claim(id=reference.id, engine=self._engine.name, worker=self._name, lease=self._lease)
         try:
             task = registry.resolve(reference.task)
         except UnknownTask as error:

@@ -11,9 +11,9 @@ from django.utils import timezone
 from tandem.exceptions import AttemptOver
 from tandem.execution.attempt import Attempt
 from tandem.execution.leases import ActiveAttempts
+from tandem.ledger.hot.claims import heartbeat
 from tandem.ledger.identity import new_id, process_name
 from tandem.ledger.rows import Claim
-from tandem.ledger.statements import heartbeat
 
 
 def attempt(id_: UUID, fence: int) -> Attempt:

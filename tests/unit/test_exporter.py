@@ -7,7 +7,7 @@ import pytest
 
 from tandem.exceptions import BrokerUnavailable
 from tandem.exporter import KEPT_SECONDS, Reading
-from tandem.ledger.load import Load
+from tandem.ledger.operating.load import Load
 
 
 class Source:

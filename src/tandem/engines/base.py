@@ -8,9 +8,9 @@ from typing import Any, Final
 from tandem.configuration import Configuration
 from tandem.exceptions import nearest
 from tandem.ledger import connection as ledger
-from tandem.ledger.load import Load, load
+from tandem.ledger.operating.load import Load, load
 from tandem.ledger.rows import Reference
-from tandem.ledger.waking import Waiter
+from tandem.ledger.suspension.wakes import Waiter
 
 __all__ = ["CAPABILITIES", "Engine", "Reference"]
 

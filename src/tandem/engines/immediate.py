@@ -25,7 +25,7 @@ from tandem.execution.drivers import drive
 from tandem.execution.durable import Durable
 from tandem.execution.retry import after_failure
 from tandem.ledger.rows import Claim, Error
-from tandem.ledger.waiting import Child, ChildEnd
+from tandem.ledger.suspension.families import Child, ChildEnd
 from tandem.phases import ENDED, STATUS_OF_PHASE
 
 __all__ = ["ImmediateEngine"]

@@ -16,7 +16,8 @@ from tandem.execution.drivers import LedgerAnswers
 from tandem.ledger import connection as ledger
 from tandem.ledger.rows import LeaseCheck, RecordedStep
 from tandem.ledger.statement import Statement
-from tandem.ledger.waiting import Child, ChildEnd, Children, Received
+from tandem.ledger.suspension.families import Child, ChildEnd, Children
+from tandem.ledger.suspension.waits import Received
 
 __all__ = ["Remembered"]
 

@@ -10,8 +10,8 @@ from psycopg.errors import ReadOnlySqlTransaction
 
 from tandem.exceptions import LedgerNotMigrated
 from tandem.execution.attempt import Attempt, StepKey, as_json
-from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
+from tandem.ledger.hot import attempts
 from tandem.ledger.rows import LeaseCheck
 
 __all__ = ["perform_atomic"]
@@ -45,7 +45,7 @@ def perform_atomic(attempt: Attempt, key: StepKey, action: Callable[[], Any]) ->
                 raise _Undone(answer)  # noqa: TRY301  # only an exception rolls back
     except _Undone as undone:
         attempt.apply(undone.answer)
-        attempt.load(ledger.execute(statements.recorded_steps(attempt.claim.id)))
+        attempt.load(ledger.execute(attempts.recorded_steps(attempt.claim.id)))
         return attempt.recorded[key.name, key.occurrence].result
     except (DatabaseError, LedgerNotMigrated) as error:
         # The action's own, such as a deadlock, is the body's. That the database is away, went, or can only be read

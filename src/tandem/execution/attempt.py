@@ -13,10 +13,11 @@ from typing import Any
 
 from tandem import values
 from tandem.exceptions import AttemptOver, Cancelled, OrderChanged, Permanent, TimeLimitExceeded
-from tandem.ledger import attempt as statements
+from tandem.ledger.hot import attempts
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import Claim, Lease, LeaseCheck, RecordedStep
 from tandem.ledger.statement import Statement
+from tandem.ledger.suspension import sleeps
 
 __all__ = ["Attempt", "StepKey", "as_json", "duration_of"]
 
@@ -117,7 +118,7 @@ class Attempt:
 
     def resume(self) -> Statement[LeaseCheck]:
         """The statement that takes the lease back, where a sleep or wait was given up."""
-        return statements.resume(self.lease, seconds=self.lease_seconds)
+        return sleeps.resume(self.lease, seconds=self.lease_seconds)
 
     def limit_exceeded(self) -> TimeLimitExceeded:
         """What it fails with where it ran past its task's time limit."""
@@ -201,7 +202,7 @@ class Attempt:
 
     def checkpoint(self, key: StepKey, text: str, seconds: float) -> Statement[LeaseCheck]:
         """The statement that records a finished step."""
-        return statements.checkpoint(
+        return attempts.checkpoint(
             self.lease,
             name=key.name,
             occurrence=key.occurrence,
@@ -212,7 +213,7 @@ class Attempt:
 
     def suspend(self, key: StepKey, seconds: float) -> Statement[bool]:
         """The statement that gives up the lease for a sleep."""
-        return statements.suspend(
+        return sleeps.suspend(
             self.lease,
             name=key.name,
             occurrence=key.occurrence,
@@ -250,7 +251,7 @@ class Attempt:
             return None
         current, total, message = self._progress
         self._progress, self._progress_written = None, time.monotonic()
-        return statements.progress(self.lease, current=current, total=total, message=message)
+        return attempts.progress(self.lease, current=current, total=total, message=message)
 
     def idempotency_key(self, step: str) -> str:
         """A key for outside systems: the same on every attempt and engine."""

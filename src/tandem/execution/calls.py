@@ -18,12 +18,12 @@ from tandem.declarations import BoundCall
 from tandem.exceptions import ChildFailed, Permanent, SignalTimeout
 from tandem.execution.attempt import Attempt, StepKey, as_json, duration_of
 from tandem.execution.durable import Atomic, Blocking, Durable, DurableCall, Perform, Suspension
-from tandem.ledger import attempt as attempts
-from tandem.ledger import waiting as statements
+from tandem.ledger.hot import attempts
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import LeaseCheck
 from tandem.ledger.statement import Statement
-from tandem.ledger.waiting import Child, ChildEnd
+from tandem.ledger.suspension import families, waits
+from tandem.ledger.suspension.families import Child, ChildEnd
 
 __all__ = ["Calls", "open_transactions"]
 
@@ -128,11 +128,11 @@ class Calls:
         recorded = attempt.recorded.get((key.name, key.occurrence))
         kind, payload = (None, None) if recorded is None else (recorded.kind, recorded.result)
         while kind is None or kind == "waiting":
-            found = yield statements.receive(attempt.lease, **step)
+            found = yield waits.receive(attempt.lease, **step)
             attempt.apply(LeaseCheck(held=found.held, written=False, cancel_requested=found.cancel_requested))
             kind, payload = found.kind, found.payload
             if kind is None:
-                attempt.apply((yield statements.open_wait(attempt.lease, **step, seconds=seconds)))
+                attempt.apply((yield waits.open_wait(attempt.lease, **step, seconds=seconds)))
             if kind is None or kind == "waiting":
                 left = seconds if kind is None else found.due_in
                 yield from self._wait(key, None if left is None else max(0.0, left), found.wake_generation)
@@ -155,7 +155,7 @@ class Calls:
         place = {"wake_generation": wake_generation, "children": children, **_step(key)}
 
         def give_up(awakeable: str | None) -> Statement[bool]:
-            return statements.suspend_waiting(attempt.lease, awakeable=awakeable, **place)
+            return waits.suspend_waiting(attempt.lease, awakeable=awakeable, **place)
 
         yield from self.durable.suspend(attempt, Suspension(key=key, seconds=seconds, statement=give_up))
         attempt.guard()
@@ -193,11 +193,11 @@ class Calls:
         recorded = attempt.recorded.get((key.name, key.occurrence))
         if recorded is None:
             born = yield Blocking(lambda: [_child(attempt, call, id_) for call, id_ in zip(calls, ids, strict=True)])
-            attempt.apply((yield statements.spawn(attempt.claim, **_step(key), position=key.position, born=born)))
+            attempt.apply((yield families.spawn(attempt.claim, **_step(key), position=key.position, born=born)))
             attempt.refuse_after_cancel()
         answer = recorded.result if recorded is not None and recorded.kind == "call" else None
         while answer is None:
-            found = yield statements.children(attempt.lease, ids=ids)
+            found = yield families.children(attempt.lease, ids=ids)
             attempt.apply(LeaseCheck(held=found.held, written=False, cancel_requested=found.cancel_requested))
             awaited = tuple(id_ for id_ in ids if id_ not in found.ended)
             if awaited:
@@ -212,7 +212,7 @@ class Calls:
         attempt = self.attempt
         ends = [[end.outcome, end.result, end.traceback] for end in ended]
         text = as_json(ends, what=f"What the children of step {key.name!r} answered", limit=attempt.max_result_bytes)
-        answer = yield statements.answer_call(attempt.lease, **_step(key), result=text)
+        answer = yield families.answer_call(attempt.lease, **_step(key), result=text)
         attempt.apply(answer)
         return list(json.loads(text) if answer.written else (yield from self._recorded_by_another(key)))
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from tandem.execution.attempt import Attempt
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import claims
 from tandem.ledger.rows import Lease
 from tandem.probes.loops import Loop, Watch
 
@@ -136,7 +136,7 @@ class Heartbeat:
         """Send one heartbeat and hand on what it answered."""
         leases = self.leases()
         held = ledger.execute(
-            statements.heartbeat(
+            claims.heartbeat(
                 worker=self.worker,
                 kind=self.kind,
                 engine=self.engine,

@@ -29,9 +29,9 @@ from tandem.execution.isolation import Threads, apart, run_apart, tidy_connectio
 from tandem.execution.leases import LOST, ActiveAttempts
 from tandem.execution.outcome import REFUSED, Kind, Outcome, is_told
 from tandem.execution.retry import after_failure
-from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
 from tandem.ledger import endings
+from tandem.ledger.hot import attempts
 from tandem.ledger.results import result_of_claim
 from tandem.ledger.rows import Claim, Error
 from tandem.ledger.statement import Statement
@@ -196,7 +196,7 @@ class Runner:
             )
             return self._finish(attempt, "dead", None, Error.of(poison), unseen=True)
         if claim.fence > 1:
-            attempt.load(ledger.execute(statements.recorded_steps(claim.id)))
+            attempt.load(ledger.execute(attempts.recorded_steps(claim.id)))
         return attempt
 
     def _record(
@@ -231,7 +231,7 @@ class Runner:
     def _finish(
         self, attempt: Attempt, kind: Kind, text: str | None, error: Error | None, *, unseen: bool = False
     ) -> Outcome:
-        finish = partial(statements.finish, attempt.lease)
+        finish = partial(attempts.finish, attempt.lease)
         worse: Final = "failed" if kind == "succeeded" else kind
         finished, plain = write_end(
             finish(outcome=kind, result=text, error=error),
@@ -252,7 +252,7 @@ class Runner:
         verdict = after_failure(failure, task=task, attempts=claim.attempts, age=attempt.age, random=self.random)
         if verdict.outcome is not None:
             return self._finish(attempt, verdict.outcome, None, error, unseen=unseen)
-        later = partial(statements.retry_later, attempt.lease, seconds=verdict.delay, counted=True)
+        later = partial(attempts.retry_later, attempt.lease, seconds=verdict.delay, counted=True)
         due, plain = write_end(later(error=error), lambda plain: later(error=plain))
         if due is None:
             return _lost(attempt)
@@ -265,11 +265,11 @@ class Runner:
 
     def _send_elsewhere(self, attempt: Attempt, error: UnknownTask) -> Outcome:
         logger.error("%s", error)
-        ledger.execute(statements.send_elsewhere(attempt.lease, seconds=_UNKNOWN_TASK_SECONDS, why=str(error)))
+        ledger.execute(attempts.send_elsewhere(attempt.lease, seconds=_UNKNOWN_TASK_SECONDS, why=str(error)))
         return Outcome(kind="refused", claim=attempt.claim, error=str(error))
 
     def _park(self, attempt: Attempt, failure: OrderChanged) -> Outcome:
-        if not ledger.execute(statements.park(attempt.lease, error=Error.of(failure))):
+        if not ledger.execute(attempts.park(attempt.lease, error=Error.of(failure))):
             return _lost(attempt)
         logger.error("%s", failure)
         return Outcome(kind="parked", claim=attempt.claim, error=str(failure))

@@ -20,12 +20,12 @@ from django.tasks.signals import task_finished
 
 from tandem import registry
 from tandem.exceptions import UnknownTask
-from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
-from tandem.ledger import waking
 from tandem.ledger.models import Execution
+from tandem.ledger.operating import cancels
 from tandem.ledger.results import result_of_row
 from tandem.ledger.statement import Statement
+from tandem.ledger.suspension import wakes
 from tandem.ledger.times import as_django
 
 __all__ = ["announce", "announce_elsewhere", "cancel", "log_requeued", "tell_parent"]
@@ -37,13 +37,13 @@ _JSON: Final = ("arguments", "trace", "result", "errors", "worker_ids")
 type _Execute = Callable[[Statement[Any]], Any]
 
 
-def cancel(id_: UUID, *, by: str | None, execute: _Execute) -> cancelling.Cancelled:
+def cancel(id_: UUID, *, by: str | None, execute: _Execute) -> cancels.Cancelled:
     """End or ask an execution and all its unfinished children; answers what was done to itself, and who ended.
 
     What runs may have borne children while this waited for its row. Once asked, it bears none.
     """
-    statement = cancelling.cancel(id=id_, by=by)
-    done: cancelling.Cancelled = execute(statement)
+    statement = cancels.cancel(id=id_, by=by)
+    done: cancels.Cancelled = execute(statement)
     look = done
     while look.asked:
         look = execute(statement)
@@ -54,13 +54,13 @@ def cancel(id_: UUID, *, by: str | None, execute: _Execute) -> cancelling.Cancel
 def tell_parent(parent: UUID | None) -> None:
     """Wake the parent of an execution whose end is committed, where it has one and this was the last child."""
     if parent is not None:
-        ledger.execute(waking.wake_parent(parent))
+        ledger.execute(wakes.wake_parent(parent))
 
 
 def log_requeued(taken: Iterable[tuple[UUID, str | None, UUID | None]], *, lost: str, logger: logging.Logger) -> None:
     """Log each execution that was taken over, which `lost` something, and tell of those that ended.
 
-    `taken` are `(id, outcome, parent)`, as `relaying.requeue_expired` reads them.
+    `taken` are `(id, outcome, parent)`, as `backlog.requeue_expired` reads them.
     """
     ended: list[UUID] = []
     for id_, outcome, parent in taken:

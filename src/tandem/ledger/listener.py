@@ -6,7 +6,7 @@ from typing import Any, Final
 import psycopg
 
 from tandem.ledger.connection import connect, is_direct
-from tandem.ledger.waking import CHANNEL
+from tandem.ledger.suspension.wakes import CHANNEL
 
 __all__ = ["Listener"]
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 from django.core.management.base import CommandError
 
 from tandem.ledger import connection as ledger
-from tandem.ledger import manual
+from tandem.ledger.operating import pruning
 from tandem.management.arguments import backend_of
 
 __all__ = ["add_arguments", "handle"]
@@ -27,6 +27,6 @@ def handle(options: dict[str, Any]) -> None:
     if not 0 <= days <= _MOST_DAYS:
         raise CommandError(f"--days is {days!r}, but must be from 0 to {_MOST_DAYS:,} days.")
     total = 0
-    while deleted := ledger.execute(manual.prune(days=days, limit=max(1, options["batch"]))):
+    while deleted := ledger.execute(pruning.prune(days=days, limit=max(1, options["batch"]))):
         total += deleted
     print(f"{total} execution(s) that finished more than {days:g} days ago were deleted.")

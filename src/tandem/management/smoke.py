@@ -13,7 +13,7 @@ from tandem.declarations import TaskResult
 from tandem.engines.memory import MemoryEngine
 from tandem.exceptions import nearest
 from tandem.ledger import connection as ledger
-from tandem.ledger import manual
+from tandem.ledger.operating import pruning
 from tandem.management.arguments import backend_of, refuse_unsound
 from tandem.registry import registered_tasks
 from tandem.routing import problems
@@ -60,7 +60,7 @@ def handle(options: dict[str, Any]) -> None:
                 result.cancel(by="tandem smoke")
             del waiting[where]
         time.sleep(_AGAIN_SECONDS if waiting else 0)
-    ledger.execute(manual.forget([result.id for result in sent.values()]))
+    ledger.execute(pruning.forget([result.id for result in sent.values()]))
     if failures:
         raise CommandError("\n".join(failures))
 

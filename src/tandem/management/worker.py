@@ -12,7 +12,7 @@ from django.core.management.base import CommandError
 from tandem.configuration import Configuration
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, nearest
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying
+from tandem.ledger.relaying import backlog
 from tandem.management.arguments import add_health, backend_of, bodies_at_once, health_of, refuse_unsound
 from tandem.management.logs import LEVELS, Format, write_log
 from tandem.registry import queues_of
@@ -133,7 +133,7 @@ def _node_name(name: str | None) -> str:
 def _ask_ledger() -> None:
     """Fail at once, in plain words, where no task could be claimed."""
     try:
-        ledger.execute(relaying.queues())
+        ledger.execute(backlog.queues())
     except LedgerNotMigrated:
         raise
     except LedgerUnavailable as error:

@@ -15,8 +15,8 @@ from typing import Any, Final, Self
 from django.db import connection
 
 from tandem.ledger import connection as ledger
-from tandem.ledger import manual
 from tandem.ledger.models import Execution, Step
+from tandem.ledger.operating import pruning
 from tests.chaos.load import ENGINES
 from tests.chaos.system import System
 from tests.chaos.tasks import quick
@@ -113,7 +113,7 @@ def _days(part: int) -> float:
 
 def _prune(days: float, batches: list[float]) -> int:
     started = time.monotonic()
-    deleted = ledger.execute(manual.prune(days=days, limit=_BATCH))
+    deleted = ledger.execute(pruning.prune(days=days, limit=_BATCH))
     if deleted:
         batches.append(time.monotonic() - started)
     return deleted

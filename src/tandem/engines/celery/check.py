@@ -8,9 +8,9 @@ from tandem.configuration import Configuration, scaled_to_zero
 from tandem.engines.celery.client import BrokerClient
 from tandem.engines.celery.lists import Lists
 from tandem.exceptions import BrokerUnavailable, LedgerUnavailable
-from tandem.ledger import brokered as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import load
+from tandem.ledger.operating import load
+from tandem.ledger.relaying import brokered
 from tandem.registry import queues_of
 
 __all__ = ["live_problems", "problems"]
@@ -69,7 +69,7 @@ def _workers(configuration: Configuration) -> list[str]:
     if not ledger.is_postgresql():
         return []
     try:
-        consumed = ledger.execute(statements.consumed_queues(engine="celery", seconds=_FRESH_SECONDS))
+        consumed = ledger.execute(brokered.consumed_queues(engine="celery", seconds=_FRESH_SECONDS))
     except LedgerUnavailable:
         # Said by the ledger's own check.
         return []

@@ -19,9 +19,9 @@ from tandem.engines.celery.durable import CeleryDurable
 from tandem.engines.celery.seats import Seat
 from tandem.execution.attempt import Attempt
 from tandem.execution.runner import Outcome, Runner
-from tandem.ledger import brokered as rows
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import claims
+from tandem.ledger.relaying import brokered
 
 __all__ = ["SOFT_LIMIT", "Process", "ends_process"]
 
@@ -64,7 +64,7 @@ class Process:
         the row again once its claim, or its lease, is a lease old. Raises what ended the process, once the execution
         is requeued; a prefork child leaves that to its parent, for anybody may have sent it that signal.
         """
-        claiming = statements.claim(id=id_, engine="celery", worker=self.worker, lease=self.runner.lease_seconds)
+        claiming = claims.claim(id=id_, engine="celery", worker=self.worker, lease=self.runner.lease_seconds)
         durable = CeleryDurable(self.seat)
         if self.seat is not None:
             self.seat.claim(id_)
@@ -100,7 +100,7 @@ class Process:
             return True
         if attempt is not None:
             try:
-                ledger.execute(rows.requeue([attempt.lease]))
+                ledger.execute(brokered.requeue([attempt.lease]))
             except psycopg.Error as error:
                 logger.warning("%s could not be requeued (%s); its lease runs out.", attempt.lease.id, error)
         return False
@@ -143,7 +143,7 @@ class Process:
         left = self.runner.active.attempts()
         for attempt in left:
             attempt.stop("the process ends")
-        return ledger.execute(rows.requeue([attempt.lease for attempt in left])) if left else 0
+        return ledger.execute(brokered.requeue([attempt.lease for attempt in left])) if left else 0
 
     def close(self) -> None:
         """Close what this thread holds."""

@@ -20,9 +20,8 @@ import redis
 from tandem.engines.celery.client import BrokerClient
 from tandem.engines.celery.lists import Band, Lists
 from tandem.engines.celery.message import id_of
-from tandem.ledger import brokered as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying
+from tandem.ledger.relaying import backlog, brokered
 
 __all__ = ["EPOCH_KEY", "LostMessageScan", "epoch_of"]
 
@@ -72,7 +71,7 @@ class LostMessageScan:
 
     def run(self, lease: float) -> tuple[str, int]:
         """Scan once; answer the broker's epoch and how many rows were marked due."""
-        in_ledger = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == _NAME]
+        in_ledger = [queue for engine, queue in ledger.execute(backlog.queues()) if engine == _NAME]
         queues = sorted({*self.queues, *in_ledger})
         bands = {queue: self.lists.bands(queue) for queue in queues}
         keys = list(dict.fromkeys(band.key for queue in queues for band in bands[queue]))
@@ -123,7 +122,7 @@ class LostMessageScan:
                 self._walk, self._walked = None, (epoch, now)
                 break
             stretch = ledger.execute(
-                statements.lost_with_epoch(
+                brokered.lost_with_epoch(
                     engine=_NAME,
                     queue=walk.queues[0],
                     broker_epoch=epoch,
@@ -147,7 +146,7 @@ class LostMessageScan:
         if not heads:
             return 0
         passed = ledger.execute(
-            statements.overtaken(engine=_NAME, queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
+            brokered.overtaken(engine=_NAME, queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
         )
         now, seen = time.monotonic(), self._overtaken.setdefault(queue, {})
         since = {id_: seen.get(id_, now) for id_ in passed.ids}
@@ -158,11 +157,11 @@ class LostMessageScan:
         if passed.rows < _STRETCH:
             # The walk is round: what it did not meet was claimed, or sent again.
             self._after[queue], self._overtaken[queue], self._walking[queue] = None, walked, {}
-        return ledger.execute(statements.mark_lost(lost)) if lost else 0
+        return ledger.execute(brokered.mark_lost(lost)) if lost else 0
 
     def _sent_times(self, fronts: dict[str, list[bytes]]) -> dict[UUID, datetime]:
         ids = {id_ for front in fronts.values() for message in front if (id_ := id_of(message)) is not None}
-        return dict(ledger.execute(statements.sent_times(list(ids), engine=_NAME))) if ids else {}
+        return dict(ledger.execute(brokered.sent_times(list(ids), engine=_NAME))) if ids else {}
 
     def _heads(
         self, bands: Sequence[Band], fronts: dict[str, list[bytes]], times: dict[UUID, datetime]

@@ -16,9 +16,9 @@ from tandem.engines.celery.seats import Held, Seats
 from tandem.exceptions import LedgerUnavailable
 from tandem.execution.attempt import Attempt
 from tandem.execution.runner import Runner
-from tandem.ledger import brokered as statements
 from tandem.ledger import connection as ledger
-from tandem.ledger import endings, relaying
+from tandem.ledger import endings
+from tandem.ledger.relaying import backlog, brokered
 from tandem.ledger.rows import Lease
 from tandem.probes.loops import Loop, Watch
 
@@ -120,9 +120,9 @@ class PreforkSupervisor:
         """Take what a dead child ran: its name is its own, and the ledger's row has it while nobody else took it."""
         dead = held.lease
         if self.ending:
-            ledger.execute(statements.requeue([dead]))
+            ledger.execute(brokered.requeue([dead]))
         elif time.monotonic() >= held.deadline:
-            claim = ledger.execute(statements.fence_off(id=dead.id, worker=dead.worker))
+            claim = ledger.execute(brokered.fence_off(id=dead.id, worker=dead.worker))
             if claim is not None:
                 attempt = Attempt(
                     claim=claim,
@@ -132,7 +132,7 @@ class PreforkSupervisor:
                 self.runner.expire(attempt)
         else:
             most = self.runner.max_lost_leases
-            taken = ledger.execute(relaying.requeue_dead(id=dead.id, worker=dead.worker, most=most))
+            taken = ledger.execute(backlog.requeue_dead(id=dead.id, worker=dead.worker, most=most))
             endings.log_requeued(taken, lost="its child", logger=logger)
 
     def _signal_overdue(self) -> None:
@@ -162,7 +162,7 @@ class PreforkSupervisor:
     def _kill(self, lease: Lease, pid: int, reason: str) -> None:
         logger.warning("%s %s and did not stop in %.1f s; its child %d is killed.", lease.id, reason, self.grace, pid)
         if reason is _CANCELLED:
-            for id_, parent in ledger.execute(statements.cancel_killed(lease)):
+            for id_, parent in ledger.execute(brokered.cancel_killed(lease)):
                 endings.tell_parent(parent)
                 endings.announce_elsewhere([id_])
         self.pool.terminate_job(pid, signal.SIGKILL)
@@ -173,7 +173,7 @@ class PreforkSupervisor:
         running = self.seats.held()
         if not running:
             return
-        handed = ledger.execute(statements.requeue([held.lease for held in running]))
+        handed = ledger.execute(brokered.requeue([held.lease for held in running]))
         logger.warning("%d execution(s) did not end in time and are requeued.", handed)
         for held in running:
             self.pool.terminate_job(held.pid, signal.SIGKILL)

@@ -11,7 +11,8 @@ from tandem.engines.restate.invocation import Handler, answer_without_a_body, pa
 from tandem.engines.restate.targets import HEADER, NAME
 from tandem.exceptions import LedgerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger
-from tandem.ledger import manual, statements
+from tandem.ledger.hot import claims
+from tandem.ledger.operating import retries
 
 __all__ = ["AnyHandler"]
 
@@ -30,13 +31,13 @@ class AnyHandler:
             raise TerminalError("Only Tandem's own sends come here: enqueue the task, or call its own handler.", 403)
         id_, dispatch_number = parse(reference)
         try:
-            found = await ledger.aexecute(manual.phase_of(id_))
+            found = await ledger.aexecute(retries.phase_of(id_))
             if found is None:
                 return await answer_without_a_body(self.process, id_, dispatch_number, invocation, own=True)
             try:
                 task = await ledger.in_thread(registry.resolve, found.task)
             except UnknownTask as error:
-                claiming = statements.claim_invocation(
+                claiming = claims.claim_invocation(
                     id=id_,
                     task=found.task,
                     engine=NAME,

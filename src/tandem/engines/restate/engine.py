@@ -19,9 +19,9 @@ from tandem.engines.restate.registration import unregistered
 from tandem.engines.restate.targets import NAME, Target, any_task, problems, target_of
 from tandem.exceptions import BrokerUnavailable, UnknownTask
 from tandem.ledger import connection as ledger
-from tandem.ledger import runtime as rows
-from tandem.ledger.load import Load
-from tandem.ledger.waking import Waiter
+from tandem.ledger.operating.load import Load
+from tandem.ledger.relaying import runtime
+from tandem.ledger.suspension.wakes import Waiter
 from tandem.registry import registered_tasks
 
 __all__ = ["RestateEngine"]
@@ -92,7 +92,7 @@ class RestateEngine(Engine):
         for where, (refusal, ids) in refused.items():
             why = f"{refusal} {_way_out(refusal, where, self.options)}"
             logger.error("%s", why)
-            ledger.execute(rows.not_sent(ids, seconds=_REFUSED_SECONDS, why=why))
+            ledger.execute(runtime.not_sent(ids, seconds=_REFUSED_SECONDS, why=why))
         return None
 
     def _send(self, known: Sequence[tuple[Reference, Target]]) -> list[str | RestateRefused]:

@@ -18,8 +18,8 @@ from tandem.engines.restate.tracker import ProgressPublisher
 from tandem.execution.attempt import Attempt
 from tandem.execution.leases import Heartbeat
 from tandem.execution.runner import Outcome, Runner
-from tandem.ledger import attempt as statements
 from tandem.ledger import connection as ledger
+from tandem.ledger.hot import claims
 from tandem.ledger.identity import process_name
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statement import Statement
@@ -186,7 +186,7 @@ class ServiceExecutor:
         for attempt in attempts:
             attempt.stop("the process ends")
             with suppress(psycopg.Error):
-                ledger.execute(statements.release(attempt.lease))
+                ledger.execute(claims.release(attempt.lease))
 
     def threads_left(self, seconds: float) -> bool:
         """Whether threads of bodies still run after so many seconds."""
@@ -218,5 +218,5 @@ def _release(outcome: Outcome) -> Outcome:
     Does nothing where another attempt has taken over.
     """
     if outcome.claim is not None:
-        ledger.execute(statements.release(outcome.claim.lease))
+        ledger.execute(claims.release(outcome.claim.lease))
     return outcome

@@ -14,7 +14,7 @@ from tandem.declarations import Task
 from tandem.engines.restate.targets import NAME
 from tandem.exceptions import LedgerUnavailable
 from tandem.ledger import connection as ledger
-from tandem.ledger import statements
+from tandem.ledger.hot import inserts
 from tandem.ledger.identity import derived_id
 from tandem.ledger.rows import NewExecution
 from tandem.values import InvalidValue, decode, said
@@ -53,7 +53,7 @@ async def accept(task: Task, context: restate.Context, body: bytes, *, limit: in
 
     async def insert() -> str:
         try:
-            await ledger.aexecute(statements.insert_one(new))
+            await ledger.aexecute(inserts.insert_one(new))
         except LedgerUnavailable as error:
             raise RetryableError(str(error), retry_after=timedelta(seconds=_LEDGER_SECONDS)) from error
         except (psycopg.Error, ValueError) as error:

@@ -23,10 +23,11 @@ from tandem.engines.restate.journal import Journal
 from tandem.engines.restate.targets import HEADER, NAME, target, target_of
 from tandem.exceptions import LedgerNotMigrated, LedgerUnavailable, UnknownTask
 from tandem.execution.runner import Outcome
-from tandem.ledger import cancel as cancelling
 from tandem.ledger import connection as ledger
-from tandem.ledger import endings, manual, statements
-from tandem.ledger import runtime as rows
+from tandem.ledger import endings
+from tandem.ledger.hot import claims
+from tandem.ledger.operating import retries
+from tandem.ledger.relaying import outbox, runtime
 from tandem.ledger.rows import Claim, Lease
 from tandem.ledger.statement import Statement
 
@@ -67,7 +68,7 @@ class Handler:
                 journal.issued, journal.first = 1, 1
             else:
                 id_, dispatch_number = parse(reference)
-            claiming = statements.claim_invocation(
+            claiming = claims.claim_invocation(
                 id=id_,
                 task=self.task.module_path,
                 engine=NAME,
@@ -93,7 +94,7 @@ class Handler:
         raise _error(outcome, journal)
 
     async def _is_of_a_namesake(self, id_: UUID) -> bool:
-        found = await ledger.aexecute(manual.phase_of(id_))
+        found = await ledger.aexecute(retries.phase_of(id_))
         if found is None or found.task == self.task.module_path:
             return False
         try:
@@ -215,11 +216,11 @@ async def answer_without_a_body(
     the answer, this is the same. Should it have steps, no body asks for them any more, and Restate would refuse
     this answer for ever (570): one that comes to this process a second time is killed, by the relay.
     """
-    ended = await ledger.aexecute(rows.ended(id_, invocation=invocation if own else None))
+    ended = await ledger.aexecute(runtime.ended(id_, invocation=invocation if own else None))
     if restate_context_is_replaying.get():
         if invocation in process.answered:
             await ledger.aexecute(
-                cancelling.withdraw(id=id_, engine=NAME, dispatch_number=dispatch_number, invocation=invocation)
+                outbox.withdraw(id=id_, engine=NAME, dispatch_number=dispatch_number, invocation=invocation)
             )
             process.answered.discard(invocation)
         else:
@@ -269,7 +270,7 @@ def _answer(result: str | None) -> bytes:
     return _NOTHING if result is None else json.dumps(json.loads(result), sort_keys=True).encode()
 
 
-def _as_recorded(ended: rows.Ended | None) -> bytes:
+def _as_recorded(ended: runtime.Ended | None) -> bytes:
     """What a caller gets whose execution has ended without this attempt; null where it has not."""
     if ended is None:
         return _NOTHING

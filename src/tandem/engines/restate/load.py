@@ -6,7 +6,7 @@ What Restate would send to a deployment is what is pinned to it and, where it is
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tandem.ledger.load import Load
+from tandem.ledger.operating.load import Load
 
 __all__ = ["LOAD", "by_deployment"]
 

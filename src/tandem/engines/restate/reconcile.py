@@ -11,9 +11,8 @@ from tandem.engines.base import Reference
 from tandem.engines.restate.messages import Requests, RestateRefused, State
 from tandem.engines.restate.targets import NAME
 from tandem.ledger import connection as ledger
-from tandem.ledger import relaying
-from tandem.ledger import runtime as rows
 from tandem.ledger.identity import read_id
+from tandem.ledger.relaying import backlog, runtime
 
 __all__ = ["Reconciler"]
 
@@ -49,12 +48,14 @@ class Reconciler:
             self._looked_at = time.monotonic()
             self._resume_paused()
         self._age = max(self._age, lease)
-        queues = [queue for engine, queue in ledger.execute(relaying.queues()) if engine == NAME]
+        queues = [queue for engine, queue in ledger.execute(backlog.queues()) if engine == NAME]
         lost = 0
         full = False
         for queue in queues:
             limit = max(1, _ASKED // len(queues))
-            suspects = ledger.execute(rows.suspects(engine=NAME, queue=queue, age=self._age, lease=lease, limit=limit))
+            suspects = ledger.execute(
+                runtime.suspects(engine=NAME, queue=queue, age=self._age, lease=lease, limit=limit)
+            )
             full = full or len(suspects) == limit
             lost += self._put_right(suspects)
         if lost:
@@ -67,7 +68,7 @@ class Reconciler:
         lost = set(self.lost(suspects))
         alive = [item.id for item in suspects if item not in lost]
         if alive:
-            ledger.execute(rows.seen_alive(alive, engine=NAME))
+            ledger.execute(runtime.seen_alive(alive, engine=NAME))
         return len(lost)
 
     def lost(self, suspects: Sequence[Reference]) -> list[Reference]:
@@ -75,7 +76,7 @@ class Reconciler:
         states = self.inspect(suspects)
         lost = {item: _fate(states[item.id]) for item in suspects if states[item.id].kind in {"absent", "ended"}}
         if lost:
-            ledger.execute(rows.send_again(lost, engine=NAME))
+            ledger.execute(runtime.send_again(lost, engine=NAME))
         return list(lost)
 
     def _resume_paused(self) -> None:
@@ -89,7 +90,7 @@ class Reconciler:
             if dispatch_number.isdecimal() and (found := read_id(id_)) is not None:
                 paused[found] = (int(dispatch_number), str(row["id"]))
         resumed: list[UUID] = []
-        for found, current in ledger.execute(rows.unfinished(list(paused), engine=NAME)).items() if paused else ():
+        for found, current in ledger.execute(runtime.unfinished(list(paused), engine=NAME)).items() if paused else ():
             dispatch_of_paused, invocation = paused[found]
             if dispatch_of_paused != current:
                 continue
@@ -99,7 +100,7 @@ class Reconciler:
             except RestateRefused as error:
                 logger.warning("The invocation of %s is paused, and was not resumed: %s", found, error)
         if resumed:
-            ledger.execute(rows.reconciled(resumed, reason="its invocation was paused: resumed"))
+            ledger.execute(runtime.reconciled(resumed, reason="its invocation was paused: resumed"))
 
 
 def _fate(state: State) -> tuple[bool, str]:

@@ -96,7 +96,7 @@ def queues() -> None:
 
 @statement(TAKE_DUE, named(Reference, "id", "task", "queue", "priority", "dispatch_number", "broker_epoch"))
 def take_due(*, engine: str, queue: str, phases: Sequence[str], broker_epoch: str | None, limit: int) -> None:
-    """Take a batch of rows whose time has come and write them as sent; a push that then fails is `unsent`."""
+    """Take a batch of rows whose time has come and write them as sent; a push that then fails is marked unsent."""
 
 
 @statement(NEXT_DUE, first(float))

@@ -1,4 +1,7 @@
-"""The statements of an engine with a broker and workers: what was lost on the way, and what a supervisor does for children."""
+"""The statements of an engine with a broker and workers: what was lost on the way, and what a supervisor does for children.
+
+Locks: what looks for lost messages, those rows that nobody else has locked; what a supervisor does, the rows it names.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,9 +10,10 @@ from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
+from tandem.ledger.hot.claims import CLAIM_COLUMNS, read_claim
+from tandem.ledger.hot.inserts import FREE
 from tandem.ledger.rows import Lease
 from tandem.ledger.statement import Rows, Statement, statement
-from tandem.ledger.statements import CLAIM_COLUMNS, FREE, read_claim
 
 __all__ = [
     "Overtaken",
@@ -184,7 +188,7 @@ def sent_times(ids: Sequence[UUID], *, engine: str) -> None:
 def fence_off(*, id: UUID, worker: str) -> None:  # noqa: A002  # the column
     """Take a claim from a dead child of that name, so that what it sent last changes nothing.
 
-    None where it holds it no more; `worker` is as for `relaying.requeue_dead`.
+    None where it holds it no more; `worker` is as for `backlog.requeue_dead`.
     """
 
 

@@ -1,4 +1,4 @@
-"""How much work there is for the workers of each queue: what the autoscaler reads."""
+"""How much work there is for the workers of each queue: what the autoscaler reads. Nothing is locked."""
 
 from dataclasses import dataclass
 from typing import Final

@@ -1,16 +1,17 @@
-"""Cancelling an execution with all its unfinished children; and the outbox of what engines have yet to drop."""
+"""Cancelling an execution with all its unfinished children.
 
-from collections.abc import Sequence
+Locks: the execution and those children, in the order of their ids, until the caller's transaction ends.
+"""
+
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.rows import Reference
-from tandem.ledger.statement import named, statement
+from tandem.ledger.statement import statement
 from tandem.phases import ENDED_SQL
 
-__all__ = ["Cancelled", "Pending", "cancel", "pending", "sent", "withdraw"]
+__all__ = ["Cancelled", "cancel"]
 
 # What nobody holds ends at once; what runs is asked to; what is over may have left children that are not. Each row is
 # locked before its phase is read, so that one that is claimed or suspended meanwhile is still one of the two. An engine
@@ -47,21 +48,6 @@ SELECT (SELECT phase FROM seen WHERE id = %(id)s), (SELECT parent FROM stopped W
        (SELECT count(*) FROM asked), ARRAY(SELECT id FROM stopped), (SELECT count(*) FROM outbox)
 """
 
-WITHDRAW: Final = """
-INSERT INTO tandem_pending_cancellation (execution_id, engine, dispatch_number, invocation)
-VALUES (%(id)s, %(engine)s, %(dispatch_number)s, %(invocation)s)
-RETURNING pg_notify('tandem_relay', '')
-"""
-
-# An invocation may outlive its execution's row: it is named itself then, and needs no task.
-PENDING: Final = """
-SELECT pending.id, pending.execution_id, COALESCE(execution.task, ''), pending.dispatch_number, pending.invocation
-FROM tandem_pending_cancellation AS pending LEFT JOIN tandem_execution AS execution ON execution.id = pending.execution_id
-WHERE pending.engine = %(engine)s ORDER BY pending.id LIMIT %(limit)s
-"""
-
-SENT: Final = "DELETE FROM tandem_pending_cancellation WHERE id = ANY(%(ids)s::bigint[]) RETURNING id"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancelled:
@@ -78,30 +64,8 @@ class Cancelled:
     stopped: tuple[UUID, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pending(Reference):
-    """A row of the outbox: an execution, or an invocation, that its engine has yet to drop."""
-
-    number: int
-
-
 @statement(
     CANCEL, lambda rows: Cancelled(phase=rows[0][0], parent=rows[0][1], asked=rows[0][2], stopped=tuple(rows[0][3]))
 )
 def cancel(*, id: UUID, by: str | None) -> None:  # noqa: A002  # the column
     """End an execution and its unfinished children where nobody holds them, and ask those that run to stop."""
-
-
-@statement(WITHDRAW, len)
-def withdraw(*, id: UUID, engine: str, dispatch_number: int, invocation: str) -> None:  # noqa: A002  # the column
-    """Enter an invocation that can do nothing for its execution any more in the outbox."""
-
-
-@statement(PENDING, named(Pending, "number", "id", "task", "dispatch_number", "invocation"))
-def pending(*, engine: str, limit: int) -> None:
-    """Read the oldest of an engine's outbox."""
-
-
-@statement(SENT, len)
-def sent(ids: Sequence[int]) -> None:
-    """Take what an engine has dropped out of the outbox."""

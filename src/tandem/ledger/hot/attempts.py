@@ -1,6 +1,8 @@
-"""What an attempt reads and writes once it holds a claim, by name: steps, progress, sleeps and how it ended.
+"""What an attempt reads and writes once it holds a claim: steps, progress and how it ended.
 
-Guards: each write names its fence, so an attempt that is over changes nothing.
+Guards: each write names its fence, so an attempt that is over changes nothing. Rows are named by phases, as
+`tandem.ledger.hot.claims` says. Locks: what ends an attempt, its row; a checkpoint and a progress none, or a body's
+transaction would stop the heartbeat of its whole process.
 """
 
 from datetime import datetime
@@ -13,20 +15,7 @@ from tandem.ledger.events import note
 from tandem.ledger.rows import Error, Lease, LeaseCheck, RecordedStep
 from tandem.ledger.statement import Statement, statement
 
-__all__ = [
-    "checkpoint",
-    "finish",
-    "park",
-    "progress",
-    "recorded_steps",
-    "release",
-    "resume",
-    "retry_later",
-    "send_elsewhere",
-    "suspend",
-]
-
-# Rows are named by phases, never by `outcome IS NULL`: `tandem.ledger.statements` says why, beside its claims.
+__all__ = ["HELD", "checkpoint", "finish", "park", "progress", "recorded_steps", "retry_later", "send_elsewhere"]
 
 # An attempt whose lease ran out may still write, until a newer one claims the row that the relay queued again.
 HELD: Final = "id = %(id)s AND fence = %(fence)s AND phase IN ('running', 'queued')"
@@ -65,37 +54,6 @@ WITH holder AS (
 )
 SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
        (SELECT cancel_requested_at IS NOT NULL FROM holder)
-"""
-
-SUSPEND: Final = """
-WITH holder AS (
-    UPDATE tandem_execution
-    SET phase = 'sleeping', lease_expires_at = NULL, due_at = now() + %(seconds)s * interval '1 second'
-    WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running'
-      AND cancel_requested_at IS NULL
-    RETURNING id
-), written AS (
-    INSERT INTO tandem_step (execution_id, name, occurrence, position, kind, result, started_at, finished_at, fence,
-                             worker)
-    SELECT id, %(name)s, %(occurrence)s, %(position)s, 'sleep', NULL, now(),
-           now() + %(seconds)s * interval '1 second', %(fence)s, %(worker)s::text
-    FROM holder
-    ON CONFLICT DO NOTHING RETURNING 1
-)
-SELECT count(*) FROM holder
-"""
-
-RESUME: Final = """
-UPDATE tandem_execution
-SET phase = 'running', lease_expires_at = now() + %(lease)s * interval '1 second'
-WHERE id = %(id)s AND fence = %(fence)s AND phase IN ('sleeping', 'running')
-RETURNING cancel_requested_at IS NOT NULL
-"""
-
-RELEASE: Final = """
-UPDATE tandem_execution SET lease_expires_at = NULL
-WHERE id = %(id)s AND fence = %(fence)s AND phase = 'running'
-RETURNING id
 """
 
 FINISH: Final = f"""
@@ -167,27 +125,6 @@ def checkpoint(lease: Lease, *, name: str, occurrence: int, position: int, resul
 @statement(PROGRESS, LeaseCheck.read)
 def progress(lease: Lease, *, current: float, total: float | None, message: str) -> None:
     """Overwrite the execution's progress; answers too whether the lease is held and a cancel was asked for."""
-
-
-@statement(SUSPEND, lambda rows: bool(rows[0][0]))
-def suspend(lease: Lease, *, name: str, occurrence: int, position: int, seconds: float) -> None:
-    """Give up the lease until a time, recording the sleep; False where the lease is lost or a cancel was asked for."""
-
-
-def resume(lease: Lease, *, seconds: float) -> Statement[LeaseCheck]:
-    """Take the lease back, for so many seconds, after a sleep that this same attempt waited out."""
-    parameters = {"id": lease.id, "fence": lease.fence, "lease": seconds}
-    return Statement(
-        "resume",
-        RESUME,
-        parameters,
-        lambda rows: LeaseCheck(held=bool(rows), written=bool(rows), cancel_requested=bool(rows and rows[0][0])),
-    )
-
-
-@statement(RELEASE, bool)
-def release(lease: Lease) -> None:
-    """Say that a Restate attempt ended without an outcome (suspended, disconnected): no lost lease is to be counted."""
 
 
 def finish(lease: Lease, *, outcome: str, result: str | None, error: Error | None) -> Statement[datetime | None]:

@@ -1,4 +1,7 @@
-"""The statements of an engine with a runtime, which holds what it was sent: which rows to ask about, what answers mean."""
+"""The statements of an engine with a runtime, which holds what it was sent: which rows to ask about, what answers mean.
+
+Locks: what writes, those rows that nobody else has locked.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,9 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from tandem.ledger.events import note
+from tandem.ledger.hot.inserts import FREE
 from tandem.ledger.rows import Reference
 from tandem.ledger.statement import Statement, named, one, statement
-from tandem.ledger.statements import FREE
 from tandem.phases import ENDED_SQL
 
 __all__ = ["Ended", "ended", "not_sent", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]

@@ -1,4 +1,7 @@
-"""Waking executions that wait: signals, children that ended, and the relay's own look at who could go on."""
+"""Waking executions that wait: signals, children that ended, and the relay's own look at who could go on.
+
+Locks: a signal none; a wake the one row; the relay's those that nobody else has locked.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,10 +10,10 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from tandem.ledger.hot.inserts import FREE
 from tandem.ledger.rows import Reference
 from tandem.ledger.statement import Statement, named, statement
-from tandem.ledger.statements import FREE
-from tandem.ledger.waiting import RECHECK_SECONDS
+from tandem.ledger.suspension.waits import RECHECK_SECONDS
 from tandem.phases import ENDED_SQL
 
 __all__ = ["CHANNEL", "Waiter", "look_again", "recheck", "send_signal", "wake", "wake_parent"]

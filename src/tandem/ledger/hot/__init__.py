@@ -1,0 +1,1 @@
+"""What each execution costs: enqueue, claim, heartbeat, checkpoint, finish."""

@@ -1,0 +1,1 @@
+"""What people and what watches over work ask: cancel, retry, prune, load."""

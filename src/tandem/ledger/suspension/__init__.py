@@ -1,0 +1,1 @@
+"""Bodies that hold no worker: sleeps, waits, children, and what wakes them."""
