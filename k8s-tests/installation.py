@@ -6,15 +6,17 @@ import os
 import re
 import subprocess
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["CHARTS", "ROOT", "CommandError", "Installation", "Kubernetes", "until"]
+__all__ = ["CHARTS", "ROOT", "VERSION", "CommandError", "Installation", "Kubernetes", "until"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 CHARTS: Final = ROOT / "charts"
+VERSION: Final = str(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
 KIND: Final = ("--set=networkPolicies.enabled=false", '--set-json=media.accessModes=["ReadWriteOnce"]')
 COMMAND_SECONDS: Final = 600
 PATIENCE: Final = 180.0
@@ -90,6 +92,8 @@ class Installation:
     release: str = "tandem"
     image: str = "localhost/tandem/project"
     tag: str = "1"
+    charts: Path = CHARTS
+    registrar_image: str = "localhost/tandem/registrar"
     values: Path = ROOT / "k8s-tests" / "values.yaml"
     project_values: Path = ROOT / "k8s-tests" / "project" / "values.yaml"
 
@@ -104,12 +108,12 @@ class Installation:
             self.kubernetes.kubectl("apply", "--filename=-", content=json.dumps(namespace))
         self.kubernetes.kubectl("apply", f"--namespace={self.namespace}", "--filename=-", content=INBOX)
 
-    def install_registrar(self, *words: str, tag: str = "0.1.0") -> str:
+    def install_registrar(self, *words: str, tag: str = VERSION) -> str:
         """Install or upgrade the registrar's chart."""
         return self.kubernetes.helm(
-            *("upgrade", "--install", "tandem-registrar", CHARTS / "tandem-registrar"),
+            *("upgrade", "--install", "tandem-registrar", self.charts / "tandem-registrar"),
             *(f"--namespace={self.registrar_namespace}", "--wait", "--wait-for-jobs", "--timeout=300s"),
-            *("--set=image.repository=localhost/tandem/registrar", f"--set-string=image.tag={tag}", *words),
+            *(f"--set=image.repository={self.registrar_image}", f"--set-string=image.tag={tag}", *words),
         )
 
     def install(self, *words: str, tag: str | None = None, wait: bool = True) -> str:
@@ -119,7 +123,7 @@ class Installation:
         kind = KIND if os.environ.get("TANDEM_E2E") == "kind" else ()
         waiting = ("--wait", "--wait-for-jobs", "--timeout=420s") if wait else ()
         return self.kubernetes.helm(
-            *("upgrade", "--install", self.release, CHARTS / "tandem", f"--namespace={self.namespace}", *waiting),
+            *("upgrade", "--install", self.release, self.charts / "tandem", f"--namespace={self.namespace}", *waiting),
             *(f"--values={self.values}", f"--values={self.project_values}"),
             *(f"--set=image.repository={self.image}", f"--set-string=image.tag={self.tag}", *kind, *words),
         )

@@ -19,7 +19,7 @@ from builders import BUILD_SECONDS, Buildah, Builder
 __all__ = ["CERTIFICATES", "NAME", "build_project", "command", "context", "dockerfile", "pip_configuration"]
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-DOCUMENT: Final = ROOT / "docs" / "your-project.md"
+PREFIX: Final = "localhost/tandem"
 NAME: Final = "localhost/tandem/project"
 CERTIFICATES: Final = Path(os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt")
 # What the document's pip.conf may say, by the variables that say it on this machine.
@@ -32,15 +32,18 @@ OPTIONS: Final = {
 }
 
 
-def dockerfile() -> str:
-    """Return the document's Dockerfile for an image FROM the platform, with the tests' settings."""
-    (text,) = [block for block in _blocks("dockerfile") if block.startswith("FROM localhost/tandem/platform:")]
-    return text.replace("shop.settings", "project.settings")
+def dockerfile(root: Path = ROOT, *, prefix: str = PREFIX) -> str:
+    """Return the document's Dockerfile for an image FROM the platform, with the tests' settings.
+
+    `root` is another release's tree, `prefix` where its platform is.
+    """
+    (text,) = [block for block in _blocks(root, "dockerfile") if block.startswith(f"FROM {PREFIX}/platform:")]
+    return text.replace("shop.settings", "project.settings").replace(f"FROM {PREFIX}/", f"FROM {prefix}/")
 
 
-def command(program: str, tag: str) -> str:
+def command(program: str, tag: str, root: Path = ROOT) -> str:
     """Return the document's command for `program`, docker or buildah, with the tests' name of the image."""
-    lines = "".join(_blocks("console")).splitlines()
+    lines = "".join(_blocks(root, "console")).splitlines()
     (line,) = [line for line in lines if line.startswith(f"$ {program} build ")]
     return re.sub(r"registry\.example\.com/shop:\S+", f"{NAME}:{tag}", line.removeprefix("$ "))
 
@@ -53,20 +56,20 @@ def pip_configuration(environment: Mapping[str, str], *, certificate: bool) -> s
     return "[global]\n" + "".join(f"{key} = {value}\n" for key, value in found.items() if value)
 
 
-def context(folder: Path, tag: str) -> None:
+def context(folder: Path, tag: str, root: Path = ROOT, *, prefix: str = PREFIX) -> None:
     """Write the folder that a user of the document has: the code, its requirements, the Dockerfile."""
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "k8s-tests" / "project", folder / "project", ignore=ignored)
-    shutil.copytree(ROOT / "src" / "showcase", folder / "showcase", ignore=ignored)
+    shutil.copytree(root / "k8s-tests" / "project", folder / "project", ignore=ignored)
+    shutil.copytree(root / "src" / "showcase", folder / "showcase", ignore=ignored)
     (folder / "RELEASE").write_text(tag)
-    (folder / "Dockerfile").write_text(dockerfile())
-    groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
+    (folder / "Dockerfile").write_text(dockerfile(root, prefix=prefix))
+    groups = tomllib.loads((root / "pyproject.toml").read_text())["dependency-groups"]
     (folder / "requirements.txt").write_text("".join(f"{line}\n" for line in groups["showcase"]))
 
 
-def build_project(builder: Builder, folder: Path, tag: str) -> str:
+def build_project(builder: Builder, folder: Path, tag: str, root: Path = ROOT, *, prefix: str = PREFIX) -> str:
     """Build the image below `folder` by the document's own command; answers its name."""
-    context(folder / "shop", tag)
+    context(folder / "shop", tag, root, prefix=prefix)
     (folder / "pip.conf").write_text(pip_configuration(os.environ, certificate=CERTIFICATES.is_file()))
     (folder / "ca.pem").write_bytes(CERTIFICATES.read_bytes() if CERTIFICATES.is_file() else b"")
     environment = {**os.environ, **builder.environment}
@@ -81,7 +84,7 @@ def build_project(builder: Builder, folder: Path, tag: str) -> str:
         shim.chmod(0o755)
         environment |= {"PATH": f"{shim.parent}{os.pathsep}{os.environ['PATH']}", "BUILDAH_ISOLATION": "chroot"}
     answer = subprocess.run(
-        ["sh", "-c", command(program, tag)],
+        ["sh", "-c", command(program, tag, root)],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -91,9 +94,10 @@ def build_project(builder: Builder, folder: Path, tag: str) -> str:
         timeout=BUILD_SECONDS,
     )
     if answer.returncode:
-        raise SystemExit(f"The document's command failed: {command(program, tag)}\n{answer.stdout}")
+        raise SystemExit(f"The document's command failed: {command(program, tag, root)}\n{answer.stdout}")
     return f"{NAME}:{tag}"
 
 
-def _blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", DOCUMENT.read_text(), re.DOTALL | re.MULTILINE)
+def _blocks(root: Path, language: str) -> list[str]:
+    text = (root / "docs" / "your-project.md").read_text()
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)

@@ -20,6 +20,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "images"))
 
 import build  # noqa: E402  # a program in another folder
+import released  # noqa: E402  # as above
 from builders import chosen_builder, docker_runs  # noqa: E402  # as above
 from local_node import images as node_images  # noqa: E402  # as above
 from local_node import keda  # noqa: E402  # as above
@@ -46,15 +47,23 @@ def main() -> int:
     print(f"The cluster: {chosen}.", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="tandem-e2e.", dir="/var/tmp") as folder,
-        cluster(chosen, Path(folder)) as environment,
+        cluster(chosen, release_tree(Path(folder))) as environment,
     ):
         print(f"The cluster is ready after {time.monotonic() - started:.0f} s.", flush=True)
+        environment["TANDEM_E2E_RELEASED"] = str(Path(folder) / "released")
         command = [sys.executable, "-m", "pytest", "--config-file", ROOT / "k8s-tests" / "pytest.ini", *sys.argv[1:]]
         code = subprocess.run(
             [str(word) for word in command], cwd=ROOT / "k8s-tests", env={**os.environ, **environment}, check=False
         ).returncode
     print(f"{time.monotonic() - started:.0f} s in all.", flush=True)
     return code
+
+
+def release_tree(folder: Path) -> Path:
+    """Have the tree of the last release in `folder`, for the long tests, before anything is built or started."""
+    if "--short" not in sys.argv:
+        released.tree(folder / "released")
+    return folder
 
 
 def choose() -> str:
@@ -78,7 +87,7 @@ def cluster(chosen: str, folder: Path) -> Iterator[dict[str, str]]:
     else:
         if lacking := missing({**NODE, **IMAGES}):
             install(lacking)
-        archives = images(folder / "images")
+        archives = [*images(folder / "images"), *images_of_the_release(folder)]
         with Cluster.start(NODE_FOLDER, keda=True) as node:
             node.load(*archives)
             shutil.rmtree(folder / "images")
@@ -93,7 +102,11 @@ def on_kind(folder: Path, tools: dict[str, str]) -> Iterator[dict[str, str]]:
         ["kind", "create", "cluster", *common, "--config", str(ROOT / "kind-config.yaml")], check=True, timeout=SECONDS
     )
     try:
-        for archive in [*images(folder / "images"), *map(node_images.archive, keda.PROGRAMS)]:
+        for archive in [
+            *images(folder / "images"),
+            *images_of_the_release(folder),
+            *map(node_images.archive, keda.PROGRAMS),
+        ]:
             subprocess.run(["kind", "load", "image-archive", "--name", KIND, str(archive)], check=True, timeout=SECONDS)
         install_keda(folder, Path(tools["TANDEM_E2E_KUBECTL"]), kubeconfig)
         yield {**tools, "KUBECONFIG": str(kubeconfig)}
@@ -141,6 +154,17 @@ def images(folder: Path) -> list[Path]:
         path = folder / f"project-{tag}.tar"
         builder.run(builder.save(reference, path))
         archives.append(path)
+    return archives
+
+
+def images_of_the_release(folder: Path) -> list[Path]:
+    """Build what the long tests upgrade from, in `folder`; answers the archives, none where they are left out."""
+    if "--short" in sys.argv:
+        return []
+    started = time.monotonic()
+    version, commit = released.named()
+    archives = released.images(chosen_builder(), folder / "released", folder / "images" / "released")
+    print(f"Built the release {version} of {commit[:12]} in {time.monotonic() - started:.0f} s.", flush=True)
     return archives
 
 

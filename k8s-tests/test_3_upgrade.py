@@ -6,16 +6,12 @@ moves to another service, a queue to another pool.
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from conftest import Figures
 from installation import Installation, until
-
-SECONDS = 75
-RATE = 20
-SLEEP = 15
+from under_load import images_of, load, sound
 
 NEIGHBOUR = (
     "--set=web.enabled=false,media.enabled=false,postgres.storage.enabled=false,relay.replicas=1",
@@ -44,26 +40,6 @@ def neighbour(platform: Installation, figures: Figures) -> Iterator[Installation
     assert not [name for name in serving(platform) if name.startswith(("second.", "moved."))]
 
 
-def load(platform: Installation, name: str) -> None:
-    """Start 20 executions a second on both engines, one in five a workflow that sleeps."""
-    command = ["python", "-m", "project.load", f"--rate={RATE}", f"--seconds={SECONDS}", f"--sleep={SLEEP}"]
-    platform.start_pod(name, [*command, "--site=http://tandem-web/"])
-    until(lambda: platform.pod_phase(name) == "Running", f"the pod {name} does not run")
-
-
-def sound(figures: Figures, what: str, text: str) -> dict[str, Any]:
-    """Enter the counts, and compare those that must be 0."""
-    (line,) = [line for line in text.splitlines() if line.startswith("{")]
-    counts: dict[str, Any] = json.loads(line)
-    shown = {key: value for key, value in counts.items() if key != "reasons"}
-    figures.add(what, ", ".join(f"{key} {value}" for key, value in shown.items()))
-    wrong = {key: counts[key] for key in ("lost", "failed", "stale", "refused_tasks", "refused") if counts[key]}
-    assert not wrong, counts
-    # A load, however crowded the machine: the table says how much of the rate it had.
-    assert min(counts["enqueued"].values()) > SECONDS * RATE / 10, counts
-    return counts
-
-
 def serving(platform: Installation) -> dict[str, str]:
     """Which revision gets the new calls of each of Restate's services."""
     uris = {each["id"]: each["uri"] for each in json.loads(admin(platform, "/deployments"))["deployments"]}
@@ -74,13 +50,6 @@ def serving(platform: Installation) -> dict[str, str]:
 def lacks_the_broker(event: str) -> bool:
     """Whether it says the truth of what cannot work while the broker, which is replaced too, is away."""
     return "Readiness probe" in event and ("-worker-" in event or "-relay-" in event)
-
-
-def images_of(platform: Installation) -> set[str]:
-    """The images of the project's pods that are not on their way out."""
-    components = ("web", "relay", "exporter", "worker", "service")
-    pods = [pod for component in components for pod in platform.pods(component)]
-    return {container["image"].rpartition(":")[2] for pod in pods for container in pod["spec"]["containers"]}
 
 
 def latest(platform: Installation, name: str = "") -> str:
