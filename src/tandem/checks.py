@@ -97,6 +97,7 @@ def live_problems(backend: _Checked) -> Iterator[str]:
             return
         yield from _nobody(backend)
         yield from _unknown_tasks()
+        yield from _held()
         yield from problems(
             backend.router.rules(fresh=True).written, list(registry.registered_tasks()), list(backend.engines)
         )
@@ -140,6 +141,16 @@ def _unknown_tasks() -> Iterator[str]:
                     f"{found.count} unfinished execution(s) of {found.task} on {found.engine} did not run: {found.why}"
                     " Start processes that have its code; they run by themselves then."
                 )
+
+
+def _held() -> Iterator[str]:
+    """Say what was pinned to an engine whose kill switch was set: nothing sends it by itself, not even once it is off."""
+    for engine, count in ledger.execute_in_transaction(retries.held(limit=_LOOKED_AT)):
+        yield (
+            f"{count} execution(s) are held by the kill switch on {engine}. Take it off by"
+            f" `manage.py tandem routes kill {engine} --off`, then send them by"
+            " `manage.py tandem retry --phase held --yes`; `--on ENGINE` there moves them."
+        )
 
 
 def _nobody(backend: _Checked) -> Iterator[str]:

@@ -101,6 +101,11 @@ def beside(*objects: Object, **values: Any) -> list[Object]:
         (made("v1", "ConfigMap", "restate", data={"trial-restate-0.toml": ""}), {"restate__nodes": 3}, "made with 1"),
         (made("v1", "Secret", "postgres", data={"password": "b2xk"}), {"postgres__password": "new"}, "than the volume"),
         (
+            made("v1", "Secret", "redis", data={"password": "b2xk"}),
+            {"redis__password": "new"},
+            "than the pods of Redis",
+        ),
+        (
             made("v1", "PersistentVolumeClaim", "media", spec=claim()),
             {"media": {"enabled": True}},
             "media.accessModes is",

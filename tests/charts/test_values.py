@@ -84,6 +84,17 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"django__allowedHosts": ["http://shop"]}, "/django/allowedHosts/0"),
     ({"postgres__enabled": False}, "database.existingSecret must name a Secret whose key DATABASE_URL"),
     ({"redis__enabled": False}, "broker.existingSecret must name a Secret whose key TANDEM_BROKER_URL"),
+    ({"redis__enabled": False}, "for Restate alone, set workers.NAME.enabled=false of each pool (default)"),
+    (
+        {"workers__default__enabled": False, "routes": {"shop.*": "celery:5"}},
+        'routes has "shop.*=celery:5", but no pool of workers is enabled',
+    ),
+    (
+        {"services__default__enabled": False, "routes": "default=restate"},
+        'routes has "default=restate", but no service is enabled',
+    ),
+    ({"web__ingress": {"enabled": True, "hosts": ["10.0.0.1"]}}, "/web/ingress/hosts/0"),
+    ({"web__ingress": {"enabled": True, "hosts": ["a.example", "a.example"]}}, "/web/ingress/hosts"),
     ({"postgres__password": "p@ss"}, "/postgres/password"),
     ({"database__existingSecret": "My_Secret"}, "/database/existingSecret"),
     ({"restate__ingressUrl": "http://restate:8080"}, "set restate.enabled=false"),

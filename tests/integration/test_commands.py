@@ -108,12 +108,19 @@ def test_routes_move_new_work_and_back(tandem: Run, owner: str) -> None:
         tandem("routes", "unset", name)
 
 
-def test_a_kill_switch_turns_new_work_away_and_holds_what_is_pinned(tandem: Run, owner: str) -> None:
+def test_a_kill_switch_turns_new_work_away_and_holds_what_is_pinned(
+    tandem: Run, owner: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert "No new execution goes to celery" in tandem("routes", "kill", "celery", "--by", "anna", "--reason", "fire")
     assert later(owner).engine == "restate"
     held = tasks.noop.using(engine="celery", owner=owner).enqueue()
     assert (held.phase, held.engine) == ("held", "celery")
     assert "kill switch on celery" in held.reason
+    with pytest.raises(CommandError, match=r"problem\(s\)"):
+        tandem("check")
+    assert re.search(
+        r"\d+ execution\(s\) are held by the kill switch on celery. Take it off by", capsys.readouterr().out
+    )
     assert "celery takes new executions again" in tandem("routes", "kill", "celery", "--off")
     assert later(owner).engine == "celery"
 

@@ -38,6 +38,10 @@ async def other(stage: Stage, **changed: Any) -> tuple[str, str, str]:
         ({"service": {"name": "restate-admin", "namespace": "theirs"}}, "of namespace theirs, which has not agreed"),
         ({"url": THERE}, f"annotate Service restate-admin there with {ALLOWED}: {NAMESPACE}"),
         ({"url": "http://Restate-Admin.THEIRS.svc.cluster.local.:9070/"}, "of namespace theirs, which has not agreed"),
+        (
+            {"service": {"name": "released", "namespace": "theirs"}},
+            f"add {NAMESPACE} to `restate.allowedNamespaces` in the values of the Helm release billing there",
+        ),
         ({"url": "http://10.96.0.7:9070"}, "is no NAME.NAMESPACE.svc"),
         ({"url": f"http://restate.{NAMESPACE}@10.96.0.7:9070"}, "is no NAME.NAMESPACE.svc"),
         ({"url": "http://restate-admin.theirs:9070"}, "in `consents` of the registrar's chart"),
@@ -49,6 +53,10 @@ def test_nothing_is_asked_of_a_restate_that_has_not_agreed(restate: Mapping[str,
     async def play(stage: Stage) -> None:
         stage.kubernetes.admin_services |= {
             THEIRS: {**SELECTING, "metadata": {"annotations": {ALLOWED: "shop, billing"}}},
+            ("theirs", "released"): {
+                **SELECTING,
+                "metadata": {"annotations": {"meta.helm.sh/release-name": "billing"}},
+            },
             (NAMESPACE, "alias"): {"metadata": {}, "spec": {"type": "ExternalName", "selector": {"a": "b"}}},
             (NAMESPACE, "by-hand"): {"metadata": {}, "spec": {}},
         }

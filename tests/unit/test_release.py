@@ -13,6 +13,7 @@ PLACES = (
     ("charts/tandem/Chart.yaml", r"^version: (\S+)$|^appVersion: (\S+)$|localhost/tandem/\w+:(\S+)$"),
     ("charts/tandem-registrar/Chart.yaml", r"^version: (\S+)$|^appVersion: (\S+)$|localhost/tandem/\w+:(\S+)$"),
     ("charts/tandem/ci/minimal-values.yaml", r"tag: ([^}\s]+)"),
+    ("charts/tandem/ci/restate-values.yaml", r"tag: ([^}\s]+)"),
     ("charts/tandem/ci/three-nodes-values.yaml", r"tag: ([^}\s]+)"),
     ("charts/tandem-registrar/ci/namespaces-values.yaml", r"tag: (\S+)"),
     ("operators/registrar/pyproject.toml", r'^version = "(\S+)"$'),

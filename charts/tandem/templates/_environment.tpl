@@ -2,8 +2,10 @@
 {{- define "tandem.secrets" -}}
 {{- $secrets := list
   (dict "variable" "SECRET_KEY" "secret" (include "tandem.secretKeySecret" .) "key" .Values.django.secretKey.key)
-  (dict "variable" "DATABASE_URL" "secret" (include "tandem.databaseSecret" .) "key" .Values.database.key)
-  (dict "variable" "TANDEM_BROKER_URL" "secret" (include "tandem.brokerSecret" .) "key" .Values.broker.key) -}}
+  (dict "variable" "DATABASE_URL" "secret" (include "tandem.databaseSecret" .) "key" .Values.database.key) -}}
+{{- if or .Values.redis.enabled .Values.broker.existingSecret -}}
+{{- $secrets = append $secrets (dict "variable" "TANDEM_BROKER_URL" "secret" (include "tandem.brokerSecret" .) "key" .Values.broker.key) -}}
+{{- end -}}
 {{- with include "tandem.identitySecret" . -}}
 {{- $secrets = append $secrets (dict "variable" "TANDEM_RESTATE_IDENTITY_KEYS" "secret" . "key" "public") -}}
 {{- end -}}
@@ -41,9 +43,11 @@
 {{- $kinds := dict "celery" (list .Values.workers .Values.workerDefaults) "restate" (list .Values.services .Values.serviceDefaults) -}}
 {{- range $engine, $kind := $kinds -}}
 {{- $always := false -}}
+{{- $some := false -}}
 {{- range $given := index $kind 0 -}}
 {{- $options := mergeOverwrite (deepCopy (index $kind 1)) ($given | default dict) -}}
 {{- if $options.enabled -}}
+{{- $some = true -}}
 {{- if or (not (kindIs "invalid" $options.scaling.replicas)) $options.scaling.minReplicas -}}
 {{- $always = true -}}
 {{- else -}}
@@ -53,7 +57,7 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if not $always -}}
+{{- if and $some (not $always) -}}
 {{- $found = append $found $engine -}}
 {{- end -}}
 {{- end -}}

@@ -6,6 +6,18 @@
 {{- end -}}
 {{- end -}}
 
+{{- /* The names of those pools or services that are enabled. Takes a list of them and their defaults. */ -}}
+{{- define "tandem.enabledOf" -}}
+{{- $found := list -}}
+{{- $defaults := index . 1 -}}
+{{- range $name, $given := index . 0 -}}
+{{- if (mergeOverwrite (deepCopy $defaults) ($given | default dict)).enabled -}}
+{{- $found = append $found $name -}}
+{{- end -}}
+{{- end -}}
+{{ join ", " $found }}
+{{- end -}}
+
 {{- /* A quantity as a plain number: Kubernetes', Redis' (mb) or Restate's (MiB). */ -}}
 {{- define "tandem.number" -}}
 {{- $text := toString . -}}

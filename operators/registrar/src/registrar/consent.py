@@ -18,6 +18,7 @@ ALLOWED: Final = f"{GROUP}/allowed-namespaces"
 """An annotation of an admin Service: the other namespaces whose objects may be registered there, or `*`."""
 
 _EVERYBODY: Final = "*"
+_RELEASE: Final = "meta.helm.sh/release-name"
 
 
 class InvalidConsents(Exception):
@@ -66,9 +67,13 @@ def objection(specification: Specification, namespace: str, service: Manifest | 
     annotations = ((service or {}).get("metadata") or {}).get("annotations") or {}
     if {namespace, _EVERYBODY} & {item.strip() for item in annotations.get(ALLOWED, "").split(",")}:
         return None
+    agreement = f"annotate Service {where.name} there with {ALLOWED}: {namespace}"
+    if release := annotations.get(_RELEASE):
+        # Helm's next upgrade would meet an annotation by another hand, and fail.
+        agreement = f"add {namespace} to `restate.allowedNamespaces` in the values of the Helm release {release} there"
     return (
         f"spec.restate: {url} is of namespace {where.namespace}, which has not agreed to services of {namespace}. To "
-        f"allow it, annotate Service {where.name} there with {ALLOWED}: {namespace}; or {listed}"
+        f"allow it, {agreement}; or {listed}"
     )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from tandem.ledger.events import note
 from tandem.ledger.statement import each, first, one, statement
 
-__all__ = ["Found", "Retried", "Unfinished", "by_idempotency_key", "phase_of", "retry", "unfinished_tasks"]
+__all__ = ["Found", "Retried", "Unfinished", "by_idempotency_key", "held", "phase_of", "retry", "unfinished_tasks"]
 
 PHASE_OF: Final = "SELECT task, phase, engine FROM tandem_execution WHERE id = %(id)s"
 
@@ -22,6 +22,12 @@ SELECT task, engine, count(DISTINCT unfinished.id), max(event.detail)
 FROM unfinished LEFT JOIN tandem_event AS event
   ON event.execution_id = unfinished.id AND event.kind IN ('unknown task', 'not sent') AND unfinished.phase = 'queued'
 GROUP BY task, engine ORDER BY task, engine
+"""
+
+HELD: Final = """
+SELECT engine, count(*) FROM (
+    SELECT engine FROM tandem_execution WHERE outcome IS NULL AND phase = 'held' LIMIT %(limit)s
+) AS held GROUP BY engine ORDER BY engine
 """
 
 # The fence goes up too: whatever may still run of an earlier attempt is over.
@@ -91,6 +97,11 @@ def phase_of(id: UUID) -> None:  # noqa: A002  # the column
 @statement(UNFINISHED_TASKS, each(Unfinished))
 def unfinished_tasks(*, limit: int) -> None:
     """Read the tasks of at most `limit` unfinished rows."""
+
+
+@statement(HELD, lambda rows: [(row[0], row[1]) for row in rows])
+def held(*, limit: int) -> None:
+    """Count what a kill switch holds, by engine, of at most `limit` rows."""
 
 
 @statement(BY_IDEMPOTENCY_KEY, first(UUID))
