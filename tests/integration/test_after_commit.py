@@ -76,13 +76,33 @@ def _inside(call: Callable[[], list[str]], said: list[str]) -> list[str]:
 
 
 @pytest.mark.parametrize("engine", ["celery", "restate"])
+def test_a_broker_that_is_slow_holds_a_caller_for_a_part_and_the_relay_sends_the_rest(
+    engine: str, database: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, pushed = [0.0], list[int]()
+
+    def submit(batch: Any) -> None:
+        pushed.append(len(batch))
+        clock[0] += 1.5
+
+    slow = engines()[engine]
+    monkeypatch.setattr(slow, "submit", submit)
+    monkeypatch.setattr("tandem.enqueueing.monotonic", lambda: clock[0])
+    results = tasks.noop.using(engine=engine).enqueue_many([((), {})] * (3 * slow.push_size))
+    assert pushed == [slow.push_size] * 2
+    left = Execution.objects.filter(pk__in=[result.id for result in results], sent_at=None, due_at__isnull=False)
+    assert left.count() == slow.push_size
+    assert f"{slow.push_size} of {len(results)} execution(s) are left to the relay" in caplog.text
+
+
+@pytest.mark.parametrize("engine", ["celery", "restate"])
 def test_a_ledger_that_goes_away_after_the_commit_is_no_error_either(
     engine: str, database: None, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     execute = ledger.execute_in_transaction
 
     def gone(statement: Any) -> Any:
-        if statement.name in {"sent", "unsent", "wake"}:
+        if statement.name in {"mark_sent", "mark_unsent", "wake"}:
             raise OperationalError("the server closed the connection")
         return execute(statement)
 

@@ -123,6 +123,7 @@ def test_a_kill_switch_turns_new_work_away_and_holds_what_is_pinned(
     )
     assert "celery takes new executions again" in tandem("routes", "kill", "celery", "--off")
     assert later(owner).engine == "celery"
+    held.cancel()
 
 
 @pytest.mark.parametrize(
