@@ -77,6 +77,7 @@ if "TANDEM_BROKER_URL" in os.environ:
             "SERVICE_URL": os.environ["TANDEM_RESTATE_SERVICE_URL"],
             "PREFIX": os.environ.get("TANDEM_RESTATE_PREFIX", ""),
             "IDENTITY_KEYS": [key for key in os.environ.get("TANDEM_RESTATE_IDENTITY_KEYS", "").split(",") if key],
+            "SERVER": os.environ.get("TANDEM_RESTATE_SERVER", "granian"),
             "CONCURRENCY": 4,
         },
     }

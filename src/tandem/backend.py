@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
-from itertools import batched
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 from uuid import UUID
 
@@ -145,10 +144,7 @@ class TandemBackend(BaseTaskBackend):
             warn_of_other_transactions()
             with transaction.atomic(using=ledger.LEDGER_DATABASE):
                 for decision, places in groups.items():
-                    for part in batched(places, BATCH):
-                        created = self._insert_part(
-                            rows[decision], [ids[at] for at in part], [texts[at] for at in part]
-                        )
+                    created = self._insert(rows[decision], [ids[at] for at in places], [texts[at] for at in places])
         row_at = {place: rows[decision] for decision, places in groups.items() for place in places}
         results = LazyResults(lambda at: self._result(task, row_at[at], ids[at], texts[at], created), count=len(texts))
         for at in range(len(texts)) if memory or is_heard(task_enqueued) else ():
@@ -159,8 +155,10 @@ class TandemBackend(BaseTaskBackend):
                 task_enqueued.send_robust(type(self), task_result=results[at])
         return results
 
-    def _insert_part(self, row: NewExecution, ids: list[UUID], texts: list[str]) -> datetime:
-        created = ledger.execute_in_transaction(inserts.insert_many(row, ids=ids, arguments=texts))
+    def _insert(self, row: NewExecution, ids: list[UUID], texts: list[str]) -> datetime:
+        for at in range(0, len(ids), BATCH):
+            part = inserts.insert_many(row, ids=ids[at : at + BATCH], arguments=texts[at : at + BATCH])
+            created = ledger.execute_in_transaction(part)
         if row.phase == "queued":
             send_after_commit(self.engines, row.engine, [reference_of(row, id_) for id_ in ids])
         return created

@@ -5,7 +5,8 @@ import logging
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import overload
+from time import monotonic
+from typing import Final, overload
 from uuid import UUID
 
 from django.db import connections, transaction
@@ -38,6 +39,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger("tandem.backend")
+
+_CALLER_SECONDS: Final = 2.0
 
 
 def row_of_call(arguments: str, *, task: Task, decision: Decision, id_: UUID, engine: Engine) -> NewExecution:
@@ -161,7 +164,21 @@ def send_after_commit(engines: Mapping[str, Engine], name: str, references: Sequ
 
 
 def _send(engines: Mapping[str, Engine], name: str, references: Sequence[Reference]) -> None:
-    """Push what committed. A failure is written on the rows, for the relay, and is no error of the caller's."""
+    """Push what committed, for as long as a caller may be held; the relay pushes what is left."""
+    began, size = monotonic(), engines[name].push_size
+    for start in range(0, len(references), size):
+        if start and monotonic() - began > _CALLER_SECONDS:
+            left = [reference.id for reference in references[start:]]
+            logger.warning(
+                "%s takes long: %d of %d execution(s) are left to the relay.", name, len(left), len(references)
+            )
+            ledger.execute_in_transaction(inserts.mark_unsent(left))
+            return
+        _push(engines, name, references[start : start + size])
+
+
+def _push(engines: Mapping[str, Engine], name: str, references: Sequence[Reference]) -> None:
+    """Push a part. A failure is written on the rows, for the relay, and is no error of the caller's."""
     ids = [reference.id for reference in references]
     try:
         epoch = engines[name].submit(references)

@@ -50,8 +50,8 @@ def nothing_left(workers: Stack) -> Iterator[None]:
     assert [finished(result).return_value for result in results] == [SLOTS] * SLOTS
     process = psutil.Process(workers.pids("service")[0])
     # The loop's, its default executor's (6 at most), the bodies' (4 slots, 4 that may be stuck, 1 more), the
-    # heartbeat's, the tracker's and one to spare.
-    until(lambda: process.num_threads() <= 1 + 6 + 9 + 3, f"{process.num_threads()} threads are left")
+    # heartbeat's, the tracker's and one to spare; granian's.
+    until(lambda: process.num_threads() <= 1 + 6 + 9 + 3 + 3, f"{process.num_threads()} threads are left")
 
 
 def names(mark: str) -> list[str]:

@@ -227,16 +227,17 @@ class Service:
         return self.process.wait(timeout=30)
 
 
-@pytest.fixture
+@pytest.fixture(params=["granian", "hypercorn"])
 def service(
-    addresses: Mapping[str, str], effects: Path, tmp_path: Path, admin: httpx.Client
+    request: pytest.FixtureRequest, addresses: Mapping[str, str], effects: Path, tmp_path: Path, admin: httpx.Client
 ) -> Iterator[Callable[..., Service]]:
-    """Starts processes at one URL, registered in the place of the stack's for one test."""
+    """Starts processes at one URL, registered in the place of the stack's for one test, on each server in turn."""
     url = f"http://127.0.0.1:{Ports.free().service}"
     made: list[Service] = []
 
     def start(**environment: str) -> Service:
-        found = Service({**addresses, **environment}, effects, tmp_path, url, "--register", "--grace", "3")
+        given = {**addresses, "TANDEM_RESTATE_SERVER": request.param, **environment}
+        found = Service(given, effects, tmp_path, url, "--register", "--grace", "3")
         made.append(found)
         found.wait_ready()
         return found

@@ -41,6 +41,10 @@ def test_values_are_read() -> None:
             {"ENGINES": {"restate": {"INGRESS_URL": "localhost:8080"}}},
             r"\['INGRESS_URL'\] is 'localhost:8080', but must",
         ),
+        (
+            {"ENGINES": {"restate": {"SERVER": "uvicorn"}}},
+            r"\['SERVER'\] is 'uvicorn', but must be one of granian, hyp",
+        ),
         ({"ENGINES": {"restate": {"INGRESS_URL": ""}}}, r"\['restate'\]\['INGRESS_URL'\] is '', but must be a URL"),
         ({"ENGINES": {"restate": {"ADMIN_URL": "http://a:bc"}}}, r"\['restate'\]\['ADMIN_URL'\] is 'http://a:bc'"),
         ({"ENGINES": {"restate": {"SERVICE_URL": "redis://a"}}}, r"\['restate'\]\['SERVICE_URL'\] is 'redis://a'"),

@@ -1,10 +1,15 @@
 """Restate's public keys as people have them."""
 
+import asyncio
 import base64
+from typing import Any
 
 import pytest
+import restate
+from restate._internal import IdentityVerificationException  # type: ignore[import-not-found]  # compiled
 
-from tandem.engines.restate.identity import read_identity_keys
+from tandem.engines.restate import identity
+from tandem.engines.restate.identity import read_identity_keys, signed
 from tandem.exceptions import ConfigurationError
 from tests.identity import pem, raw
 
@@ -39,3 +44,67 @@ SHORT = ["publickeyv1_", "publickeyv1_x", OWN[:-1], OWN + "1", OWN.replace("2ib"
 def test_anything_else_is_refused_by_name(text: str) -> None:
     with pytest.raises(ConfigurationError, match=r"IDENTITY_KEYS'\] has .* no public key of Restate's"):
         read_identity_keys([text])
+
+
+class Verifier:
+    """The SDK's, for a token that this test can write: `<path>!`."""
+
+    asked: list[str] = []  # noqa: RUF012  # emptied by each test
+
+    def __init__(self, _keys: list[str]) -> None:
+        self.asked.clear()
+
+    def verify(self, headers: list[tuple[str, str]], path: str) -> None:
+        self.asked.append(path)
+        if dict(headers).get("x-restate-jwt-v1") != f"{path}!":
+            raise IdentityVerificationException
+
+
+def status(application: Any, path: str, token: str | None) -> int:
+    """Ask for a path, and answer the status."""
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    headers = [] if token is None else [(b"x-restate-jwt-v1", token.encode())]
+    scope = {"type": "http", "http_version": "2", "path": path, "headers": headers}
+    asyncio.run(application(scope, receive, send))
+    return int(sent[0]["status"])
+
+
+def test_a_token_is_verified_once_for_a_path_and_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(identity, "PyIdentityVerifier", Verifier)
+    monkeypatch.setattr(identity, "monotonic", lambda: now[0])
+    application = signed([restate.Service("Work")], [OWN])
+    assert [status(application, "/discover", "/discover!") for _ in range(3)] == [200, 200, 200]
+    assert Verifier.asked == ["/discover"]
+    # A token is good for its own path, and another token is another.
+    assert status(application, "/a/discover", "/discover!") == 401
+    assert status(application, "/discover", "/a/discover!") == 401
+    assert status(application, "/discover", None) == 401
+    now[0] += 0.9
+    assert status(application, "/discover", "/discover!") == 200
+    assert len(Verifier.asked) == 4
+    now[0] += 0.2
+    assert status(application, "/discover", "/discover!") == 200
+    assert len(Verifier.asked) == 5
+
+
+def test_what_was_refused_is_not_remembered_and_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(identity, "PyIdentityVerifier", Verifier)
+    monkeypatch.setattr(identity, "_MOST", 3)
+    application = signed([restate.Service("Work")], [OWN])
+    assert [status(application, "/discover", "wrong") for _ in range(2)] == [401, 401]
+    assert len(Verifier.asked) == 2
+    for path in ("/a/discover", "/b/discover", "/c/discover", "/d/discover", "/d/discover"):
+        assert status(application, path, f"{path}!") == 200
+    assert len(Verifier.asked) == 6
+
+
+def test_without_keys_everybody_is_let_in() -> None:
+    assert status(signed([restate.Service("Work")], []), "/discover", None) == 200

@@ -122,7 +122,7 @@ class RestateOptions:
     """Where Restate is, where it finds this project's services, and how requests between them are signed.
 
     `prefix` sets a release's names apart from another's in a shared Restate: `shop` makes `Emails` `shop.Emails`.
-    Timeouts are seconds. `concurrency` is the number of bodies one service process runs at once;
+    `server` serves a service process: `granian`, or `hypercorn`, which is slower and all Python. Timeouts are seconds. `concurrency` is the number of bodies one service process runs at once;
     `longest_step` bounds one step: Restate aborts an attempt that is silent for longer. With `identity_keys`
     (`publickeyv1_...`, or PEM) requests that none of them signed are refused.
     """
@@ -132,12 +132,16 @@ class RestateOptions:
     service_url: str = "http://127.0.0.1:9080"
     prefix: str = ""
     identity_keys: tuple[str, ...] | list[str] = ()
+    server: str = "granian"
     concurrency: int = 8
     connect_timeout: float = 0.4
     request_timeout: float = 10.0
     breaker_seconds: float = 2.0
     longest_step: float = 3600.0
     stuck_threads: int = 4
+
+
+SERVERS: Final = ("granian", "hypercorn")
 
 
 def read_celery(celery: Any, spot: str) -> CeleryOptions:
@@ -160,6 +164,8 @@ def read_restate(options: Any, spot: str) -> RestateOptions:
             f"{spot}['PREFIX'] is {restate.prefix!r}, but must be a letter, then letters, digits, '_' or '-': a"
             " '.' follows it in the names of services."
         )
+    if restate.server not in SERVERS:
+        raise ConfigurationError(f"{spot}['SERVER'] is {restate.server!r}, but must be one of {', '.join(SERVERS)}.")
     _require_url(restate.ingress_url, f"{spot}['INGRESS_URL']")
     _require_url(restate.service_url, f"{spot}['SERVICE_URL']")
     # Web has none: it never talks to the admin API.

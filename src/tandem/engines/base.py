@@ -38,6 +38,8 @@ class Engine(ABC):
     One that `resumes` takes up by itself what a process left, so that no relay takes an expired lease from it.
     One that `holds_waiting` keeps something for what waits, and has it go on in `wake`; for others the relay sends the
     row again.
+    `push_size` is how many references a caller of `enqueue_many` pushes before it looks at the time: past two seconds
+    the relay pushes the rest.
     `process` is what runs its bodies, as `tandem_worker` has it, and the command that starts one; None: nothing does.
     """
 
@@ -48,6 +50,7 @@ class Engine(ABC):
     due_phases: tuple[str, ...] = ("queued", "deferred", "retrying", "sleeping")
     resumes: bool = False
     holds_waiting: bool = False
+    push_size: int = 1_000
     process: tuple[str, str] | None = None
 
     def __init__(self, configuration: Configuration, *, name: str = "", options: Any = None) -> None:

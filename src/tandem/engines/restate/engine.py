@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 from uuid import UUID
 
@@ -13,7 +14,6 @@ from tandem.engines.breaker import Breaker
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.load import LOAD, by_deployment
 from tandem.engines.restate.messages import Query, Requests, RestateRefused, State
-from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.reconcile import Reconciler
 from tandem.engines.restate.registration import unregistered
 from tandem.engines.restate.targets import NAME, Target, any_task, problems, target_of
@@ -29,6 +29,7 @@ __all__ = ["RestateEngine"]
 logger = logging.getLogger("tandem.restate")
 
 _CALLER_SECONDS: Final = 2.0
+_THREADS: Final = 8
 _WITHOUT_ADMIN: Final = "Sends go on; what is cancelled, lost or paused there is seen to when it is back."
 _REFUSED_SECONDS: Final = 5.0
 _NOT_FOUND: Final = 404
@@ -41,10 +42,10 @@ class _Connections:
     def __init__(self, options: RestateOptions) -> None:
         self.pid = os.getpid()
         self.client = RestateClient(options)
-        self.pipeline = Pipeline(options)
+        self.threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="tandem-restate")
 
     def close(self) -> None:
-        self.pipeline.close()
+        self.threads.shutdown(wait=False, cancel_futures=True)
         self.client.close()
 
 
@@ -57,6 +58,7 @@ class RestateEngine(Engine):
     due_phases = ("queued", "deferred")
     resumes = True
     holds_waiting = True
+    push_size = 100
     process = ("service", "manage.py tandem service")
 
     def __init__(self, configuration: Configuration) -> None:
@@ -104,7 +106,7 @@ class RestateEngine(Engine):
             except RestateRefused as error:
                 return [error]
         try:
-            answers = self._connections.pipeline.ask_all(
+            answers = self._connections.client.ask_all(
                 [self._requests.send(where, _key(reference)) for reference, where in known]
             )
         except BrokerUnavailable as error:
@@ -249,7 +251,7 @@ class RestateEngine(Engine):
     def _each[T](self, call: Callable[[Reference], T], batch: Sequence[Reference]) -> list[T]:
         if len(batch) <= 1:
             return [call(reference) for reference in batch]
-        return self._connections.pipeline.map(call, batch)
+        return list(self._connections.threads.map(call, batch))
 
     @property
     def _requests(self) -> Requests:

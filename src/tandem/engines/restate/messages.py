@@ -6,10 +6,9 @@ A caller's headers are never forwarded: the ingress keeps headers in its journal
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
-
-import httpx
 
 from tandem.configuration import RestateOptions
 from tandem.engines.restate.targets import HEADER, TRACKER_WRITER, Target, tracker_name
@@ -112,7 +111,7 @@ def _state(answer: Answer, url: str) -> State:
         return State(kind="ended")
     if answer.headers.get(_SOURCE) == "invocation":
         return State(kind="ended", detail=answer.content.decode(errors="replace")[:500])
-    if answer.status == httpx.codes.NOT_FOUND:
+    if answer.status == HTTPStatus.NOT_FOUND:
         return State(kind="absent")
     raise _refusal(answer, url)
 
@@ -221,7 +220,7 @@ class Requests:
         """Kill an invocation; False where it is over or unknown."""
 
         def read(answer: Answer, url: str) -> bool:
-            if answer.status in {httpx.codes.NOT_FOUND, httpx.codes.CONFLICT}:
+            if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:
                 return False
             _json(answer, url)
             return True

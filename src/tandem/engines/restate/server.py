@@ -1,4 +1,4 @@
-"""Serving the services: hypercorn in this process, registration, and a graceful end.
+"""Serving the services: a server in this process, registration, and a graceful end.
 
 SIGTERM and SIGINT: nothing more is taken, sleepers are requeued, bodies get `grace` seconds to end, and what does
 not end is requeued without counting as lost.
@@ -11,20 +11,17 @@ import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
-import restate
-from h2.connection import H2Connection
-from hypercorn.asyncio import serve
-from hypercorn.config import Config
 from restate.server import install_shutdown_hook
 
 from tandem.configuration import Configuration
-from tandem.engines.restate.client import AsyncRestateClient
+from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.executor import ServiceExecutor
-from tandem.engines.restate.identity import read_identity_keys
+from tandem.engines.restate.identity import read_identity_keys, signed
 from tandem.engines.restate.messages import Requests, RestateRefused
 from tandem.engines.restate.service import build_services, describe
+from tandem.engines.restate.serving import BACKLOG, SERVERS
 from tandem.engines.restate.share import Share
 from tandem.exceptions import BrokerUnavailable, ConfigurationError
 from tandem.probes.health import Health, address_of
@@ -39,15 +36,6 @@ _AGAIN_SECONDS: Final = 0.25
 _BEAT_SECONDS: Final = 5.0
 _THREAD_SECONDS: Final = 0.5
 _SERVER_SECONDS: Final = 5.0
-_BACKLOG: Final = 1024
-# The vendor's advice: Restate keeps its connections for ever.
-_WITHOUT_LIMIT: Final = 2_147_483_647
-# The vendor advises no limit here either, but hypercorn's work for each frame grows with the streams of its connection:
-# with 10,000 invocations waiting on one it was a quarter of all. Past the limit Restate opens another connection.
-_STREAMS: Final = 256
-# How many ended streams h2 remembers of a connection, to tell a late frame from a wrong one. At its own 65,536 a service
-# grows by 76 to 137 bytes a call until it has them for each connection, and Restate holds one for each partition.
-_ENDED_STREAMS: Final = 4 * _STREAMS
 
 
 def run_service(
@@ -104,13 +92,12 @@ async def _serve(
     listening = _listen(bind)
     process = ServiceExecutor(configuration, concurrency=concurrency, watch=health)
     services = build_services(process, share)
-    identity_keys = read_identity_keys(process.options.identity_keys)
-    application = _with_lifespan(restate.app(services, identity_keys=identity_keys or None))
+    application = signed(services, read_identity_keys(process.options.identity_keys))
     await process.start()
     stop = asyncio.Event()
     _on_signals(loop, process.draining.set)
     beating = asyncio.create_task(_beating(health, configuration.lease_seconds).arun())
-    serving = asyncio.ensure_future(serve(application, _hypercorn(listening), shutdown_trigger=stop.wait, mode="asgi"))
+    serving = asyncio.ensure_future(SERVERS[process.options.server](application, listening, stop))
     try:
         logger.info("Serving %s on %s, %s at once.", ", ".join(describe(services)), bind, process.concurrency)
         if register:
@@ -139,32 +126,6 @@ def _beating(health: Health, patience: float) -> Loop:
     return Loop(name="The event loop", round=lambda: _BEAT_SECONDS, patience=patience, watch=health)
 
 
-def _hypercorn(listening: socket.socket) -> Config:
-    H2Connection.MAX_CLOSED_STREAMS = _ENDED_STREAMS
-    config = Config()
-    config.bind = [f"fd://{listening.fileno()}"]
-    config.errorlog = logging.getLogger("hypercorn.error")
-    config.h2_max_concurrent_streams = _STREAMS
-    config.keep_alive_max_requests = _WITHOUT_LIMIT
-    config.keep_alive_timeout = _WITHOUT_LIMIT
-    config.graceful_timeout = 1.0
-    return config
-
-
-def _with_lifespan(application: Any) -> Any:
-    """Answer the server's start and end, which the SDK's application refuses to hear of."""
-
-    async def serve_(scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "lifespan":
-            await application(scope, receive, send)
-            return
-        for _ in range(2):
-            message = await receive()
-            await send({"type": f"{message['type']}.complete"})
-
-    return serve_
-
-
 def _on_signals(loop: asyncio.AbstractEventLoop, end: Callable[[], None]) -> None:
     """Have SIGTERM and SIGINT call `end`, and nothing else.
 
@@ -182,7 +143,7 @@ def _listen(bind: str) -> socket.socket:
     try:
         family, host, port = address_of(bind)
         both = family is socket.AF_INET6 and socket.has_dualstack_ipv6()
-        return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except (OSError, ValueError) as error:
         raise ConfigurationError(
             f"Cannot serve on {bind!r}: {error}. Give --bind another HOST:PORT, and SERVICE_URL with it."
@@ -194,16 +155,16 @@ async def _register(configuration: Configuration) -> str:
     options = configuration.restate
     if options is None:
         raise ConfigurationError("This backend has no ENGINES['restate'].")
-    client, requests = AsyncRestateClient(options), Requests(options=options)
+    client, requests = RestateClient(options), Requests(options=options)
     try:
         deployment = await _until(
-            lambda: client.ask(requests.register(options.service_url, force=True)),
+            lambda: asyncio.to_thread(client.ask, requests.register(options.service_url, force=True)),
             seconds=_REGISTER_SECONDS,
             retry=(BrokerUnavailable, RestateRefused),
             what=f"registering {options.service_url} with {options.admin_url}",
         )
     finally:
-        await client.aclose()
+        client.close()
     names = ", ".join(
         f"{service['name']}/{{{', '.join(handler['name'] for handler in service['handlers'])}}}"
         for service in deployment["services"]

@@ -1,4 +1,4 @@
-"""Sends written ahead of their answers: every answer is its own request's, and a broken connection loses none."""
+"""Bytes on kept connections: every answer is its own request's, and a broken connection loses none."""
 
 import json
 import socketserver
@@ -13,10 +13,10 @@ import pytest
 from tandem.configuration import Configuration, RestateOptions
 from tandem.embedded.ports import Ports
 from tandem.engines.base import Reference
+from tandem.engines.restate.answers import read_answer
 from tandem.engines.restate.client import RestateClient
 from tandem.engines.restate.engine import RestateEngine
 from tandem.engines.restate.messages import Requests, RestateRefused
-from tandem.engines.restate.pipeline import Pipeline
 from tandem.engines.restate.targets import Target
 from tandem.exceptions import BrokerUnavailable
 
@@ -45,6 +45,8 @@ class Ingress(socketserver.StreamRequestHandler):
                 self.wfile.write(b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n")
                 continue
             key = headers["idempotency-key"]
+            if key == "silent":
+                continue
             self.seen.append(key)
             self.wfile.write(self.answer(key))
 
@@ -64,6 +66,7 @@ class Ingress(socketserver.StreamRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+    request_queue_size = 128
 
 
 @pytest.fixture
@@ -78,8 +81,8 @@ def options() -> Iterator[RestateOptions]:
 
 
 @pytest.fixture
-def pipeline(options: RestateOptions) -> Iterator[Pipeline]:
-    made = Pipeline(options)
+def client(options: RestateOptions) -> Iterator[RestateClient]:
+    made = RestateClient(options)
     yield made
     made.close()
 
@@ -94,16 +97,16 @@ def some(number: int) -> list[str]:
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_every_answer_belongs_to_its_request(pipeline: Pipeline, options: RestateOptions, chunked: bool) -> None:  # noqa: FBT001  # a parameter
+def test_every_answer_belongs_to_its_request(client: RestateClient, options: RestateOptions, chunked: bool) -> None:  # noqa: FBT001  # a parameter
     Ingress.chunked = chunked
     keys = some(1_000)
-    assert pipeline.ask_all(queries(options, keys)) == keys
+    assert client.ask_all(queries(options, keys)) == keys
     assert sorted(Ingress.seen) == sorted(keys)
 
 
-def test_a_refusal_is_its_own_requests(pipeline: Pipeline, options: RestateOptions) -> None:
+def test_a_refusal_is_its_own_requests(client: RestateClient, options: RestateOptions) -> None:
     keys = ["a", "refused-1", "b"]
-    first, refused, last = pipeline.ask_all(queries(options, keys))
+    first, refused, last = client.ask_all(queries(options, keys))
     assert (first, last) == ("a", "b")
     assert isinstance(refused, RestateRefused)
     assert "service not found" in str(refused)
@@ -111,27 +114,35 @@ def test_a_refusal_is_its_own_requests(pipeline: Pipeline, options: RestateOptio
 
 @pytest.mark.parametrize("key", WRONG)
 def test_an_answer_that_is_not_restates_is_a_refusal_that_shows_it(
-    pipeline: Pipeline, options: RestateOptions, key: str
+    client: RestateClient, options: RestateOptions, key: str
 ) -> None:
     """A proxy's page, or another server on that port."""
-    first, refused = pipeline.ask_all(queries(options, ["a", key]))
+    first, refused = client.ask_all(queries(options, ["a", key]))
     assert first == "a"
     assert isinstance(refused, RestateRefused)
     assert refused.status == 502
     assert "which Restate does not say" in str(refused)
 
 
-def test_a_kept_connection_that_the_server_closed_is_made_anew(pipeline: Pipeline, options: RestateOptions) -> None:
+def test_a_kept_connection_that_the_server_closed_is_made_anew(client: RestateClient, options: RestateOptions) -> None:
     Ingress.answers_each = 1
     for _ in range(3):
         keys = some(4)
-        assert pipeline.ask_all(queries(options, keys)) == keys
+        assert client.ask_all(queries(options, keys)) == keys
 
 
-def test_a_server_that_breaks_every_connection(pipeline: Pipeline, options: RestateOptions) -> None:
+def test_a_server_that_closes_each_connection_after_an_answer_gets_all(
+    client: RestateClient, options: RestateOptions
+) -> None:
     Ingress.answers_each = 1
+    keys = some(200)
+    assert client.ask_all(queries(options, keys)) == keys
+
+
+def test_a_server_that_breaks_every_connection(client: RestateClient, options: RestateOptions) -> None:
+    Ingress.answers_each = 0
     with pytest.raises(BrokerUnavailable, match="INGRESS_URL"):
-        pipeline.ask_all(queries(options, some(200)))
+        client.ask_all(queries(options, some(200)))
 
 
 def test_an_admin_api_that_is_away_behind_the_ingress_gateway_stops_no_send(options: RestateOptions) -> None:
@@ -145,12 +156,81 @@ def test_an_admin_api_that_is_away_behind_the_ingress_gateway_stops_no_send(opti
     engine.close()
 
 
-def test_a_single_request_survives_a_closed_connection(options: RestateOptions) -> None:
+def test_a_single_request_survives_a_closed_connection(client: RestateClient, options: RestateOptions) -> None:
     Ingress.answers_each = 1
-    client = RestateClient(options)
     for key in some(3):
         assert client.ask(queries(options, [key])[0]) == key
-    client.close()
+
+
+def test_a_server_that_says_nothing_is_waited_for_as_long_as_the_request_says(
+    client: RestateClient, options: RestateOptions
+) -> None:
+    keys = [*some(40), "silent"]
+    with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.2 s"):
+        client.ask_all([Requests(options=options).send(TARGET, key, seconds=0.2) for key in keys])
+
+
+@pytest.mark.parametrize("url", ["http://restate..svc:8080", "http://127.0.0.1:1/pfad-\xfc", "http://[::1]:1"])
+def test_a_url_that_leads_nowhere_is_named(url: str) -> None:
+    wrong = RestateOptions(ingress_url=url)
+    with pytest.raises(BrokerUnavailable, match="INGRESS_URL"):
+        RestateClient(wrong).ask(queries(wrong, ["a"])[0])
+
+
+HEADS = (
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 202 Accepted\r\nContent-Length: 4\r\n\r\nbody",
+    b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;x=y\r\nbo\r\n2\r\ndy\r\n0\r\nsum: 1\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+)
+
+
+def test_an_answer_is_whole_however_its_bytes_come() -> None:
+    stream, received, found = b"".join(HEADS), bytearray(), []
+    for byte in stream:
+        received.append(byte)
+        if (answer := read_answer(received, ended=False)) is not None:
+            found.append(answer)
+    assert [(answer.status, answer.content, kept) for answer, kept in found] == [
+        (202, b"body", True),
+        (200, b"body", True),
+        (204, b"", True),
+    ]
+    assert not received
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (b"HTTP/1.1 200 OK\r\n\r\nuntil the end", False),
+        (b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 13\r\n\r\nuntil the end", False),
+        (b"HTTP/1.0 200 OK\r\ncontent-length: 13\r\n\r\nuntil the end", False),
+    ],
+)
+def test_a_connection_that_ends_with_its_answer_is_not_kept(text: bytes, kept: bool) -> None:  # noqa: FBT001  # as above
+    found = read_answer(bytearray(text), ended=True)
+    assert found is not None
+    assert (found[0].content, found[1]) == (b"until the end", kept)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "which is no HTTP"),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n", "content-length is 'many'"),
+        (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "a chunk's size is b'zz'"),
+        (b"x" * 70_000, "no HTTP"),
+    ],
+)
+def test_what_is_no_http_is_said(text: bytes, says: str) -> None:
+    with pytest.raises(ConnectionError, match=says):
+        read_answer(bytearray(text), ended=False)
+
+
+@pytest.mark.parametrize("text", [b"", b"HTTP/1.1 20", b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbo"])
+def test_an_answer_that_ends_too_soon_is_said(text: bytes) -> None:
+    with pytest.raises(ConnectionError, match="the connection was closed"):
+        read_answer(bytearray(text), ended=True)
 
 
 def test_an_admin_api_that_is_away_is_logged_once_and_stops_no_send(
