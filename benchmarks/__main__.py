@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,7 +51,7 @@ def main() -> int:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Start the servers, measure every contender in turn, again and again, and put it all together."""
     # Only now is it known that what they import is installed.
-    from benchmarks import machine, report, servers  # noqa: PLC0415
+    from benchmarks import machine, release, report, servers  # noqa: PLC0415
     from benchmarks.measurement import Counts, Runner  # noqa: PLC0415
 
     began = time.monotonic()
@@ -74,7 +74,17 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
             _say(f"preparing {contender.title}", began)
             if contender.migrates:
                 _migrate(environments[name])
-            runner = Runner(contender=contender, environment=environments[name], counts=counts, folder=logs, say=print)
+            environment = environments[name]
+            if contender.is_release:
+                environment = replace(environment, source=str(release.tree(folder / "release") / "src"))
+            runner = Runner(
+                contender=contender,
+                environment=environment,
+                counts=counts,
+                folder=logs,
+                say=print,
+                servers=lambda: servers.pids(running),
+            )
             stack.callback(runner.close)
             runner.prepare()
             runners.append(runner)

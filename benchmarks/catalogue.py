@@ -22,7 +22,8 @@ class Contender:
 
     `module` enqueues. `workers` are the command lines that must run for tasks to run. `recorded` is SQL that counts
     the tasks whose success is stored, where it is. `pushes`: Restate sends tasks to its service, so none can be kept
-    waiting; `registers`: the run has to tell Restate of that service.
+    waiting; `registers`: the run has to tell Restate of that service. `is_release`: its processes run the code of the last
+    release.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Contender:
     redis_database: int = 0
     pushes: bool = False
     registers: bool = False
+    is_release: bool = False
 
 
 def _celery(module: str) -> Callable[[Environment], Sequence[Command]]:
@@ -144,12 +146,41 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
             workers=_tandem_on_restate,
             stored="every task, its state and result (PostgreSQL); the invocation (Restate)",
             acknowledged="after the body, by Restate",
-            processes="1 service process (hypercorn), 8 bodies at once; 1 relay",
+            processes="1 service process (granian), 8 bodies at once; 1 relay",
             bulk="enqueue_many (results are made when looked at)",
             recorded="SELECT count(*) FROM tandem_execution WHERE engine = 'restate' AND outcome = 'succeeded'",
             migrates=True,
             redis_database=3,
             pushes=True,
+        ),
+        Contender(
+            name="release-celery",
+            title="Tandem on Celery, last release",
+            module="benchmarks.contenders.tandem",
+            workers=_tandem_on_celery,
+            stored="every task, its state and result (PostgreSQL)",
+            acknowledged="early; the ledger's lease covers a lost worker",
+            processes="2 prefork children, prefetch 1 each; 1 relay",
+            bulk="enqueue_many (results are made when looked at)",
+            recorded="SELECT count(*) FROM tandem_execution WHERE engine = 'celery' AND outcome = 'succeeded'",
+            migrates=True,
+            redis_database=4,
+            is_release=True,
+        ),
+        Contender(
+            name="release-restate",
+            title="Tandem on Restate, last release",
+            module="benchmarks.contenders.tandem",
+            workers=_tandem_on_restate,
+            stored="every task, its state and result (PostgreSQL); the invocation (Restate)",
+            acknowledged="after the body, by Restate",
+            processes="1 service process (hypercorn), 8 bodies at once; 1 relay",
+            bulk="enqueue_many (results are made when looked at)",
+            recorded="SELECT count(*) FROM tandem_execution WHERE engine = 'restate' AND outcome = 'succeeded'",
+            migrates=True,
+            redis_database=5,
+            pushes=True,
+            is_release=True,
         ),
     )
 }
@@ -180,6 +211,7 @@ AIMS: Final = (
     Aim(figure="drain", contender="tandem-celery", baseline="celery", bound=0.6),
     Aim(figure="drain", contender="tandem-celery", baseline="celery-results", bound=1.3),
     Aim(figure="end_to_end", contender="tandem-restate", baseline="restate", bound=0.8),
+    Aim(figure="end_to_end", contender="tandem-restate", baseline="release-restate", bound=1.3),
     Aim(figure="idle_p50", contender="tandem-celery", baseline=None, bound=8.0),
     Aim(figure="idle_p50", contender="tandem-restate", baseline=None, bound=12.0),
 )

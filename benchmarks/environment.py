@@ -18,7 +18,7 @@ _VARIABLE: Final = "TANDEM_BENCHMARK"
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """Where the servers are, whose process this is, and the file for `benchmarks.channel`."""
+    """Where the servers are, whose process this is, the file for `benchmarks.channel`, and another release's `src`."""
 
     contender: str
     database: Mapping[str, str]
@@ -28,6 +28,7 @@ class Environment:
     identity_key: str
     service_port: int
     channel: str = ""
+    source: str = ""
 
     @classmethod
     @cache
@@ -52,7 +53,7 @@ class Environment:
             **kept,
             _VARIABLE: json.dumps(asdict(self)),
             "DJANGO_SETTINGS_MODULE": "benchmarks.settings",
-            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")])),
+            "PYTHONPATH": os.pathsep.join(filter(None, [self.source, str(ROOT), os.environ.get("PYTHONPATH", "")])),
             "PYTHONUNBUFFERED": "1",
             "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")]),
         }

@@ -9,11 +9,13 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
+import psutil
 import psycopg
 
 from benchmarks import channel
@@ -73,6 +75,11 @@ class Producer:
         found: Mapping[str, Any] = json.loads(answer)
         return found
 
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
+
     def stop(self) -> None:
         """End it."""
         end_group(self._process)
@@ -87,6 +94,7 @@ class Runner:
     counts: Counts
     folder: Path
     say: Callable[[str], None]
+    servers: Callable[[], Mapping[str, int]]
     _producer: Producer | None = None
     _next: int = 0
     _runs: int = 0
@@ -125,8 +133,12 @@ class Runner:
         self._call("single", _WARM_UP)
         found = {"single": self._single(), "bulk": self._bulk()}
         with self._workers() as workers:
+            # Not what starting them costs.
+            self._await(_WARM_UP, workers)
+            before, done = self._cpu(workers), channel.started(self._file)
             self._await(self._next - first, workers)
             starts = channel.read(self._file)
+            found["cpu"] = self._cpu_since(before, workers, self._next - first - done)
             found["drain"] = {
                 "count": len(starts),
                 "per_second": drain_rate([(start.at, start.process) for start in starts]),
@@ -141,8 +153,10 @@ class Runner:
             found = {"single": self._single()}
             self._await(_WARM_UP + self.counts.single, workers)
             known = channel.started(self._file)
+            before = self._cpu(workers)
             found["bulk"] = bulk = self._bulk()
             self._await(known + self.counts.bulk, workers)
+            found["cpu"] = self._cpu_since(before, workers, self.counts.bulk)
             last = max(start.at for start in channel.read(self._file, known))
             found["end_to_end"] = _rate(self.counts.bulk, (last - bulk["began"]) / 1e9)
             found["idle"] = self._idle()
@@ -196,6 +210,18 @@ class Runner:
             "maximum": max(waits),
         }
 
+    def _cpu(self, workers: Processes) -> dict[str, float]:
+        """Seconds of the processor that each process and server has had, its children's too."""
+        assert self._producer is not None
+        pids = {**workers.pids(), "producer": self._producer.pid, **self.servers()}
+        return {name: _seconds(pid) for name, pid in pids.items()}
+
+    def _cpu_since(self, before: Mapping[str, float], workers: Processes, tasks: int) -> dict[str, float]:
+        """Milliseconds of the processor for each of so many tasks, by process, and of all."""
+        now = self._cpu(workers)
+        found = {name: (now[name] - before[name]) * 1e3 / max(tasks, 1) for name in before}
+        return {**found, "all": sum(found.values())}
+
     def _register(self, workers: Processes) -> None:
         """Tell Restate of a service that does not do so itself."""
         deadline = time.monotonic() + _STALLED_SECONDS
@@ -247,6 +273,16 @@ class Runner:
             "ran_again": sum(runs[index] - 1 for index in indexes if index in runs),
             "recorded": None if recorded is None else recorded - (self._recorded_before or 0),
         }
+
+
+def _seconds(pid: int) -> float:
+    """What a process has had with its children, those that ended too."""
+    process = psutil.Process(pid)
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            total += sum(each.cpu_times()[:4])
+    return total
 
 
 def _rate(count: int, seconds: float) -> dict[str, Any]:

@@ -61,6 +61,14 @@ class Processes:
                 tail = log.read_text(errors="replace")[-_TAIL:]
                 raise ProcessDied(f"{process.args!r} ended with {process.returncode}. The end of its log:\n{tail}")
 
+    def pids(self) -> dict[str, int]:
+        """The processes by what they are: `worker`, `service`, `relay`."""
+        words = [command[command.index("tandem") + 1] if "tandem" in command else "worker" for command in self.commands]
+        return {
+            f"{word} {at}" if words.count(word) > 1 else word: process.pid
+            for at, (word, (process, _)) in enumerate(zip(words, self._started, strict=True), 1)
+        }
+
     def stop(self) -> None:
         """Ask each to end, and end what is left of its group."""
         for process, _ in self._started:

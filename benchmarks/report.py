@@ -10,6 +10,7 @@ __all__ = ["aims", "faults", "lines", "summary"]
 
 type Repeat = Mapping[str, Mapping[str, Any]]
 
+_SHOWN: Final = 0.005
 _WORDS: Final = {"tie": "tie", "more": "more", "less": "less"}
 
 
@@ -48,7 +49,8 @@ def summary(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
 def _baselines(contender: str, repeats: Sequence[Repeat], figure: Figure) -> list[str]:
     """`celery` for all, the engine's own for Tandem, and where an aim names another."""
     named = [figure.baseline]
-    named += ["restate"] if contender == "tandem-restate" else []
+    named += ["restate"] if contender.endswith("-restate") else []
+    named += [contender.replace("tandem-", "release-")] if contender.startswith("tandem-") else []
     named += [aim.baseline for aim in AIMS if aim.baseline and (aim.figure, aim.contender) == (figure.name, contender)]
     return [name for name in dict.fromkeys(named) if name != contender and values(repeats, name, figure.name)]
 
@@ -113,6 +115,7 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     """The whole report for people."""
     yield from _conditions(report)
     yield from _table(report["summary"])
+    yield from _processor(report["repeats"])
     yield ""
     for aim in report["aims"]:
         unit = "ms" if " < " in aim["aim"] else "x"
@@ -160,6 +163,20 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
             )
             numbers = "".join(f"{row[key]:>10,.{_digits(figure)}f}" for key in ("median", "minimum", "maximum"))
             yield f"  {CONTENDERS[row['contender']].title:<34}{numbers}   {ratios}".rstrip()
+
+
+def _processor(repeats: Sequence[Repeat]) -> Iterator[str]:
+    """Medians: what noise spares. Of waiting tasks it is the drain, of those that are pushed the bulk, end to end."""
+    yield ""
+    yield "processor a task (ms, medians), from the bulk's first body to its last; where sends are pushed, enqueue too"
+    for name, contender in CONTENDERS.items():
+        runs = [repeat[name]["cpu"] for repeat in repeats if name in repeat]
+        if runs:
+            parts = {part: Summary.of([run[part] for run in runs if part in run]).median for part in runs[0]}
+            shown = ", ".join(
+                f"{part} {value:.2f}" for part, value in parts.items() if part != "all" and value >= _SHOWN
+            )
+            yield f"  {contender.title:<34}{parts['all']:>10.2f}   {shown}"
 
 
 def _digits(figure: Figure) -> int:

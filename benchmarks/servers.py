@@ -14,7 +14,7 @@ from tandem.embedded import binaries
 from tandem.embedded.ports import Ports
 from tandem.embedded.stack import Stack
 
-__all__ = ["durability", "environments", "run_servers", "versions"]
+__all__ = ["durability", "environments", "pids", "run_servers", "versions"]
 
 
 @contextmanager
@@ -47,6 +47,12 @@ def environments(stack: Stack, names: dict[str, int]) -> dict[str, Environment]:
         )
         for name, number in names.items()
     }
+
+
+def pids(stack: Stack) -> dict[str, int]:
+    """Each server's first process."""
+    titles = {"postgres": "PostgreSQL", "redis": "Redis", "restate": "Restate"}
+    return {title: stack.pids(name)[0] for name, title in titles.items()}
 
 
 def versions() -> dict[str, str]:

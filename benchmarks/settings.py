@@ -12,6 +12,9 @@ DATABASES = {
     "default": {"ENGINE": "django.db.backends.postgresql", "CONN_MAX_AGE": None, **ENVIRONMENT.database},
 }
 
+# The last release's processes are set up as this tree's.
+CONTENDER = ENVIRONMENT.contender.replace("release-", "tandem-")
+
 _TANDEM = ["tandem", "benchmarks"]
 _APPS = {
     "tandem-celery": _TANDEM,
@@ -19,7 +22,7 @@ _APPS = {
     "celery-results": ["django_celery_results"],
     "procrastinate": ["procrastinate.contrib.django"],
 }
-INSTALLED_APPS = _APPS.get(ENVIRONMENT.contender, [])
+INSTALLED_APPS = _APPS.get(CONTENDER, [])
 
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
 PROCRASTINATE_IMPORT_PATHS = ["benchmarks.contenders.procrastinate_django"]
@@ -35,11 +38,11 @@ _ENGINES = {
         }
     },
 }
-if ENVIRONMENT.contender in _ENGINES:
+if CONTENDER in _ENGINES:
     TASKS = {
         "default": {
             "BACKEND": "tandem.TandemBackend",
             "QUEUES": ["default"],
-            "OPTIONS": {"ENGINES": _ENGINES[ENVIRONMENT.contender]},
+            "OPTIONS": {"ENGINES": _ENGINES[CONTENDER]},
         }
     }
