@@ -248,7 +248,7 @@ class Restate:
             "RESTATE_INGRESS__BIND_ADDRESS": f"{HOST}:{ports.restate_ingress}",
             "RESTATE_ADMIN__BIND_ADDRESS": f"{HOST}:{ports.restate_admin}",
             "RESTATE_WORKER__INVOKER__REQUEST_IDENTITY_PRIVATE_KEY_PEM_FILE": str(self._key_file),
-            "RESTATE_DEFAULT_NUM_PARTITIONS": "4",
+            "RESTATE_DEFAULT_NUM_PARTITIONS": os.environ.get("TANDEM_RESTATE_PARTITIONS") or "4",
             "RESTATE_ROCKSDB_TOTAL_MEMORY_SIZE": "128MiB",
             "RESTATE_ADMIN__QUERY_ENGINE__MEMORY_SIZE": "256MiB",
             "RESTATE_DISABLE_TELEMETRY": "true",

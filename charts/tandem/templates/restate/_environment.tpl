@@ -35,6 +35,8 @@
 # A deleted pod's address answers nothing: at the default its calls wait for 10 s longer.
 - name: RESTATE_WORKER__INVOKER__CONNECT_TIMEOUT
   value: 1s
+- name: RESTATE_DEFAULT_NUM_PARTITIONS
+  value: {{ $restate.partitions | quote }}
 - name: RESTATE_ROCKSDB_TOTAL_MEMORY_SIZE
   value: {{ $restate.memory | quote }}
 {{- if include "tandem.identitySecret" . }}

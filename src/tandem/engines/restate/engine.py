@@ -58,7 +58,7 @@ class RestateEngine(Engine):
     due_phases = ("queued", "deferred")
     resumes = True
     holds_waiting = True
-    push_size = 100
+    push_size = 256
     process = ("service", "manage.py tandem service")
 
     def __init__(self, configuration: Configuration) -> None:

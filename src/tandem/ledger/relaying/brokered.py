@@ -73,9 +73,10 @@ SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch), ARRAY
 """
 
 MARK_LOST: Final = f"""
-UPDATE tandem_execution SET due_at = now()
-WHERE {FREE} AND phase = 'queued' AND due_at IS NULL
-RETURNING id
+{FREE.format(condition="phase = 'queued' AND due_at IS NULL")}
+UPDATE tandem_execution AS execution SET due_at = now()
+FROM free WHERE execution.id = free.id
+RETURNING execution.id
 """
 
 SENT_TIMES: Final = """

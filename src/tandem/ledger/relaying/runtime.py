@@ -32,34 +32,33 @@ ORDER BY due_at, sent_at LIMIT %(limit)s
 
 # The fence says that nobody claimed the row since it was read. Where it held a lease, that lease is lost.
 SEND_AGAIN: Final = f"""
-WITH again AS (
+{FREE.format(condition="engine = %(engine)s AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')")}, again AS (
     UPDATE tandem_execution AS execution
     SET phase = 'queued', due_at = now(), sent_at = NULL, broker_epoch = NULL, invocation = NULL, lease_expires_at = NULL,
         dispatch_number = execution.dispatch_number + seen.ended::int,
         attempts = attempts + (lease_expires_at IS NOT NULL)::int,
         lost_leases = lost_leases + (lease_expires_at IS NOT NULL)::int
     FROM unnest(%(ids)s::uuid[], %(fences)s::int[], %(dispatches)s::int[], %(ended)s::bool[], %(reasons)s::text[])
-         AS seen(id, fence, dispatch_number, ended, reason)
+         AS seen(id, fence, dispatch_number, ended, reason) JOIN free USING (id)
     WHERE execution.id = seen.id AND execution.fence = seen.fence AND execution.dispatch_number = seen.dispatch_number
-      AND engine = %(engine)s AND phase IN ('queued', 'retrying', 'sleeping', 'waiting', 'running')
-      AND execution.{FREE}
     RETURNING execution.id, seen.reason
 ), noted AS ({note("again", kind="reconciled", detail="reason || ': sent again'")})
 SELECT id FROM again
 """
 
 SEEN_ALIVE: Final = f"""
-UPDATE tandem_execution SET sent_at = now()
-WHERE {FREE} AND engine = %(engine)s
-  AND phase NOT IN ({ENDED_SQL})
-RETURNING id
+{FREE.format(condition=f"engine = %(engine)s AND phase NOT IN ({ENDED_SQL})")}
+UPDATE tandem_execution AS execution SET sent_at = now()
+FROM free WHERE execution.id = free.id
+RETURNING execution.id
 """
 
 NOT_SENT: Final = f"""
-WITH refused AS (
-    UPDATE tandem_execution SET sent_at = NULL, broker_epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
-    WHERE {FREE} AND phase = 'queued'
-    RETURNING id
+{FREE.format(condition="phase = 'queued'")}, refused AS (
+    UPDATE tandem_execution AS execution
+    SET sent_at = NULL, broker_epoch = NULL, due_at = now() + %(seconds)s * interval '1 second'
+    FROM free WHERE execution.id = free.id
+    RETURNING execution.id
 ), noted AS ({note("refused", kind="not sent", detail="%(why)s", once=True)})
 SELECT id FROM refused
 """

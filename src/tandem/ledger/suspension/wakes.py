@@ -85,9 +85,10 @@ RETURNING execution.id, execution.task, execution.queue, execution.priority, exe
 """
 
 LOOK_AGAIN: Final = f"""
-UPDATE tandem_execution SET due_at = LEAST(due_at, now() + %(seconds)s * interval '1 second')
-WHERE {FREE} AND phase = 'waiting'
-RETURNING id
+{FREE.format(condition="phase = 'waiting'")}
+UPDATE tandem_execution AS execution SET due_at = LEAST(due_at, now() + %(seconds)s * interval '1 second')
+FROM free WHERE execution.id = free.id
+RETURNING execution.id
 """
 
 
