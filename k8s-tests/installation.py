@@ -144,7 +144,9 @@ class Installation:
         self._uninstall("tandem-registrar", self.registrar_namespace)
 
     def _uninstall(self, release: str, namespace: str) -> None:
-        self.kubernetes.helm("uninstall", release, f"--namespace={namespace}", "--wait", "--timeout=240s")
+        # Not there where a test before has taken it away.
+        words = (f"--namespace={namespace}", "--ignore-not-found", "--wait", "--timeout=240s")
+        self.kubernetes.helm("uninstall", release, *words)
 
     def get(self, kind: str, *words: str) -> Any:
         """Read objects of the release's namespace."""
