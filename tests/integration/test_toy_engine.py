@@ -1,6 +1,9 @@
 """A third engine, from its class in the settings to the end of every kind of body: nothing else knows its name."""
 
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
@@ -11,6 +14,7 @@ from django.test import override_settings
 
 from tandem import ConfigurationError, TandemBackend
 from tandem.checks import live_problems
+from tandem.engines.base import Engine, Reference
 from tandem.exporter import Exporter
 from tandem.ledger.models import Execution, PendingCancellation
 from tandem.probes.health import listen
@@ -131,3 +135,62 @@ def test_the_autoscaler_and_check_know_it(toy: ToyEngine) -> None:
 def test_what_is_wrong_with_it_is_said_by_name(toy: Any, message: str) -> None:
     with settings(toy), pytest.raises(ConfigurationError, match=message):
         _ = backend_of().engines
+
+
+class Wrong(ToyEngine):
+    """Each mistake that somebody who wrote one made."""
+
+    @dataclass(frozen=True)
+    class Options:
+        threads: int
+
+    supports = frozenset({"defered", "steps"})
+    due_phases = ("queued", "retry")
+    process = ("a-kind-that-is-too-long", "manage.py wrong")
+
+
+class Unfinished(Engine):
+    """Says how to do nothing."""
+
+    Options = dict
+    supports = ["defer"]  # type: ignore[assignment]  # noqa: RUF012  # as somebody wrote it
+
+
+@pytest.mark.parametrize(
+    ("kind", "messages"),
+    [
+        (
+            "Wrong",
+            [
+                "Options has no default for threads",
+                "supports has 'defered', which there is not; did you mean 'defer'?",
+                "due_phases has 'retry'",
+                "process names the kind 'a-kind-that-is-too-long', but it has at most 20 characters",
+            ],
+        ),
+        (
+            "Unfinished",
+            ["it lacks submit()", "Options is no dataclass", "supports is ['defer'], but must be a frozenset"],
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_class_is_said_at_once(kind: str, messages: list[str]) -> None:
+    with settings({"ENGINE": f"{__name__}.{kind}"}), pytest.raises(ConfigurationError) as caught:
+        _ = backend_of().engines
+    assert [message for message in messages if message not in str(caught.value)] == []
+
+
+def test_the_listing_of_the_document_runs_bodies(database: None, effects: None, mark: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    (listing,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def run(reference)" in code]
+    sent: list[Reference] = []
+    with patch.dict("os.environ", {"TANDEM_ROUTES": ""}), settings(TOY):
+        with patch.object(ToyEngine, "submit", side_effect=sent.extend):
+            results = [tasks.steps.enqueue(mark), tasks.steps_async.enqueue(mark), tasks.noop.enqueue()]
+        program: dict[str, Any] = {}
+        exec(compile(listing, "docs/engines.md", "exec"), program)
+        program["heartbeat"].start()
+        outcomes = [program["run"](reference) for reference in sent]
+        program["end"]()
+    assert [outcome.kind for outcome in outcomes] == ["succeeded"] * 3
+    assert {Execution.objects.get(pk=result.id).phase for result in results} == {"succeeded"}

@@ -41,6 +41,7 @@ class ToyEngine(Engine):
     """Holds references in a queue of this process; the relay drives retries, sleeps and waits."""
 
     Options = ToyOptions
+    process = ("toy", "python -m pytest")
     supports = CAPABILITIES - {"external", "hard_time_limit", "priority"}
 
     def __init__(self, configuration: Configuration, *, name: str, options: ToyOptions) -> None:

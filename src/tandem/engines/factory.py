@@ -1,7 +1,8 @@
 """The engines of a configuration, made once for each process."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass
 from importlib import import_module
 from typing import Any, Final
 
@@ -10,9 +11,10 @@ from django.utils.module_loading import import_string
 
 from tandem.configuration import Configuration, OtherEngine
 from tandem.configuration.engines import read_options
-from tandem.engines.base import Engine
+from tandem.engines.base import CAPABILITIES, Engine
 from tandem.engines.memory import MemoryEngine
-from tandem.exceptions import ConfigurationError
+from tandem.exceptions import ConfigurationError, nearest
+from tandem.phases import STATUS_OF_PHASE
 
 __all__ = ["engines_of", "forget_results"]
 
@@ -22,6 +24,9 @@ _ENGINES: Final = {
     "stub": ("tandem.engines.stub", "StubEngine"),
     "immediate": ("tandem.engines.immediate", "ImmediateEngine"),
 }
+
+# As `tandem_worker` keeps it.
+_KIND_CHARACTERS: Final = 20
 
 _lock = threading.Lock()
 _made: dict[str, tuple[Configuration, dict[str, Engine]]] = {}
@@ -94,4 +99,29 @@ def _make_other(name: str, configuration: Configuration, other: OtherEngine) -> 
         raise ConfigurationError(
             f"{where}['ENGINE'] is {other.path!r}, which is no subclass of tandem.engines.base.Engine."
         )
+    if wrong := "; ".join(_mistakes(kind)):
+        raise ConfigurationError(
+            f"{where}['ENGINE'] is {other.path!r}, whose class is not as docs/engines.md says: {wrong}."
+        )
     return kind(configuration, name=name, options=read_options(kind.Options, other.options, where))
+
+
+def _mistakes(kind: type[Engine]) -> Iterator[str]:
+    """Say what would fail at the first use of a class, or be taken for something else in silence."""
+    if missing := sorted(getattr(kind, "__abstractmethods__", ())):
+        yield f"it lacks {', '.join(missing)}()"
+    if not is_dataclass(kind.Options):
+        yield "Options is no dataclass"
+    elif bare := [field.name for field in fields(kind.Options) if field.default is field.default_factory is MISSING]:
+        yield f"Options has no default for {', '.join(bare)}"
+    for name, given, known in (
+        ("supports", kind.supports, CAPABILITIES),
+        ("due_phases", kind.due_phases, STATUS_OF_PHASE),
+    ):
+        if not isinstance(given, frozenset if name == "supports" else tuple):
+            yield f"{name} is {given!r}, but must be a {'frozenset' if name == 'supports' else 'tuple'}"
+            continue
+        for item in sorted(set(given) - set(known)):
+            yield f"{name} has {item!r}, which there is not{nearest(item, known)}"
+    if kind.process is not None and len(kind.process[0]) > _KIND_CHARACTERS:
+        yield f"process names the kind {kind.process[0]!r}, but it has at most {_KIND_CHARACTERS} characters"

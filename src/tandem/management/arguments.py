@@ -92,7 +92,7 @@ def add_filters(parser: argparse.ArgumentParser) -> None:
     """Take the filters that choose executions."""
     parser.add_argument("--task", metavar="NAME", help="dotted name; a trailing * matches its beginning")
     parser.add_argument("--phase", metavar="PHASE", help="such as queued, running, failed, dead; several with commas")
-    parser.add_argument("--engine", metavar="ENGINE", help="celery or restate")
+    parser.add_argument("--engine", metavar="ENGINE", help="celery, restate, or one of your own")
     parser.add_argument("--queue", metavar="QUEUE")
     parser.add_argument("--owner", metavar="OWNER")
     parser.add_argument("--since", metavar="AGE", help="enqueued at most so long ago: 90s, 15m, 12h, 7d")
