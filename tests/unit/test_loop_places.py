@@ -31,7 +31,9 @@ PLACES: Final = {
     "src/tandem/engines/restate/invocation.py _Invocation.run": ENDS,
     "src/tandem/engines/restate/invocation.py _Invocation._run_async": AWAITED,
     "src/tandem/engines/restate/invocation.py _Invocation._wait": AWAITED,
-    "src/tandem/engines/restate/pipeline.py Pipeline.close": ENDS,
+    "src/tandem/engines/restate/client.py _Connection.receive": ENDS,
+    "src/tandem/engines/restate/answers.py read_answer": ENDS,
+    "src/tandem/engines/restate/serving.py _granian": AWAITED,
     "src/tandem/engines/restate/server.py _serve": AWAITED,
     "src/tandem/engines/restate/server.py _until": ENDS,
     # A body on its loop, and a worker's end.
