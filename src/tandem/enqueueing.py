@@ -164,33 +164,30 @@ def send_after_commit(engines: Mapping[str, Engine], name: str, references: Sequ
 
 
 def _send(engines: Mapping[str, Engine], name: str, references: Sequence[Reference]) -> None:
-    """Push what committed, for as long as a caller may be held; the relay pushes what is left."""
-    began, size = monotonic(), engines[name].push_size
-    for start in range(0, len(references), size):
+    """Push what committed, part by part, for as long as a caller may be held.
+
+    What was not pushed, for a failure or the time, is written on the rows, for the relay, and is no error of the caller's.
+    """
+    began, engine = monotonic(), engines[name]
+    for start in range(0, len(references), engine.push_size):
+        part, left = references[start : start + engine.push_size], [reference.id for reference in references[start:]]
         if start and monotonic() - began > _CALLER_SECONDS:
-            left = [reference.id for reference in references[start:]]
             logger.warning(
                 "%s takes long: %d of %d execution(s) are left to the relay.", name, len(left), len(references)
             )
             ledger.execute_in_transaction(inserts.mark_unsent(left))
             return
-        _push(engines, name, references[start : start + size])
-
-
-def _push(engines: Mapping[str, Engine], name: str, references: Sequence[Reference]) -> None:
-    """Push a part. A failure is written on the rows, for the relay, and is no error of the caller's."""
-    ids = [reference.id for reference in references]
-    try:
-        epoch = engines[name].submit(references)
-    except BrokerUnavailable:
-        # Logged once by who keeps the connection, not at each enqueue.
-        ledger.execute_in_transaction(inserts.mark_unsent(ids))
-        return
-    except BaseException:
-        ledger.execute_in_transaction(inserts.mark_unsent(ids))
-        raise
-    if epoch is not None and any(reference.broker_epoch != epoch for reference in references):
-        ledger.execute_in_transaction(inserts.mark_sent(ids, epoch))
+        try:
+            epoch = engine.submit(part)
+        except BrokerUnavailable:
+            # Logged once by who keeps the connection, not at each enqueue.
+            ledger.execute_in_transaction(inserts.mark_unsent(left))
+            return
+        except BaseException:
+            ledger.execute_in_transaction(inserts.mark_unsent(left))
+            raise
+        if epoch is not None and any(reference.broker_epoch != epoch for reference in part):
+            ledger.execute_in_transaction(inserts.mark_sent(left[: len(part)], epoch))
 
 
 def warn_of_other_transactions() -> None:

@@ -10,6 +10,7 @@ from django.tasks import default_task_backend, task_backends
 from django.tasks.signals import task_enqueued
 
 from tandem import TandemBackend
+from tandem.exceptions import BrokerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger.models import Execution
 from tandem.operations import signal
@@ -102,6 +103,27 @@ def test_a_broker_that_is_slow_holds_a_caller_for_a_part_and_the_relay_sends_the
     assert pushed == [slow.push_size] * 2
     assert marked == {"mark_unsent": slow.push_size}
     assert f"{slow.push_size} of {len(results)} execution(s) are left to the relay" in caplog.text
+
+
+@pytest.mark.parametrize("error", [Odd("odd"), BrokerUnavailable("away")], ids=["odd", "away"])
+def test_all_parts_that_were_not_pushed_are_the_relays(
+    error: Exception, database: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, execute, marked = engines()["restate"], ledger.execute_in_transaction, list[int]()
+
+    def submit(_batch: Any) -> None:
+        raise error
+
+    def noted(statement: Any) -> Any:
+        found = execute(statement)
+        if statement.name == "mark_unsent":
+            marked.append(found)
+        return found
+
+    monkeypatch.setattr(engine, "submit", submit)
+    monkeypatch.setattr(ledger, "execute_in_transaction", noted)
+    count = len(tasks.noop.using(engine="restate").enqueue_many([((), {})] * (2 * engine.push_size + 1)))
+    assert marked == [count]
 
 
 @pytest.mark.parametrize("engine", ["celery", "restate"])
