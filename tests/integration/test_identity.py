@@ -6,6 +6,7 @@ import signal
 from collections import Counter
 from contextlib import suppress
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -110,14 +111,24 @@ def test_what_a_pool_raises_to_end_its_child_is_no_failure(celery: Stage, mark: 
         assert [event.kind for event in Event.objects.filter(execution_id=row.pk)] == ["requeued"]
 
 
-def test_a_worker_that_is_slow_to_end_after_its_children_lost_none_of_them(celery: Stage, mark: str) -> None:
+def test_a_worker_that_is_slow_to_end_after_its_children_lost_none_of_them(
+    celery: Stage, mark: str, tmp_path: Path
+) -> None:
     """Celery ends them first, and whoever hears of it may take long: only then it says that the worker ends."""
     words = ("-m", "django", "tandem", "worker", "--concurrency", "2", "--grace", "3")
-    worker = celery.spawn(*words, environment={"TANDEM_TEST_SLOW_RECEIVER": "3"})
+    os.mkfifo(pipe := tmp_path / "pipe")
+    worker = celery.spawn(*words, environment={"TANDEM_TEST_PIPE": str(pipe)})
     results = [hard.pause.enqueue(mark, 60.0), hard.pause.enqueue(mark, 60.0)]
     until(lambda: len(celery.effects(mark)) == 2, what="both bodies started")
     _quit(worker)
+    until(
+        lambda: any(celery.row(result.id).phase != "running" for result in results),
+        what="what the first child ran was taken while a receiver holds the worker",
+    )
+    # For writing too, so that it waits for no reader.
+    receiver_may_go_on = os.open(pipe, os.O_RDWR)
     worker.process.wait(timeout=60)
+    os.close(receiver_may_go_on)
     rows = [celery.row(result.id) for result in results]
     assert [(row.phase, row.attempts, row.lost_leases) for row in rows] == [("queued", 0, 0)] * 2, worker.text
 
