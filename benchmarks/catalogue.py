@@ -1,7 +1,7 @@
 """The contenders, with what has to be known to read their figures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from benchmarks.environment import Environment
@@ -75,7 +75,7 @@ def _procrastinate(_: Environment) -> Sequence[Command]:
 
 _LOOP: Final = "a loop of single calls; there is no bulk call"
 
-CONTENDERS: Final[Mapping[str, Contender]] = {
+_OF_THIS_TREE: Final[Mapping[str, Contender]] = {
     contender.name: contender
     for contender in (
         Contender(
@@ -153,37 +153,25 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
             redis_database=3,
             pushes=True,
         ),
-        Contender(
-            name="release-celery",
-            title="Tandem on Celery, last release",
-            module="benchmarks.contenders.tandem",
-            workers=_tandem_on_celery,
-            stored="every task, its state and result (PostgreSQL)",
-            acknowledged="early; the ledger's lease covers a lost worker",
-            processes="2 prefork children, prefetch 1 each; 1 relay",
-            bulk="enqueue_many (results are made when looked at)",
-            recorded="SELECT count(*) FROM tandem_execution WHERE engine = 'celery' AND outcome = 'succeeded'",
-            migrates=True,
-            redis_database=4,
-            is_release=True,
-        ),
-        Contender(
-            name="release-restate",
-            title="Tandem on Restate, last release",
-            module="benchmarks.contenders.tandem",
-            workers=_tandem_on_restate,
-            stored="every task, its state and result (PostgreSQL); the invocation (Restate)",
-            acknowledged="after the body, by Restate",
-            processes="1 service process (hypercorn), 8 bodies at once; 1 relay",
-            bulk="enqueue_many (results are made when looked at)",
-            recorded="SELECT count(*) FROM tandem_execution WHERE engine = 'restate' AND outcome = 'succeeded'",
-            migrates=True,
-            redis_database=5,
-            pushes=True,
-            is_release=True,
-        ),
     )
 }
+
+_OF_THE_RELEASE: Final = {
+    other: replace(
+        _OF_THIS_TREE[name],
+        name=other,
+        title=f"{_OF_THIS_TREE[name].title}, last release",
+        processes=processes,
+        redis_database=database,
+        is_release=True,
+    )
+    for name, other, processes, database in (
+        ("tandem-celery", "release-celery", "2 prefork children, prefetch 1 each; 1 relay", 4),
+        ("tandem-restate", "release-restate", "1 service process (hypercorn), 8 bodies at once; 1 relay", 5),
+    )
+}
+
+CONTENDERS: Final[Mapping[str, Contender]] = {**_OF_THIS_TREE, **_OF_THE_RELEASE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,7 +199,6 @@ AIMS: Final = (
     Aim(figure="drain", contender="tandem-celery", baseline="celery", bound=0.6),
     Aim(figure="drain", contender="tandem-celery", baseline="celery-results", bound=1.3),
     Aim(figure="end_to_end", contender="tandem-restate", baseline="restate", bound=0.8),
-    Aim(figure="end_to_end", contender="tandem-restate", baseline="release-restate", bound=1.3),
     Aim(figure="idle_p50", contender="tandem-celery", baseline=None, bound=8.0),
     Aim(figure="idle_p50", contender="tandem-restate", baseline=None, bound=12.0),
 )
