@@ -10,10 +10,10 @@ import pytest
 
 from conftest import Figures
 from installation import ROOT, Installation, until
+from released import PREFIX, TAG
 from under_load import images_of, load, sound
 
 NAMESPACE = "released"
-PREFIX, TAG = "localhost/released", "released"
 
 
 @pytest.fixture(scope="module")

@@ -125,6 +125,15 @@ def test_each_variable_from_a_secret_is_checked_and_may_be_missing(case: Case) -
             assert all(wanted[name]["secretKeyRef"]["optional"] for name in set(wanted) & checked)
 
 
+def test_restate_alone_asks_for_no_broker_and_waits_for_no_worker() -> None:
+    objects = rendered(case_of("tandem", "restate"))
+    assert {pod.component for pod in pods(objects)} & {"worker", "redis"} == set()
+    for pod in pods(objects):
+        for one in containers(pod):
+            assert "TANDEM_BROKER_URL" not in environment(one), pod
+            assert "celery" not in str(environment(one).get("TANDEM_SCALED_TO_ZERO", "")), pod
+
+
 def test_a_missing_secret_is_named_with_the_command_that_makes_it() -> None:
     (web,) = (pod for pod in pods(rendered(case_of("tandem", "external"))) if pod.component == "web")
     check = web.spec["initContainers"][0]

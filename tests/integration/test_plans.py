@@ -42,9 +42,8 @@ def new_tables() -> Iterator[psycopg.Connection[Any]]:
     ledger.close()
 
 
-def a_claim() -> Claim:
-    """A row that is claimed."""
-    new = NewExecution(
+def a_row() -> NewExecution:
+    return NewExecution(
         id=new_id(),
         task="tests.work.tasks.noop",
         queue="default",
@@ -56,6 +55,11 @@ def a_claim() -> Claim:
         phase="queued",
         broker_epoch="e",
     )
+
+
+def a_claim() -> Claim:
+    """A row that is claimed."""
+    new = a_row()
     ledger.execute(inserts.insert_one(new))
     claim = ledger.execute(claims.claim(id=new.id, engine=ENGINE, worker="w", lease=30.0))
     assert claim is not None
@@ -147,21 +151,11 @@ def test_what_writes_many_rows_takes_each_once_though_the_statistics_know_of_non
     new_tables: psycopg.Connection[Any],
 ) -> None:
     """Seen: 27 s for 1,000 rows that were just enqueued, beside 30,000 that had finished when the table was analyzed."""
-    row = NewExecution(
-        id=new_id(),
-        task="tests.work.tasks.noop",
-        queue="default",
-        priority=0,
-        arguments="{}",
-        engine=ENGINE,
-        reason="default",
-        pinned=False,
-        phase="queued",
-    )
+    row = a_row()
 
     def insert() -> list[UUID]:
         ids = new_ids(1_000)
-        insert = inserts.insert_many(row, ids=ids, arguments=['{"args": [], "kwargs": {}}'] * len(ids))
+        insert = inserts.insert_many(row, ids=ids, arguments=[row.arguments] * len(ids))
         new_tables.execute(insert.sql.encode(), insert.parameters)
         return ids
 

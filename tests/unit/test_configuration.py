@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from tandem.configuration import Configuration
+from tandem.configuration import Configuration, engines
+from tandem.engines.restate import serving
 from tandem.exceptions import ConfigurationError
 
 
@@ -16,6 +17,10 @@ def test_defaults() -> None:
     assert configuration.queues == ("default",)
     assert configuration.lease_seconds == 15.0
     assert configuration.restate is None
+
+
+def test_each_server_that_may_be_named_is_there() -> None:
+    assert tuple(serving.SERVERS) == engines.SERVERS
 
 
 def test_values_are_read() -> None:

@@ -43,11 +43,9 @@
 {{- $kinds := dict "celery" (list .Values.workers .Values.workerDefaults) "restate" (list .Values.services .Values.serviceDefaults) -}}
 {{- range $engine, $kind := $kinds -}}
 {{- $always := false -}}
-{{- $some := false -}}
 {{- range $given := index $kind 0 -}}
 {{- $options := mergeOverwrite (deepCopy (index $kind 1)) ($given | default dict) -}}
 {{- if $options.enabled -}}
-{{- $some = true -}}
 {{- if or (not (kindIs "invalid" $options.scaling.replicas)) $options.scaling.minReplicas -}}
 {{- $always = true -}}
 {{- else -}}
@@ -57,7 +55,7 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- if and $some (not $always) -}}
+{{- if and (include "tandem.enabledOf" $kind) (not $always) -}}
 {{- $found = append $found $engine -}}
 {{- end -}}
 {{- end -}}

@@ -122,7 +122,8 @@ class RestateOptions:
     """Where Restate is, where it finds this project's services, and how requests between them are signed.
 
     `prefix` sets a release's names apart from another's in a shared Restate: `shop` makes `Emails` `shop.Emails`.
-    `server` serves a service process: `granian`, or `hypercorn`, which is slower and all Python. Timeouts are seconds. `concurrency` is the number of bodies one service process runs at once;
+    `server` serves a service process: `granian`, or `hypercorn`, which is slower and all Python. Timeouts are seconds.
+    `concurrency` is the number of bodies one service process runs at once;
     `longest_step` bounds one step: Restate aborts an attempt that is silent for longer. With `identity_keys`
     (`publickeyv1_...`, or PEM) requests that none of them signed are refused.
     """

@@ -114,12 +114,12 @@ def _mistakes(kind: type[Engine]) -> Iterator[str]:
         yield "Options is no dataclass"
     elif bare := [field.name for field in fields(kind.Options) if field.default is field.default_factory is MISSING]:
         yield f"Options has no default for {', '.join(bare)}"
-    for name, given, known in (
-        ("supports", kind.supports, CAPABILITIES),
-        ("due_phases", kind.due_phases, STATUS_OF_PHASE),
+    for name, given, collection, known in (
+        ("supports", kind.supports, frozenset, CAPABILITIES),
+        ("due_phases", kind.due_phases, tuple, STATUS_OF_PHASE),
     ):
-        if not isinstance(given, frozenset if name == "supports" else tuple):
-            yield f"{name} is {given!r}, but must be a {'frozenset' if name == 'supports' else 'tuple'}"
+        if not isinstance(given, collection):
+            yield f"{name} is {given!r}, but must be a {collection.__name__}"
             continue
         for item in sorted(set(given) - set(known)):
             yield f"{name} has {item!r}, which there is not{nearest(item, known)}"

@@ -40,7 +40,7 @@ def signed(services: Iterable[Any], keys: Sequence[str]) -> Any:
     """Return the application that serves these, and lets in only what one of the keys has signed, where there is one.
 
     Restate's token for a path is the same for a second: it is verified once for each second and path, by the SDK's own
-    verifier, which is a tenth of what a call costs. What it refuses gets the SDK's own answer.
+    verifier. What it refuses gets the SDK's own answer.
     """
     served = list(services)
     guarded = restate.app(served, identity_keys=list(keys) or None)
