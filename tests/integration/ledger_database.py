@@ -45,7 +45,7 @@ LATER: Final = Statement("later", _LATER, {}, len)
 def ledger_database(servers: Stack) -> Iterator[None]:
     """A migrated database that no worker or relay of other tests knows."""
     with connection.cursor() as cursor:
-        cursor.execute(f"DROP DATABASE IF EXISTS {_NAME}")
+        cursor.execute(f"DROP DATABASE IF EXISTS {_NAME} WITH (FORCE)")
         cursor.execute(f"CREATE DATABASE {_NAME}")
         cursor.execute(f"ALTER DATABASE {_NAME} SET synchronous_commit = off")
     ledger.close()

@@ -11,12 +11,13 @@ from django.core.management import call_command
 from django.db.migrations.loader import MigrationLoader
 
 from tandem.ledger import connection as ledger
+from tandem.ledger.groups import in_one
 from tandem.ledger.hot import attempts, claims, inserts
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Execution
 from tandem.ledger.operating import cancels, pruning, retries
 from tandem.ledger.relaying import backlog, brokered, runtime
-from tandem.ledger.rows import Claim, Error, NewExecution, Reference
+from tandem.ledger.rows import Claim, Error, Lease, NewExecution, Reference
 from tandem.ledger.statement import Statement
 from tandem.ledger.suspension import families, sleeps, waits, wakes
 
@@ -71,20 +72,26 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
     ids = [claim.id]
     named: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0, "seconds": 1.0}
     place: dict[str, Any] = {"name": "step", "occurrence": 0, "position": 0}
+    claim_one = claims.claim(id=claim.id, engine=ENGINE, worker="w", lease=30.0)
+    claim_invocation = claims.claim_invocation(
+        id=claim.id, task="t", engine=ENGINE, worker="w", lease=30.0, dispatch_number=1, invocation="i"
+    )
+    finish = attempts.finish(claim.lease, outcome="succeeded", result="1", error=None)
     suspect = Reference(id=claim.id, task="t", queue="q", priority=0, dispatch_number=1, fence=1)
     return [
         inserts.mark_sent(ids, "e"),
         inserts.mark_unsent(ids),
-        claims.claim(id=claim.id, engine=ENGINE, worker="w", lease=30.0),
-        claims.claim_invocation(
-            id=claim.id, task="t", engine=ENGINE, worker="w", lease=30.0, dispatch_number=1, invocation="i"
-        ),
+        claim_one,
+        in_one([claim_one]),
+        claim_invocation,
+        in_one([claim_invocation]),
         attempts.checkpoint(claim.lease, result="1", **named),
         attempts.progress(claim.lease, current=1.0, total=None, message=""),
         sleeps.suspend(claim.lease, **named),
         sleeps.resume(claim.lease, seconds=30.0),
         claims.release(claim.lease),
-        attempts.finish(claim.lease, outcome="succeeded", result="1", error=None),
+        finish,
+        in_one([finish]),
         attempts.retry_later(claim.lease, seconds=1.0, counted=True, error=ERROR),
         attempts.park(claim.lease, error=ERROR),
         waits.receive(claim.lease, **place, signal="s"),
@@ -164,6 +171,17 @@ def test_what_writes_many_rows_takes_each_once_though_the_statistics_know_of_non
     new_tables.execute("UPDATE tandem_execution SET phase = 'succeeded', outcome = 'succeeded', finished_at = now()")
     new_tables.execute("ANALYZE tandem_execution")
     ids = insert()
+    some = [claims.claim(id=id_, engine=ENGINE, worker="w", lease=30.0) for id_ in ids[:64]]
+    invoked = [
+        claims.claim_invocation(
+            id=id_, task=row.task, engine=ENGINE, worker="w", lease=30.0, dispatch_number=1, invocation="i"
+        )
+        for id_ in ids[:64]
+    ]
+    ends = [
+        attempts.finish(Lease(id=id_, fence=1, worker="w"), outcome="succeeded", result=None, error=None)
+        for id_ in ids[:64]
+    ]
     seen = {Reference(id=id_, task="t", fence=0): (False, "why") for id_ in ids}
     for statement in (
         inserts.mark_sent(ids, "e"),
@@ -173,6 +191,9 @@ def test_what_writes_many_rows_takes_each_once_though_the_statistics_know_of_non
         brokered.mark_lost(ids),
         runtime.send_again(seen, engine=ENGINE),
         wakes.look_again(ids, seconds=1.0),
+        in_one(some),
+        in_one(ends),
+        in_one(invoked),
     ):
         explain = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement.sql.encode()
         ((plans,),) = new_tables.execute(explain, statement.parameters).fetchall()

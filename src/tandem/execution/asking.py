@@ -66,16 +66,18 @@ def _meaning(attempt: Attempt, error: Exception) -> BaseException:
     return Permanent(f"PostgreSQL cannot keep what the body of {attempt.claim.task} asks for ({said(error)}).")
 
 
-def write_end[T](end: Statement[T], plainer: Callable[[Error], Statement[T]]) -> tuple[T, Error | None]:
+def write_end[T](
+    end: Statement[T], plainer: Callable[[Error], Statement[T]], *, execute: ledger.Execute
+) -> tuple[T, Error | None]:
     """Write how an attempt ended; where PostgreSQL refuses what is in it, once more with words that hold none of it.
 
     Answers those words too. Raises `LedgerUnavailable` where the ledger does not answer.
     """
     try:
-        return ledger.execute(end), None
+        return execute(end), None
     except LedgerUnavailable:
         raise
     except _REFUSALS as error:
         logger.exception("PostgreSQL refused how an attempt ended; it is written in plainer words.")
         plain = Error.of(Permanent(f"PostgreSQL cannot keep how this attempt ended ({type(error).__name__})."))
-        return ledger.execute(plainer(plain)), plain
+        return execute(plainer(plain)), plain

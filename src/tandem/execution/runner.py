@@ -1,7 +1,7 @@
 """The one place where a body runs, whatever the engine: claim, run, record, tidy.
 
-An engine brings the claiming statement and its side of the durable calls, and acts on the `Outcome`. A plain task costs two statements:
-claim and finish.
+An engine brings the claiming statement and its side of the durable calls, and acts on the `Outcome`. A plain task costs
+two statements: claim and finish.
 """
 
 import asyncio
@@ -45,7 +45,10 @@ _UNKNOWN_TASK_SECONDS: Final = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """Runs attempts in this process. What `interrupts` the process, raised in a body, is no end of the body."""
+    """Runs attempts in this process. What `interrupts` the process, raised in a body, is no end of the body.
+
+    `execute` executes claims and ends: `Groups.execute` where a process runs bodies at once, in threads.
+    """
 
     lease_seconds: float
     max_result_bytes: int
@@ -53,6 +56,7 @@ class Runner:
     active: ActiveAttempts = field(default_factory=ActiveAttempts)
     random: Callable[[], float] = random.random
     interrupts: Callable[[BaseException], bool] = lambda _: False
+    execute: ledger.Execute = ledger.execute
 
     def run(self, claiming: Statement[Claim | None], durable: Durable) -> Outcome:
         """Run one attempt of a sync body on this thread.
@@ -149,8 +153,7 @@ class Runner:
     def expire(self, attempt: Attempt) -> Outcome:
         """End an attempt that is past its task's time limit, from another thread than its body's.
 
-        Stops it (its next context call raises `AttemptOver`) and records the failure. The body's thread runs on
-        until then: Python cannot stop a thread; only a prefork child can be killed.
+        Stops it (its next context call raises `AttemptOver`), records the failure; only a prefork child can be killed.
         """
         attempt.stop("the time limit is over")
         return self._fail(attempt, registry.resolve(attempt.claim.task), attempt.limit_exceeded(), unseen=True)
@@ -163,11 +166,8 @@ class Runner:
     def overdue(self) -> list[Attempt]:
         """The attempts that run past their limit and were not expired yet."""
         now = time.monotonic()
-        return [
-            attempt
-            for attempt in self.active.attempts()
-            if attempt.over is None and attempt.deadline is not None and attempt.deadline <= now
-        ]
+        running = [attempt for attempt in self.active.attempts() if attempt.over is None]
+        return [attempt for attempt in running if attempt.deadline is not None and attempt.deadline <= now]
 
     def _open(self, claiming: Statement[Claim | None]) -> tuple[Attempt, Task, TaskResult] | Outcome:
         attempt = self._claim(claiming)
@@ -183,7 +183,7 @@ class Runner:
             return self._finish(attempt, "failed", None, Error.of(error), unseen=True)
 
     def _claim(self, claiming: Statement[Claim | None]) -> Attempt | Outcome:
-        claim = ledger.execute(claiming)
+        claim = self.execute(claiming)
         if claim is None:
             return REFUSED
         attempt = Attempt(claim=claim, lease_seconds=self.lease_seconds, max_result_bytes=self.max_result_bytes)
@@ -236,6 +236,7 @@ class Runner:
         finished, plain = write_end(
             finish(outcome=kind, result=text, error=error),
             lambda plain: finish(outcome=worse, result=None, error=plain),
+            execute=self.execute,
         )
         if plain is not None:
             kind, text, error = worse, None, plain
@@ -253,7 +254,7 @@ class Runner:
         if verdict.outcome is not None:
             return self._finish(attempt, verdict.outcome, None, error, unseen=unseen)
         later = partial(attempts.retry_later, attempt.lease, seconds=verdict.delay, counted=True)
-        due, plain = write_end(later(error=error), lambda plain: later(error=plain))
+        due, plain = write_end(later(error=error), lambda plain: later(error=plain), execute=self.execute)
         if due is None:
             return _lost(attempt)
         return Outcome(kind="retrying", claim=claim, error=(plain or error).line, delay=verdict.delay)

@@ -10,10 +10,9 @@ import asyncio
 import os
 import select
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import psycopg
 from django.db import connections
@@ -22,10 +21,13 @@ from psycopg import errors
 from psycopg.pq import TransactionStatus
 
 from tandem.exceptions import ConfigurationError, LedgerNotMigrated, LedgerUnavailable
+from tandem.ledger.failures import explained, unavailability
 from tandem.ledger.statement import Statement
 
 __all__ = [
     "LEDGER_DATABASE",
+    "Execute",
+    "Kept",
     "aexecute",
     "close",
     "close_threads",
@@ -49,6 +51,14 @@ _THREADS: Final = 4
 # the whole of it once it is full, until it is analyzed again: seen at 4.5 ms for each of 10,000 tasks. The little
 # tables that have none then look so dear that PostgreSQL compiles their statements: 240 ms for each batch of a prune.
 _BY_INDEX: Final = "SELECT set_config('enable_seqscan', 'off', false), set_config('jit', 'off', false)"
+
+
+class Execute(Protocol):
+    """How a statement is executed."""
+
+    def __call__[T](self, statement: Statement[T]) -> T:
+        """Execute and commit; raises as `execute`."""
+        ...
 
 
 def is_postgresql() -> bool:
@@ -104,44 +114,6 @@ def is_direct(connection: psycopg.Connection[Any]) -> bool:
     return found is not None and found[0] == connection.info.backend_pid
 
 
-# What a statement's values can do. Everything else that a server answers to the ledger's own constant statements is
-# the server's: down, ending, full, read-only after a failover, without our rights or our tables.
-_OF_THE_VALUES: Final = (psycopg.DataError, psycopg.IntegrityError)
-
-
-def unavailability(error: BaseException) -> LedgerUnavailable | None:
-    """What to raise for psycopg's error, or Django's of it; None where it is about what was to be written."""
-    cause = error.__cause__ if isinstance(error, DatabaseError | InterfaceError) else error
-    if isinstance(cause, LedgerUnavailable):
-        return cause
-    if isinstance(cause, errors.UndefinedTable | errors.UndefinedColumn):
-        return LedgerNotMigrated(
-            f"The ledger in DATABASES[{LEDGER_DATABASE!r}] lacks what this version needs ({cause.diag.message_primary})."
-            " Run `manage.py migrate`."
-        )
-    own = not isinstance(cause, psycopg.Error) or isinstance(cause, _OF_THE_VALUES) or _is_too_much(cause)
-    # Without a code it is psycopg's own: a value that it cannot send.
-    if own or (isinstance(cause, psycopg.ProgrammingError) and cause.sqlstate is None):
-        return None
-    return LedgerUnavailable(str(cause).strip() or type(cause).__name__)
-
-
-def _is_too_much(error: psycopg.Error) -> bool:
-    """Whether it is of the class of limits: nested too deep for the server's stack, or too large."""
-    return (error.sqlstate or "").startswith("54")
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except psycopg.Error as error:
-        unavailable = unavailability(error)
-        if unavailable is None:
-            raise
-        raise unavailable from error
-
-
 def execute_in_transaction[T](statement: Statement[T]) -> T:
     """Execute on Django's connection, inside the caller's transaction where there is one.
 
@@ -178,37 +150,6 @@ def execute_in_transaction[T](statement: Statement[T]) -> T:
         raise
 
 
-class _Own:
-    """A thread's connection. It is closed when the thread ends."""
-
-    # What could not be opened is nobody's to close.
-    _pid = 0
-
-    def __init__(self) -> None:
-        self.connection = connect()
-        self._pid = os.getpid()
-
-    def is_usable(self) -> bool:
-        return self._is_ours() and is_usable(self.connection)
-
-    def close(self) -> None:
-        # Inherited through a fork, the socket is the parent's. psycopg says no goodbye on it from another process.
-        if self._is_ours():
-            self.connection.close()
-
-    def _is_ours(self) -> bool:
-        return self._pid == os.getpid()
-
-    __del__ = close
-
-
-class _OfThread(threading.local):
-    own: _Own | None = None
-
-
-_of_thread = _OfThread()
-
-
 def is_usable(connection: psycopg.Connection[Any]) -> bool:
     """Whether it waits for nothing, and the server holds its end: with something to read, it has been ended by it.
 
@@ -226,13 +167,60 @@ def has_ended(connection: Any) -> bool:
     return bool(poll.poll(0))
 
 
+class Kept:
+    """A connection that is opened when a statement needs it, kept for the next, and opened anew once it is lost.
+
+    `changes` go to its `OPTIONS`, as those of `connect`. One statement at a time. It is closed when its keeper ends.
+    """
+
+    _connection: psycopg.Connection[Any] | None = None
+    _pid = 0
+
+    def __init__(self, **changes: Any) -> None:
+        self._changes = changes
+
+    @property
+    def connection(self) -> psycopg.Connection[Any]:
+        """It, opened where there is none that works."""
+        kept = self._connection
+        if kept is None or self._pid != os.getpid() or not is_usable(kept):
+            self.close()
+            kept = self._connection = connect(**self._changes)
+            self._pid = os.getpid()
+        return kept
+
+    def execute[T](self, statement: Statement[T]) -> T:
+        """Execute and commit; raises as the module's `execute`."""
+        try:
+            with explained(), self.connection.cursor() as cursor:
+                cursor.execute(statement.sql.encode(), statement.parameters)
+                return statement.read(cursor.fetchall())
+        except LedgerUnavailable:
+            # A server that can only be read since a failover keeps its connections: the next may reach another.
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close it; the next statement opens another."""
+        kept, self._connection = self._connection, None
+        # Inherited through a fork, the socket is the parent's. psycopg says no goodbye on it from another process.
+        if kept is not None and self._pid == os.getpid():
+            kept.close()
+
+    __del__ = close
+
+
+class _OfThread(threading.local):
+    def __init__(self) -> None:
+        self.kept = Kept()
+
+
+_of_thread = _OfThread()
+
+
 def own_connection() -> psycopg.Connection[Any]:
     """The thread's own connection, opened where there is none that works."""
-    own = _of_thread.own
-    if own is None or not own.is_usable():
-        close()
-        own = _of_thread.own = _Own()
-    return own.connection
+    return _of_thread.kept.connection
 
 
 def execute[T](statement: Statement[T]) -> T:
@@ -241,21 +229,12 @@ def execute[T](statement: Statement[T]) -> T:
     Raises `LedgerUnavailable` where the ledger took nothing, else psycopg's errors, which are about the values. What a
     lost connection may have committed is settled by the fence and the lease, so nothing is retried here.
     """
-    try:
-        with _explained(), own_connection().cursor() as cursor:
-            cursor.execute(statement.sql.encode(), statement.parameters)
-            return statement.read(cursor.fetchall())
-    except LedgerUnavailable:
-        # A server that can only be read since a failover keeps its connections: the next may reach another.
-        close()
-        raise
+    return _of_thread.kept.execute(statement)
 
 
 def close() -> None:
     """Close this thread's own ledger connection; the next statement opens another."""
-    own, _of_thread.own = _of_thread.own, None
-    if own is not None:
-        own.close()
+    _of_thread.kept.close()
 
 
 class _Threads:

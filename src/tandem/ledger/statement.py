@@ -4,29 +4,55 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any
+from typing import Any, Final
 
 from psycopg.types.json import Jsonb
 
 from tandem.ledger.rows import Error, Lease
 
-__all__ = ["Rows", "Statement", "each", "first", "named", "one", "statement"]
+__all__ = ["FREE_EACH", "Rows", "Statement", "Value", "each", "first", "named", "of_each", "of_one", "one", "statement"]
 
 type Rows = Sequence[tuple[Any, ...]]
+type Value = Callable[[str, str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement[T]:
-    """One named statement: what is sent, and how its rows are read."""
+    """One named statement: what is sent, and how its rows are read.
+
+    `together` is the same for many rows at once, where it has such a form: each parameter is a list with an element for
+    each row, an answer's first column is the row's `id`, and a row that somebody has locked is left out.
+    """
 
     name: str
     sql: str
     parameters: Mapping[str, Any]
     read: Callable[[Rows], T]
+    together: str | None = None
+
+
+def of_one(name: str, kind: str) -> str:
+    """SQL for a parameter of a statement about one row."""
+    return f"%({name})s::{kind}"
+
+
+def of_each(name: str, kind: str) -> str:
+    """SQL for a row's own element of a parameter, in a statement's form for many rows: `id` is the row's.
+
+    By its place, and not by a join with the parameters: prepared while the table was small, that walked the whole of it.
+    """
+    return f"(%({name})s::{kind}[])[array_position(%(id)s::uuid[], id)]"
+
+
+# A row that is locked is left out, for its caller to ask for alone: nobody else of a group waits for it, and who waits
+# for nothing is no part of a deadlock.
+FREE_EACH: Final = """free AS MATERIALIZED (
+    SELECT id FROM tandem_execution WHERE id = ANY(%(id)s::uuid[]) AND {condition} FOR NO KEY UPDATE SKIP LOCKED
+)"""
 
 
 def statement[**P, T](
-    sql: str, read: Callable[[Rows], T], /, **constants: Any
+    sql: str, read: Callable[[Rows], T], /, *, together: str | None = None, **constants: Any
 ) -> Callable[[Callable[P, None]], Callable[P, Statement[T]]]:
     """Make a statement of a function's name and signature: what it is given are the SQL's parameters, by their names.
 
@@ -46,7 +72,7 @@ def statement[**P, T](
                     parameters |= {"id": value.id, "fence": value.fence, "worker": value.worker}
                 else:
                     parameters[key] = _parameter(value)
-            return Statement(name, sql, parameters, read)
+            return Statement(name, sql, parameters, read, together)
 
         return make
 

@@ -9,7 +9,9 @@ from weakref import WeakKeyDictionary
 
 from celery import signals
 from celery.bootsteps import StartStopStep
+from celery.concurrency import get_implementation
 from celery.concurrency.prefork import TaskPool as Prefork
+from celery.concurrency.thread import TaskPool as Threads
 from celery.worker.consumer import Tasks
 
 from tandem.configuration import Configuration
@@ -22,6 +24,7 @@ from tandem.execution.isolation import tidy_connections
 from tandem.execution.leases import ActiveAttempts, Heartbeat
 from tandem.execution.runner import Runner
 from tandem.ledger import connection as ledger
+from tandem.ledger.groups import Groups
 from tandem.ledger.identity import process_name
 from tandem.probes.health import Health
 
@@ -44,6 +47,7 @@ class _Worker:
     heartbeat: Heartbeat | None = None
     parent: PreforkSupervisor | None = None
     seats: Seats | None = None
+    execute: ledger.Execute = ledger.execute
 
     def make_runner(self) -> Runner:
         return Runner(
@@ -51,6 +55,7 @@ class _Worker:
             max_result_bytes=self.configuration.max_result_bytes,
             max_lost_leases=self.configuration.max_lost_leases,
             interrupts=ends_process,
+            execute=self.execute,
         )
 
     def make_process(self) -> Process:
@@ -64,6 +69,8 @@ class _Worker:
         if sender.app is self.app:
             self.name, self.parent_pid = process_name(), os.getpid()
             self.seats = Seats(self.name)
+            if issubclass(get_implementation(sender.pool_cls), Threads):
+                self.execute = Groups().execute
             self.process = self.make_process()
             signals.task_prerun.connect(_tidy_around_others, weak=False, dispatch_uid="tandem.tidy")
 

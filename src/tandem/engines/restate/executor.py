@@ -19,6 +19,7 @@ from tandem.execution.attempt import Attempt
 from tandem.execution.leases import Heartbeat
 from tandem.execution.runner import Outcome, Runner
 from tandem.ledger import connection as ledger
+from tandem.ledger.groups import Groups
 from tandem.ledger.hot import claims
 from tandem.ledger.identity import process_name
 from tandem.ledger.rows import Claim, Lease
@@ -100,6 +101,7 @@ class ServiceExecutor:
             lease_seconds=configuration.lease_seconds,
             max_result_bytes=configuration.max_result_bytes,
             max_lost_leases=configuration.max_lost_leases,
+            execute=Groups().execute,
         )
         self.publisher = ProgressPublisher(options=self.options, watch=watch)
         self.loop = asyncio.get_running_loop()

@@ -1,8 +1,8 @@
 """What an attempt reads and writes once it holds a claim: steps, progress and how it ended.
 
 Guards: each write names its fence, so an attempt that is over changes nothing. Rows are named by phases, as
-`tandem.ledger.hot.claims` says. Locks: what ends an attempt, its row; a checkpoint and a progress none, or a body's
-transaction would stop the heartbeat of its whole process.
+`tandem.ledger.hot.claims` says. Locks: what ends an attempt, its row, and together those that nobody has locked; a
+checkpoint and a progress none, or a body's transaction would stop the heartbeat of its whole process.
 """
 
 from datetime import datetime
@@ -13,12 +13,13 @@ from psycopg.types.json import Jsonb
 
 from tandem.ledger.events import note
 from tandem.ledger.rows import Error, Lease, LeaseCheck, RecordedStep
-from tandem.ledger.statement import Statement, statement
+from tandem.ledger.statement import FREE_EACH, Statement, Value, of_each, of_one, statement
 
 __all__ = ["HELD", "checkpoint", "finish", "park", "progress", "recorded_steps", "retry_later", "send_elsewhere"]
 
 # An attempt whose lease ran out may still write, until a newer one claims the row that the relay queued again.
-HELD: Final = "id = %(id)s AND fence = %(fence)s AND phase IN ('running', 'queued')"
+_PHASES: Final = "phase IN ('running', 'queued')"
+HELD: Final = f"id = %(id)s AND fence = %(fence)s AND {_PHASES}"
 
 RECORDED_STEPS: Final = """
 SELECT name, occurrence, position, kind, result, EXTRACT(EPOCH FROM finished_at - now())::float8
@@ -56,13 +57,24 @@ SELECT (SELECT count(*) FROM holder), (SELECT count(*) FROM written),
        (SELECT cancel_requested_at IS NOT NULL FROM holder)
 """
 
-FINISH: Final = f"""
+
+def _finish(value: Value, rows: str) -> str:
+    error = value("error", "jsonb")
+    return f"""
 UPDATE tandem_execution
-SET phase = %(outcome)s::text, outcome = %(outcome)s::text, result = %(result)s, finished_at = now(), lease_expires_at = NULL,
-    due_at = NULL, attempts = attempts + %(failed)s,
-    errors = CASE WHEN %(error)s::jsonb IS NULL THEN errors ELSE errors || %(error)s::jsonb END
-WHERE {HELD}
-RETURNING finished_at
+SET phase = {value("outcome", "text")}, outcome = {value("outcome", "text")}, result = {value("result", "jsonb")},
+    finished_at = now(), lease_expires_at = NULL, due_at = NULL, attempts = attempts + {value("failed", "int")},
+    errors = CASE WHEN {error} IS NULL THEN errors ELSE errors || {error} END
+WHERE {rows}
+RETURNING id, finished_at
+"""
+
+
+FINISH: Final = _finish(of_one, HELD)
+
+FINISH_TOGETHER: Final = f"""
+WITH {FREE_EACH.format(condition=f"fence = {of_each('fence', 'int')} AND {_PHASES}")}
+{_finish(of_each, "id = ANY(ARRAY(SELECT id FROM free))")}
 """
 
 # The last ten errors are kept: a task that is retried for a week must not grow its row without bound.
@@ -137,7 +149,7 @@ def finish(lease: Lease, *, outcome: str, result: str | None, error: Error | Non
         "error": None if error is None else Jsonb([error.as_json()]),
         "failed": int(outcome in {"failed", "dead"}),
     }
-    return Statement("finish", FINISH, parameters, lambda rows: rows[0][0] if rows else None)
+    return Statement("finish", FINISH, parameters, lambda rows: rows[0][1] if rows else None, FINISH_TOGETHER)
 
 
 def retry_later(lease: Lease, *, seconds: float, counted: bool, error: Error) -> Statement[datetime | None]:
