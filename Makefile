@@ -1,6 +1,6 @@
 # Each target sets up what it needs, uv included: a Python and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help demo test package servers lint chaos soak bench images charts e2e clean-data sync sync-bench sync-docs docs
+.PHONY: help demo test package servers lint chaos hypercorn soak bench images charts e2e clean-data sync sync-bench sync-docs docs
 
 DATA := $(or $(TANDEM_DATA),.tandem)
 BIN := .venv/bin
@@ -44,6 +44,11 @@ servers: sync ## tests with servers that only Debian packages have (see .ci/run:
 
 chaos: sync ## kill, freeze, cut and empty each part under load, and count what is lost
 	@$(BIN)/python -m tests.chaos $(ARGS)
+
+hypercorn: export TANDEM_RESTATE_SERVER = hypercorn
+hypercorn: sync ## what runs on granian, on the other server: the tests of Restate's services, and chaos
+	@$(BIN)/python -m pytest --quiet tests/integration/test_restate_*.py $(ARGS)
+	@$(BIN)/python -m tests.chaos
 
 soak: sync ## run many short executions on both engines, and look for what grows or stays (ARGS="--executions N")
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
