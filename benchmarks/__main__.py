@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,13 +17,20 @@ from types import FrameType
 from typing import Any, Final
 
 from benchmarks.catalogue import CONTENDERS
-from benchmarks.environment import ROOT, Environment
+from benchmarks.environment import ROOT
 
 __all__ = ["main"]
 
 LATEST: Final = Path(__file__).with_name("latest.json")
 
-_NEEDED: Final = ("celery", "django_celery_results", "procrastinate", "restate", "tandem", "psutil")
+PLOTS: Final = Path(__file__).with_name("plots")
+
+_QUICK: Final = {"repeats": 1, "single": 100, "bulk": 500, "idle": 30, "stepped": 50, "workflow": 10}
+
+_NEEDED: Final = (
+    *("celery", "dbos", "django_celery_results", "django_tasks_db", "dramatiq", "huey", "matplotlib", "procrastinate"),
+    *("psutil", "restate", "rq", "tandem"),
+)
 
 
 def main() -> int:
@@ -45,6 +52,11 @@ def main() -> int:
     for line in lines(report):
         print(line)
     print(f"Every repeat is in {LATEST.relative_to(ROOT)}.")
+    if arguments.plot:
+        from benchmarks.plots import draw  # noqa: PLC0415  # as above
+
+        drawn = draw(report, PLOTS)
+        print(f"{len(drawn)} pictures are in {PLOTS.relative_to(ROOT)}/.")
     return 1 if report["faults"] else 0
 
 
@@ -55,7 +67,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.measurement import Counts, Runner  # noqa: PLC0415
 
     began = time.monotonic()
-    counts = Counts(single=arguments.single, bulk=arguments.bulk, idle=arguments.idle)
+    counts = Counts(**{count.name: getattr(arguments, count.name) for count in fields(Counts)})
     chosen = {name: contender for name, contender in CONTENDERS.items() if name in arguments.only}
     found: dict[str, Any] = {"at": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine.describe()}
     # Not in the system's folder for temporary files, which may be in memory, where an fsync costs nothing.
@@ -72,15 +84,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         runners = []
         for name, contender in chosen.items():
             _say(f"preparing {contender.title}", began)
-            if contender.migrates:
-                _migrate(environments[name])
             environment = environments[name]
+            if contender.migration is not None:
+                command = contender.migration(environment)
+                subprocess.run(command, env=environment.variables(), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
             if contender.is_release:
                 environment = replace(environment, source=str(release.tree(folder / "release") / "src"))
             runner = Runner(
                 contender=contender,
                 environment=environment,
-                counts=counts,
+                counts=counts.of(contender),
                 folder=logs,
                 say=print,
                 servers=lambda: servers.pids(running),
@@ -114,12 +127,15 @@ def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--single", type=_count, default=1_000, metavar="N", help="single enqueues (default: 1000)")
     parser.add_argument("--bulk", type=_count, default=5_000, metavar="N", help="tasks in bulk (default: 5000)")
     parser.add_argument("--idle", type=_count, default=200, metavar="N", help="tasks one at a time (default: 200)")
+    parser.add_argument("--stepped", type=_count, default=1_000, metavar="N", help="of 3 steps each (default: 1000)")
+    parser.add_argument("--workflow", type=_count, default=200, metavar="N", help="workflows (default: 200)")
+    parser.add_argument("--plot", action="store_true", help=f"draw each figure into {PLOTS.relative_to(ROOT)}/, as SVG")
     parser.add_argument(
         "--quick", action="store_true", help="few tasks, one repeat: says whether it works, not how fast"
     )
     arguments = parser.parse_args(given)
     if arguments.quick:
-        arguments.repeats, arguments.single, arguments.bulk, arguments.idle = 1, 100, 500, 30
+        vars(arguments).update(_QUICK)
     return arguments
 
 
@@ -135,11 +151,6 @@ def _names(text: str) -> list[str]:
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown) or text!r} is none of {', '.join(CONTENDERS)}")
     return names
-
-
-def _migrate(environment: Environment) -> None:
-    command = [sys.executable, "-m", "django", "migrate", "--verbosity", "0"]
-    subprocess.run(command, env=environment.variables(), cwd=ROOT, check=True)
 
 
 def _say(text: str, began: float) -> None:

@@ -4,42 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from benchmarks.contender import LOOP, WORKERS, Command, Contender, django, migrate
 from benchmarks.environment import Environment
 from benchmarks.paired import Aim
+from benchmarks.peers import PEERS
 from benchmarks.processes import python
 
-__all__ = ["AIMS", "CONTENDERS", "FIGURES", "WORKERS", "Contender", "Figure"]
+__all__ = ["AIMS", "CONTENDERS", "FIGURES", "Contender", "Figure"]
 
-WORKERS: Final = 2
 SERVICES: Final = 1
-
-type Command = Sequence[str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Contender:
-    """One way to run a task.
-
-    `module` enqueues. `workers` are the command lines that must run for tasks to run. `recorded` is SQL that counts
-    the tasks whose success is stored, where it is. `pushes`: Restate sends tasks to its service, so none can be kept
-    waiting; `registers`: the run has to tell Restate of that service. `is_release`: its processes run the code of the last
-    release.
-    """
-
-    name: str
-    title: str
-    module: str
-    workers: Callable[[Environment], Sequence[Command]]
-    stored: str
-    acknowledged: str
-    processes: str
-    bulk: str
-    recorded: str | None = None
-    migrates: bool = False
-    redis_database: int = 0
-    pushes: bool = False
-    registers: bool = False
-    is_release: bool = False
 
 
 def _celery(module: str) -> Callable[[Environment], Sequence[Command]]:
@@ -48,18 +21,19 @@ def _celery(module: str) -> Callable[[Environment], Sequence[Command]]:
     return lambda _: [python("-m", "celery", "-A", module, "worker", *arguments, *slim)]
 
 
-def _django(*arguments: str) -> list[str]:
-    return python("-m", "django", *arguments)
-
-
 def _tandem_on_celery(_: Environment) -> Sequence[Command]:
-    return [_django("tandem", "worker", "--concurrency", str(WORKERS)), _django("tandem", "relay")]
+    return [django("tandem", "worker", "--concurrency", str(WORKERS)), django("tandem", "relay")]
+
+
+def _tandem_on_threads(_: Environment) -> Sequence[Command]:
+    worker = django("tandem", "worker", "--pool", "threads", "--concurrency", "8")
+    return [*(worker for _ in range(WORKERS)), django("tandem", "relay")]
 
 
 def _tandem_on_restate(_: Environment) -> Sequence[Command]:
     return [
-        _django("tandem", "service", "--register"),
-        _django("tandem", "relay"),
+        django("tandem", "service", "--register"),
+        django("tandem", "relay"),
     ]
 
 
@@ -69,11 +43,7 @@ def _restate(environment: Environment) -> Sequence[Command]:
     return [python("-m", "hypercorn", "benchmarks.contenders.restate_plain:app", *configuration, *bind)]
 
 
-def _procrastinate(_: Environment) -> Sequence[Command]:
-    return [_django("procrastinate", "worker", "--concurrency", "1") for _ in range(WORKERS)]
-
-
-_LOOP: Final = "a loop of single calls; there is no bulk call"
+_SUCCEEDED: Final = "outcome = 'succeeded' AND parent IS NULL"
 
 _OF_THIS_TREE: Final[Mapping[str, Contender]] = {
     contender.name: contender
@@ -86,7 +56,7 @@ _OF_THIS_TREE: Final[Mapping[str, Contender]] = {
             stored="nothing",
             acknowledged="early, before the body",
             processes="2 prefork children, prefetch 4 each",
-            bulk=_LOOP,
+            bulk=LOOP,
             redis_database=0,
         ),
         Contender(
@@ -98,9 +68,23 @@ _OF_THIS_TREE: Final[Mapping[str, Contender]] = {
             acknowledged="early; the ledger's lease covers a lost worker",
             processes="2 prefork children, prefetch 1 each; 1 relay",
             bulk="enqueue_many (results are made when looked at)",
-            recorded="SELECT count(*) FROM tandem_execution WHERE engine = 'celery' AND outcome = 'succeeded'",
-            migrates=True,
+            recorded=f"SELECT count(*) FROM tandem_execution WHERE engine = 'celery' AND {_SUCCEEDED}",
+            migration=migrate,
             redis_database=1,
+            durable=True,
+        ),
+        Contender(
+            name="tandem-threads",
+            title="Tandem on Celery, threads 2 x 8",
+            module="benchmarks.contenders.tandem",
+            workers=_tandem_on_threads,
+            stored="every task, its state and result (PostgreSQL)",
+            acknowledged="early; the ledger's lease covers a lost worker",
+            processes="2 worker processes, 8 threads each; 1 relay",
+            bulk="enqueue_many (results are made when looked at)",
+            recorded=f"SELECT count(*) FROM tandem_execution WHERE engine = 'celery' AND {_SUCCEEDED}",
+            migration=migrate,
+            redis_database=6,
         ),
         Contender(
             name="celery-results",
@@ -110,22 +94,10 @@ _OF_THIS_TREE: Final[Mapping[str, Contender]] = {
             stored="the result, once finished (PostgreSQL), connection kept",
             acknowledged="early, before the body",
             processes="2 prefork children, prefetch 4 each",
-            bulk=_LOOP,
+            bulk=LOOP,
             recorded="SELECT count(*) FROM django_celery_results_taskresult WHERE status = 'SUCCESS'",
-            migrates=True,
+            migration=migrate,
             redis_database=2,
-        ),
-        Contender(
-            name="procrastinate",
-            title="procrastinate",
-            module="benchmarks.contenders.procrastinate_django",
-            workers=_procrastinate,
-            stored="every job and its state, no result (PostgreSQL)",
-            acknowledged="after the body, by the job's row",
-            processes="2 worker processes, concurrency 1 each (10 was a tie)",
-            bulk="batch_defer",
-            recorded="SELECT count(*) FROM procrastinate_jobs WHERE status = 'succeeded'",
-            migrates=True,
         ),
         Contender(
             name="restate",
@@ -138,6 +110,7 @@ _OF_THIS_TREE: Final[Mapping[str, Contender]] = {
             bulk="32 sends in flight",
             pushes=True,
             registers=True,
+            durable=True,
         ),
         Contender(
             name="tandem-restate",
@@ -148,10 +121,11 @@ _OF_THIS_TREE: Final[Mapping[str, Contender]] = {
             acknowledged="after the body, by Restate",
             processes="1 service process (granian), 8 bodies at once; 1 relay",
             bulk="enqueue_many (results are made when looked at)",
-            recorded="SELECT count(*) FROM tandem_execution WHERE engine = 'restate' AND outcome = 'succeeded'",
-            migrates=True,
+            recorded=f"SELECT count(*) FROM tandem_execution WHERE engine = 'restate' AND {_SUCCEEDED}",
+            migration=migrate,
             redis_database=3,
             pushes=True,
+            durable=True,
         ),
     )
 }
@@ -163,6 +137,7 @@ _OF_THE_RELEASE: Final = {
         title=f"{_OF_THIS_TREE[name].title}, last release",
         processes=processes,
         redis_database=database,
+        durable=False,
         is_release=True,
     )
     for name, other, processes, database in (
@@ -171,26 +146,47 @@ _OF_THE_RELEASE: Final = {
     )
 }
 
-CONTENDERS: Final[Mapping[str, Contender]] = {**_OF_THIS_TREE, **_OF_THE_RELEASE}
+CONTENDERS: Final[Mapping[str, Contender]] = {
+    **_OF_THIS_TREE,
+    **{peer.name: peer for peer in PEERS},
+    **_OF_THE_RELEASE,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One row of the table for each contender."""
+    """One row of the table for each contender; `path` is where a repeat has it."""
 
     name: str
     title: str
     unit: str
     baseline: str
+    path: tuple[str, ...]
 
+
+_RATE: Final = "per_second"
+_PROCESSOR: Final = ("usage", "cpu", "all")
 
 FIGURES: Final = (
-    Figure(name="single", title="single enqueue", unit="/s", baseline="celery"),
-    Figure(name="bulk", title="bulk enqueue", unit="/s", baseline="celery"),
-    Figure(name="drain", title="drain of waiting tasks", unit="/s", baseline="celery"),
-    Figure(name="end_to_end", title="end to end on Restate", unit="/s", baseline="restate"),
-    Figure(name="idle_p50", title="idle: enqueue to start, p50", unit="ms", baseline="celery"),
-    Figure(name="idle_p99", title="idle: enqueue to start, p99", unit="ms", baseline="celery"),
+    Figure(name="single", title="single enqueue", unit="/s", baseline="celery", path=("single", _RATE)),
+    Figure(name="bulk", title="bulk enqueue", unit="/s", baseline="celery", path=("bulk", _RATE)),
+    Figure(name="drain", title="drain of waiting tasks", unit="/s", baseline="celery", path=("drain", _RATE)),
+    Figure(
+        name="end_to_end", title="end to end, many at once", unit="/s", baseline="restate", path=("end_to_end", _RATE)
+    ),
+    Figure(name="cpu", title="processor a task", unit="ms", baseline="celery", path=_PROCESSOR),
+    Figure(name="idle_p50", title="idle: enqueue to start, p50", unit="ms", baseline="celery", path=("idle", "p50")),
+    Figure(name="idle_p99", title="idle: enqueue to start, p99", unit="ms", baseline="celery", path=("idle", "p99")),
+    Figure(name="stepped", title="3 steps, end to end", unit="/s", baseline="dbos", path=("stepped", _RATE)),
+    Figure(name="stepped_cpu", title="3 steps, processor", unit="ms", baseline="dbos", path=("stepped", *_PROCESSOR)),
+    Figure(name="workflow", title="sleep and 2 children", unit="/s", baseline="dbos", path=("workflow", _RATE)),
+    Figure(
+        name="workflow_cpu",
+        title="sleep and 2 children, processor",
+        unit="ms",
+        baseline="dbos",
+        path=("workflow", *_PROCESSOR),
+    ),
 )
 
 AIMS: Final = (
@@ -198,7 +194,10 @@ AIMS: Final = (
     Aim(figure="bulk", contender="tandem-celery", baseline="celery", bound=20.0),
     Aim(figure="drain", contender="tandem-celery", baseline="celery", bound=0.6),
     Aim(figure="drain", contender="tandem-celery", baseline="celery-results", bound=1.3),
+    Aim(figure="drain", contender="tandem-threads", baseline="dramatiq", bound=1.0),
     Aim(figure="end_to_end", contender="tandem-restate", baseline="restate", bound=0.8),
     Aim(figure="idle_p50", contender="tandem-celery", baseline=None, bound=8.0),
     Aim(figure="idle_p50", contender="tandem-restate", baseline=None, bound=12.0),
+    Aim(figure="stepped_cpu", contender="tandem-celery", baseline="dbos", bound=1.3, most=True),
+    Aim(figure="stepped_cpu", contender="tandem-restate", baseline="dbos", bound=1.3, most=True),
 )

@@ -41,6 +41,11 @@ class Environment:
         """Where Restate finds the contender's service."""
         return f"http://127.0.0.1:{self.service_port}"
 
+    @property
+    def database_url(self) -> str:
+        """The database, as SQLAlchemy and libpq name it."""
+        return "postgresql://{USER}@{HOST}:{PORT}/{NAME}".format(**self.database)
+
     def connection(self) -> dict[str, Any]:
         """libpq's parameters of the database."""
         names = {"HOST": "host", "PORT": "port", "USER": "user", "NAME": "dbname"}

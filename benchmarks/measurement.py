@@ -1,38 +1,34 @@
 """One contender, once: enqueue with its workers stopped, let them drain, then one task at a time while all is idle.
 
 Restate pushes, so nothing can wait for it: there the service runs throughout, and the bulk of sends is followed to its
-last body, end to end.
+last body, end to end; DBOS is measured so too. Stepped tasks and workflows are followed end to end on all that have them.
 """
 
-import json
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import httpx
-import psutil
 import psycopg
 
 from benchmarks import channel
-from benchmarks.catalogue import Contender
-from benchmarks.environment import ROOT, Environment
+from benchmarks.contender import Contender
+from benchmarks.environment import Environment
 from benchmarks.paired import drain_rate, percentile
-from benchmarks.processes import Processes, end_group, python, with_parent
+from benchmarks.processes import Processes
+from benchmarks.producing import Producer, Unfinished
+from benchmarks.usage import Usage
 
-__all__ = ["Counts", "Runner", "Unfinished"]
+__all__ = ["Counts", "Runner"]
 
 _WARM_UP: Final = 20
+_FIRST: Final = 5
+_LOOKS: Final = 20
 _STALLED_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.02
-
-
-class Unfinished(RuntimeError):
-    """A producer ended, or tasks did not run in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,47 +38,14 @@ class Counts:
     single: int
     bulk: int
     idle: int
+    stepped: int
+    workflow: int
 
-
-class Producer:
-    """The process that enqueues; see `benchmarks.producer`."""
-
-    def __init__(self, contender: Contender, environment: Environment, logs: Path) -> None:
-        self._log = logs / f"{contender.name}-producer.log"
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                with_parent(python("-m", "benchmarks.producer", contender.module)),
-                env=environment.variables(),
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=output,
-                start_new_session=True,
-            )
-
-    def call(self, command: str, **values: Any) -> Mapping[str, Any]:
-        """Send one command and wait for its answer; raises `Unfinished` where the process ended instead."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps({"command": command, **values}).encode() + b"\n")
-            self._process.stdin.flush()
-            answer = self._process.stdout.readline()
-        except BrokenPipeError:
-            answer = b""
-        if not answer:
-            raise Unfinished(f"The producer ended. Its log:\n{self._log.read_text(errors='replace')[-3_000:]}")
-        found: Mapping[str, Any] = json.loads(answer)
-        return found
-
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        return self._process.pid
-
-    def stop(self) -> None:
-        """End it."""
-        end_group(self._process)
+    def of(self, contender: Contender) -> Self:
+        """What this contender is given: its share of the no-ops, and as many as all of what is durable."""
+        given = {name: max(1, int(getattr(self, name) * contender.share)) for name in ("single", "bulk")}
+        idle = min(self.idle, _LOOKS) if contender.looks else self.idle
+        return replace(self, **given, idle=idle)
 
 
 @dataclass(kw_only=True)
@@ -96,6 +59,7 @@ class Runner:
     say: Callable[[str], None]
     servers: Callable[[], Mapping[str, int]]
     _producer: Producer | None = None
+    _first: int = 0
     _next: int = 0
     _runs: int = 0
     _file: Path = field(default_factory=Path)
@@ -117,34 +81,36 @@ class Runner:
 
     def run(self) -> dict[str, Any]:
         """One repeat; every task that was enqueued is accounted for in `tasks`."""
+        began = time.monotonic()
         self._settle()
         self._new_file()
-        first, self._recorded_before = self._next, self._recorded()
+        self._first, self._recorded_before = self._next, self._recorded()
         found = self._pushed() if self.contender.pushes else self._waiting()
         shares = Counter(start.process for start in channel.read(self._file))
         return {
             **found,
+            "seconds": round(time.monotonic() - began, 1),
             "bodies_of_each_process": sorted(shares.values(), reverse=True),
-            "tasks": self._account(range(first, self._next)),
+            "tasks": self._account(range(self._first, self._next)),
         }
 
     def _waiting(self) -> dict[str, Any]:
-        first = self._next
         self._call("single", _WARM_UP)
         found = {"single": self._single(), "bulk": self._bulk()}
         with self._workers() as workers:
             # Not what starting them costs.
             self._await(_WARM_UP, workers)
-            before, done = self._cpu(workers), channel.started(self._file)
-            self._await(self._next - first, workers)
+            before, done = self._usage(workers), channel.started(self._file)
+            self._await(self._next - self._first, workers)
             starts = channel.read(self._file)
-            found["cpu"] = self._cpu_since(before, workers, self._next - first - done)
+            self._await_recorded()
+            found["usage"] = self._usage(workers).since(before, self._next - self._first - done)
             found["drain"] = {
                 "count": len(starts),
                 "per_second": drain_rate([(start.at, start.process) for start in starts]),
             }
-            found["idle"] = self._idle()
-            self._await_recorded(self._next - first)
+            found |= {"idle": self._idle(), **self._durable(workers)}
+            self._await_recorded()
         return found
 
     def _pushed(self) -> dict[str, Any]:
@@ -153,15 +119,35 @@ class Runner:
             found = {"single": self._single()}
             self._await(_WARM_UP + self.counts.single, workers)
             known = channel.started(self._file)
-            before = self._cpu(workers)
+            before = self._usage(workers)
             found["bulk"] = bulk = self._bulk()
             self._await(known + self.counts.bulk, workers)
-            found["cpu"] = self._cpu_since(before, workers, self.counts.bulk)
+            self._await_recorded()
+            found["usage"] = self._usage(workers).since(before, self.counts.bulk)
             last = max(start.at for start in channel.read(self._file, known))
             found["end_to_end"] = _rate(self.counts.bulk, (last - bulk["began"]) / 1e9)
-            found["idle"] = self._idle()
-            self._await_recorded(_WARM_UP + self.counts.single + self.counts.bulk + self.counts.idle)
+            found |= {"idle": self._idle(), **self._durable(workers)}
+            self._await_recorded()
         return found
+
+    def _durable(self, workers: Processes) -> dict[str, Any]:
+        """Stepped tasks and workflows, from the first enqueue to the end of the last body; none where there are none."""
+        counts = {"stepped": self.counts.stepped, "workflow": self.counts.workflow}
+        return {name: self._ended(name, count, workers) for name, count in counts.items() if self.contender.durable}
+
+    def _ended(self, name: str, count: int, workers: Processes) -> dict[str, Any]:
+        known = channel.started(self._file) + _FIRST
+        self._call("many", _FIRST, name=name)
+        self._await(known, workers)
+        before = self._usage(workers)
+        began = self._call("many", count, name=name)["began"]
+        self._await(known + count, workers)
+        self._await_recorded()
+        used = self._usage(workers).since(before, count)
+        ends = [start.at for start in channel.read(self._file, known)]
+        if not ends:
+            raise Unfinished(f"{self.contender.title}: none of {count} of {name} ended.")
+        return {**_rate(len(ends), (max(ends) - began) / 1e9), "usage": used}
 
     def _new_file(self) -> None:
         self._runs += 1
@@ -191,12 +177,12 @@ class Runner:
         return _rate(self.counts.single, self._call("single", self.counts.single)["seconds"])
 
     def _bulk(self) -> dict[str, Any]:
-        answer = self._call("bulk", self.counts.bulk)
+        answer = self._call("many", self.counts.bulk, name="bulk")
         return {**_rate(self.counts.bulk, answer["seconds"]), "began": answer["began"]}
 
     def _idle(self) -> dict[str, Any]:
         known, first, count = channel.started(self._file), self._next, self.counts.idle
-        before = self._call("idle", count, file=str(self._file))["before"]
+        before = self._call("idle", count, file=str(self._file), looks=self.contender.looks)["before"]
         # It stops at the first task that does not start: the account then shows the loss.
         self._next = first + len(before)
         at = {start.number: start.at for start in channel.read(self._file, known)}
@@ -210,17 +196,10 @@ class Runner:
             "maximum": max(waits),
         }
 
-    def _cpu(self, workers: Processes) -> dict[str, float]:
-        """Seconds of the processor that each process and server has had, its children's too."""
+    def _usage(self, workers: Processes) -> Usage:
         assert self._producer is not None
         pids = {**workers.pids(), "producer": self._producer.pid, **self.servers()}
-        return {name: _seconds(pid) for name, pid in pids.items()}
-
-    def _cpu_since(self, before: Mapping[str, float], workers: Processes, tasks: int) -> dict[str, float]:
-        """Milliseconds of the processor for each of so many tasks, by process, and of all."""
-        now = self._cpu(workers)
-        found = {name: (now[name] - before[name]) * 1e3 / max(tasks, 1) for name in before}
-        return {**found, "all": sum(found.values())}
+        return Usage.now(pids, self.environment)
 
     def _register(self, workers: Processes) -> None:
         """Tell Restate of a service that does not do so itself."""
@@ -256,10 +235,10 @@ class Runner:
             row = connection.execute(self.contender.recorded.encode()).fetchone()
         return int(row[0]) if row else 0
 
-    def _await_recorded(self, expected: int) -> None:
-        """Let the last bodies' records be written before the workers are stopped."""
+    def _await_recorded(self) -> None:
+        """Let the last bodies' records be written: they are part of the work, and the workers may be stopped next."""
         deadline = time.monotonic() + _STALLED_SECONDS
-        before = self._recorded_before
+        before, expected = self._recorded_before, self._next - self._first
         while before is not None and (self._recorded() or 0) - before < expected and time.monotonic() < deadline:
             time.sleep(_POLL_SECONDS)
 
@@ -273,16 +252,6 @@ class Runner:
             "ran_again": sum(runs[index] - 1 for index in indexes if index in runs),
             "recorded": None if recorded is None else recorded - (self._recorded_before or 0),
         }
-
-
-def _seconds(pid: int) -> float:
-    """What a process has had with its children, those that ended too."""
-    process = psutil.Process(pid)
-    total = 0.0
-    for each in (process, *process.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):
-            total += sum(each.cpu_times()[:4])
-    return total
 
 
 def _rate(count: int, seconds: float) -> dict[str, Any]:

@@ -78,12 +78,16 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Aim:
-    """What a figure should reach: a ratio to `baseline` of at least `bound`, or without one a value below `bound`."""
+    """What a figure should reach: a ratio to `baseline` of at least `bound`, or without one a value below `bound`.
+
+    `most`: the ratio is to be `bound` or less.
+    """
 
     figure: str
     contender: str
     baseline: str | None
     bound: float
+    most: bool = False
 
     def judge(self, values: Sequence[float], baseline: Sequence[float] | None = None) -> Verdict:
         """Judge the repeats; raises `ValueError` where they cannot be."""
@@ -92,9 +96,12 @@ class Aim:
             met = found < self.bound
         else:
             comparison = Comparison.of(values, baseline or ())
-            found, reached = comparison.median, [ratio >= self.bound for ratio in comparison.ratios]
-            met = found >= self.bound
+            found, reached = comparison.median, [self._reached(ratio) for ratio in comparison.ratios]
+            met = self._reached(found)
         return Verdict(value=found, met=met, repeats_met=sum(reached), repeats=len(reached))
+
+    def _reached(self, ratio: float) -> bool:
+        return ratio <= self.bound if self.most else ratio >= self.bound
 
 
 def _some(values: Sequence[float]) -> Sequence[float]:

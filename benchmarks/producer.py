@@ -25,7 +25,7 @@ _POLL_SECONDS: Final = 0.0005
 
 
 class Client(Protocol):
-    """A contender's module."""
+    """A contender's module; those that can have `stepped` and `workflow` beside `bulk`."""
 
     def single(self, index: int) -> None: ...
 
@@ -40,16 +40,17 @@ def single(client: Client, *, first: int, count: int) -> Mapping[str, Any]:
     return {"seconds": time.perf_counter() - begun}
 
 
-def bulk(client: Client, *, first: int, count: int) -> Mapping[str, Any]:
-    """Many tasks, the contender's quickest way; `began` is CLOCK_MONOTONIC in nanoseconds."""
+def many(client: Client, *, first: int, count: int, name: str) -> Mapping[str, Any]:
+    """Many of one kind, the contender's quickest way; `began` is CLOCK_MONOTONIC in nanoseconds."""
     began = time.monotonic_ns()
-    client.bulk(range(first, first + count))
+    getattr(client, name)(range(first, first + count))
     return {"seconds": (time.monotonic_ns() - began) / 1e9, "began": began}
 
 
-def idle(client: Client, *, first: int, count: int, file: str) -> Mapping[str, Any]:
+def idle(client: Client, *, first: int, count: int, file: str, looks: float) -> Mapping[str, Any]:
     """One task after the other, each once the one before has started and a short, uneven gap has passed.
 
+    Where an idle worker looks for work every so often, the gap is any part of that, so that no task comes just after a look.
     Answers the nanoseconds of CLOCK_MONOTONIC before each enqueue; ends early with a task that does not start.
     """
     path = Path(file)
@@ -64,11 +65,11 @@ def idle(client: Client, *, first: int, count: int, file: str) -> Mapping[str, A
             if time.monotonic() > deadline:
                 return {"before": before}
             time.sleep(_POLL_SECONDS)
-        time.sleep(uneven.uniform(*_GAP_SECONDS))
+        time.sleep(uneven.uniform(*_GAP_SECONDS) + uneven.uniform(0, looks))
     return {"before": before}
 
 
-COMMANDS: Final[Mapping[str, Callable[..., Mapping[str, Any]]]] = {"single": single, "bulk": bulk, "idle": idle}
+COMMANDS: Final[Mapping[str, Callable[..., Mapping[str, Any]]]] = {"single": single, "many": many, "idle": idle}
 
 
 def main(module: str) -> None:

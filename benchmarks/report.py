@@ -1,7 +1,9 @@
 """A run's repeats as a table, and what they say of the aims."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, Final, Self
 
 from benchmarks.catalogue import AIMS, CONTENDERS, FIGURES, Figure
 from benchmarks.paired import TIE, Aim, Comparison, Summary
@@ -11,16 +13,42 @@ __all__ = ["aims", "faults", "lines", "summary"]
 type Repeat = Mapping[str, Mapping[str, Any]]
 
 _SHOWN: Final = 0.005
-_WORDS: Final = {"tie": "tie", "more": "more", "less": "less"}
+_WORK: Final = {"no-op": (), "3 steps": ("stepped",), "sleep and 2 children": ("workflow",)}
 
 
-def values(repeats: Sequence[Repeat], contender: str, figure: str) -> list[float]:
-    """One contender's figure in each repeat; empty where it has none."""
-    name, _, part = figure.partition("_p")
-    found = [repeat[contender] for repeat in repeats if contender in repeat]
-    if figure.startswith("idle_"):
-        return [run["idle"][f"p{part}"] for run in found if "idle" in run]
-    return [run[name]["per_second"] for run in found if name in run]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Used:
+    """What a task took: medians of the repeats."""
+
+    cpu: Mapping[str, float]
+    transactions: float
+    written: float
+
+    @classmethod
+    def of(cls, repeats: Sequence[Repeat], contender: str, path: Sequence[str]) -> Self | None:
+        """None where the contender has none of it."""
+        found = values(repeats, contender, (*path, "usage"))
+        if not found:
+            return None
+        return cls(
+            cpu={name: median([usage["cpu"][name] for usage in found]) for name in found[0]["cpu"]},
+            transactions=median([usage["transactions"] for usage in found]),
+            written=median([usage["written"] for usage in found]),
+        )
+
+    @property
+    def parts(self) -> str:
+        """The processes that took some, in words."""
+        parts = ((name, value) for name, value in self.cpu.items() if name != "all" and value >= _SHOWN)
+        return ", ".join(f"{name} {value:.2f}" for name, value in parts)
+
+
+def values(repeats: Sequence[Repeat], contender: str, path: Sequence[str]) -> list[Any]:
+    """What one contender's repeats have at this path; empty where it has none."""
+    found: list[Any] = [repeat[contender] for repeat in repeats if contender in repeat]
+    for key in path:
+        found = [part[key] for part in found if key in part]
+    return found
 
 
 def summary(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
@@ -28,7 +56,7 @@ def summary(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
     rows = []
     for figure in FIGURES:
         for name in CONTENDERS:
-            own = values(repeats, name, figure.name)
+            own = values(repeats, name, figure.path)
             if own:
                 found = Summary.of(own)
                 rows.append(
@@ -52,11 +80,11 @@ def _baselines(contender: str, repeats: Sequence[Repeat], figure: Figure) -> lis
     named += ["restate"] if contender.endswith("-restate") else []
     named += [contender.replace("tandem-", "release-")] if contender.startswith("tandem-") else []
     named += [aim.baseline for aim in AIMS if aim.baseline and (aim.figure, aim.contender) == (figure.name, contender)]
-    return [name for name in dict.fromkeys(named) if name != contender and values(repeats, name, figure.name)]
+    return [name for name in dict.fromkeys(named) if name != contender and values(repeats, name, figure.path)]
 
 
 def _ratio(own: Sequence[float], repeats: Sequence[Repeat], baseline: str, figure: Figure) -> dict[str, Any]:
-    comparison = Comparison.of(own, values(repeats, baseline, figure.name))
+    comparison = Comparison.of(own, values(repeats, baseline, figure.path))
     return {
         "ratio": comparison.median,
         "ratios": list(comparison.ratios),
@@ -69,8 +97,9 @@ def aims(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
     """What became of each aim that this run can judge."""
     found = []
     for aim in AIMS:
-        own = values(repeats, aim.contender, aim.figure)
-        base = values(repeats, aim.baseline, aim.figure) if aim.baseline else None
+        figure = _figure(aim)
+        own = values(repeats, aim.contender, figure.path)
+        base = values(repeats, aim.baseline, figure.path) if aim.baseline else None
         if own and base != []:
             verdict = aim.judge(own, base)
             found.append(
@@ -80,17 +109,33 @@ def aims(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
                     "met": verdict.met,
                     "repeats_met": verdict.repeats_met,
                     "repeats": verdict.repeats,
+                    "why": [] if verdict.met or not aim.most else _why(repeats, aim),
                 }
             )
     return found
 
 
+def _figure(aim: Aim) -> Figure:
+    return next(figure for figure in FIGURES if figure.name == aim.figure)
+
+
 def _aim(aim: Aim) -> str:
-    figure = next(figure for figure in FIGURES if figure.name == aim.figure)
-    who = CONTENDERS[aim.contender].title
+    figure, who = _figure(aim), CONTENDERS[aim.contender].title
     if aim.baseline is None:
         return f"{who}, {figure.title} < {aim.bound:g} {figure.unit}"
-    return f"{who}, {figure.title} >= {aim.bound:g} x {CONTENDERS[aim.baseline].title}"
+    sign = "<=" if aim.most else ">="
+    return f"{who}, {figure.title} {sign} {aim.bound:g} x {CONTENDERS[aim.baseline].title}"
+
+
+def _why(repeats: Sequence[Repeat], aim: Aim) -> list[str]:
+    """Where a processor's time that is past its aim went, beside the baseline's: a line each."""
+    *path, _, _, _ = _figure(aim).path
+    return [
+        f"{CONTENDERS[name].title}: {usage.parts}; {usage.transactions:.1f} writing transactions,"
+        f" {usage.written / 1e3:.1f} kB of PostgreSQL's log"
+        for name in (aim.contender, aim.baseline)
+        if name is not None and (usage := Used.of(repeats, name, path))
+    ]
 
 
 def faults(repeats: Sequence[Repeat]) -> list[str]:
@@ -116,11 +161,14 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _conditions(report)
     yield from _table(report["summary"])
     yield from _processor(report["repeats"])
+    yield from _seconds(report)
+    yield from _stored(report["settings"]["contenders"])
     yield ""
     for aim in report["aims"]:
         unit = "ms" if " < " in aim["aim"] else "x"
         word = "met   " if aim["met"] else "MISSED"
         yield f"{word}  {aim['aim']}: {aim['value']:.2f} {unit} (in {aim['repeats_met']} of {aim['repeats']} repeats)"
+        yield from (f"          {line}" for line in aim["why"])
     enqueued = sum(run["tasks"]["enqueued"] for repeat in report["repeats"] for run in repeat.values())
     yield ""
     if report["faults"]:
@@ -138,13 +186,9 @@ def _conditions(report: Mapping[str, Any]) -> Iterator[str]:
     yield f"PostgreSQL: {durable}; an fsync here: {report['disk']['fsync_p50_ms']} ms. Redis: no persistence. Restate: as it comes."
     yield (
         f"{len(report['repeats'])} interleaved repeats of {counts['single']:,} single, {counts['bulk']:,} bulk,"
-        f" {counts['idle']:,} idle; no-op bodies. Ratios are taken within a repeat; under {TIE:.0%} is a tie."
+        f" {counts['idle']:,} idle; no-op bodies; {counts['stepped']:,} of 3 steps, {counts['workflow']:,} workflows."
+        f" Ratios are taken within a repeat; under {TIE:.0%} is a tie."
     )
-    yield ""
-    for name in report["settings"]["contenders"]:
-        contender = CONTENDERS[name]
-        yield f"{contender.title}: {contender.processes}. Stores {contender.stored}."
-        yield f"    acknowledged {contender.acknowledged}; bulk by {contender.bulk}"
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
@@ -166,18 +210,33 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _processor(repeats: Sequence[Repeat]) -> Iterator[str]:
-    """Medians: what noise spares. Of waiting tasks it is the drain, of those that are pushed the bulk, end to end."""
+    """Medians, by process. Of waiting no-ops it is the drain; enqueueing is in it where sends are pushed, and of steps."""
+    for title, path in _WORK.items():
+        found = {name: used for name in CONTENDERS if (used := Used.of(repeats, name, path))}
+        if found:
+            yield ""
+            yield f"{title}: processor a task by process (ms), transactions that write, kB of PostgreSQL's log; medians"
+        for name, used in found.items():
+            yield f"  {CONTENDERS[name].title:<34}{used.transactions:>10.2f}{used.written / 1e3:>10.2f}   {used.parts}"
+
+
+def _seconds(report: Mapping[str, Any]) -> Iterator[str]:
+    taken = {name: values(report["repeats"], name, ("seconds",)) for name in report["settings"]["contenders"]}
+    shown = "; ".join(f"{CONTENDERS[name].title} {median(found):.0f}" for name, found in taken.items() if found)
     yield ""
-    yield "processor a task (ms, medians), from the bulk's first body to its last; where sends are pushed, enqueue too"
-    for name, contender in CONTENDERS.items():
-        runs = [repeat[name]["cpu"] for repeat in repeats if name in repeat]
-        if runs:
-            parts = {part: Summary.of([run[part] for run in runs if part in run]).median for part in runs[0]}
-            shown = ", ".join(
-                f"{part} {value:.2f}" for part, value in parts.items() if part != "all" and value >= _SHOWN
-            )
-            yield f"  {contender.title:<34}{parts['all']:>10.2f}   {shown}"
+    yield f"seconds a repeat: {shown}; all of it {report['seconds']:,.0f}"
+
+
+def _stored(names: Sequence[str]) -> Iterator[str]:
+    yield ""
+    yield "what each stores, and when it acknowledges"
+    for name in names:
+        contender = CONTENDERS[name]
+        part = "" if contender.share == 1 else f"; given {contender.share:.0%} of the no-ops"
+        yield f"  {contender.title:<34}stores {contender.stored}"
+        yield f"  {'':<34}acknowledged {contender.acknowledged}"
+        yield f"  {'':<34}{contender.processes}; bulk by {contender.bulk}{part}"
 
 
 def _digits(figure: Figure) -> int:
-    return 1 if figure.unit == "ms" else 0
+    return 2 if figure.unit == "ms" else 0

@@ -18,8 +18,10 @@ CONTENDER = ENVIRONMENT.contender.replace("release-", "tandem-")
 _TANDEM = ["tandem", "benchmarks"]
 _APPS = {
     "tandem-celery": _TANDEM,
+    "tandem-threads": _TANDEM,
     "tandem-restate": _TANDEM,
     "celery-results": ["django_celery_results"],
+    "django-tasks-db": ["django_tasks_db"],
     "procrastinate": ["procrastinate.contrib.django"],
 }
 INSTALLED_APPS = _APPS.get(CONTENDER, [])
@@ -27,8 +29,10 @@ INSTALLED_APPS = _APPS.get(CONTENDER, [])
 PROCRASTINATE_AUTODISCOVER_MODULE_NAME = ""
 PROCRASTINATE_IMPORT_PATHS = ["benchmarks.contenders.procrastinate_django"]
 
+_CELERY = {"celery": {"BROKER_URL": ENVIRONMENT.redis_url}}
 _ENGINES = {
-    "tandem-celery": {"celery": {"BROKER_URL": ENVIRONMENT.redis_url}},
+    "tandem-celery": _CELERY,
+    "tandem-threads": _CELERY,
     "tandem-restate": {
         "restate": {
             "INGRESS_URL": ENVIRONMENT.ingress_url,
@@ -46,3 +50,5 @@ if CONTENDER in _ENGINES:
             "OPTIONS": {"ENGINES": _ENGINES[CONTENDER]},
         }
     }
+if CONTENDER == "django-tasks-db":
+    TASKS = {"default": {"BACKEND": "django_tasks_db.DatabaseBackend", "QUEUES": ["default"]}}

@@ -1,4 +1,4 @@
-"""The Restate SDK by itself: one service with one handler, sent to through the ingress without a key.
+"""The Restate SDK by itself: one service, sent to through the ingress without a key.
 
 The sends are written by hand, on connections that are kept: through httpx, which the SDK's own client uses, each costs
 the sender several times as much, and the sender would be measured instead of the runtime.
@@ -7,6 +7,7 @@ the sender several times as much, and the sender would be measured instead of th
 import asyncio
 import http.client
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,8 +15,9 @@ import restate
 
 from benchmarks import channel
 from benchmarks.environment import Environment
+from benchmarks.work import SLEEP_SECONDS, STEPS, check, double
 
-__all__ = ["app", "bulk", "single"]
+__all__ = ["app", "bulk", "single", "stepped", "workflow"]
 
 IN_FLIGHT: Final = 32
 
@@ -28,10 +30,33 @@ async def noop(_context: restate.Context, index: int) -> None:
     channel.record(index)
 
 
+@service.handler("stepped")
+async def run_stepped(context: restate.Context, index: int) -> None:
+    """Three steps, then say so."""
+    for name in STEPS:
+        await context.run_typed(name, double, number=index)
+    channel.record(index)
+
+
+@service.handler("child")
+async def run_child(_context: restate.Context, number: int) -> int:
+    """Answer a number."""
+    return double(number)
+
+
+@service.handler("workflow")
+async def run_workflow(context: restate.Context, index: int) -> None:
+    """Sleep, call two children, then say so."""
+    await context.sleep(timedelta(seconds=SLEEP_SECONDS))
+    calls = [context.service_call(run_child, arg=number) for number in (index, index + 1)]
+    check(index, [await call for call in await restate.gather(*calls)])
+    channel.record(index)
+
+
 app = restate.app([service], identity_keys=[Environment.read().identity_key])
 
 _INGRESS: Final = urlsplit(Environment.read().ingress_url)
-_PATH: Final = "/restate/send/BenchmarkNoop/noop"
+_PATH: Final = "/restate/send/BenchmarkNoop"
 _HEADERS: Final = {"content-type": "application/json"}
 _ACCEPTED: Final = b"HTTP/1.1 202"
 _kept: Final = http.client.HTTPConnection(str(_INGRESS.hostname), _INGRESS.port)
@@ -39,7 +64,7 @@ _kept: Final = http.client.HTTPConnection(str(_INGRESS.hostname), _INGRESS.port)
 
 def single(index: int) -> None:
     """Enqueue one task."""
-    _kept.request("POST", _PATH, str(index), _HEADERS)
+    _kept.request("POST", f"{_PATH}/noop", str(index), _HEADERS)
     response = _kept.getresponse()
     body = response.read()
     if response.status != http.client.ACCEPTED:
@@ -48,20 +73,30 @@ def single(index: int) -> None:
 
 def bulk(indexes: range) -> None:
     """Enqueue many, `IN_FLIGHT` sends at a time."""
-    asyncio.run(_bulk(iter(indexes)))
+    asyncio.run(_bulk("noop", iter(indexes)))
 
 
-async def _bulk(remaining: Iterator[int]) -> None:
+def stepped(indexes: range) -> None:
+    """As `bulk`, with steps."""
+    asyncio.run(_bulk("stepped", iter(indexes)))
+
+
+def workflow(indexes: range) -> None:
+    """As `bulk`, with a sleep and children."""
+    asyncio.run(_bulk("workflow", iter(indexes)))
+
+
+async def _bulk(handler: str, remaining: Iterator[int]) -> None:
     async with asyncio.TaskGroup() as group:
         for _ in range(IN_FLIGHT):
-            group.create_task(_send(remaining))
+            group.create_task(_send(handler, remaining))
 
 
-async def _send(remaining: Iterator[int]) -> None:
+async def _send(handler: str, remaining: Iterator[int]) -> None:
     reader, writer = await asyncio.open_connection(_INGRESS.hostname, _INGRESS.port)
     for index in remaining:
         body = str(index)
-        head = f"POST {_PATH} HTTP/1.1\r\nhost: ingress\r\ncontent-type: application/json\r\n"
+        head = f"POST {_PATH}/{handler} HTTP/1.1\r\nhost: ingress\r\ncontent-type: application/json\r\n"
         writer.write(f"{head}content-length: {len(body)}\r\n\r\n{body}".encode())
         answer = (await reader.readuntil(b"\r\n\r\n")).lower()
         length = int(answer.partition(b"content-length:")[2].partition(b"\r\n")[0])

@@ -113,6 +113,28 @@ def test_aims_are_judged_by_pairs_and_left_out_without_their_baseline() -> None:
     }
 
 
+def test_an_aim_of_at_most_is_met_at_its_bound_and_missed_above() -> None:
+    aim = Aim(figure="stepped_cpu", contender="a", baseline="b", bound=1.3, most=True)
+    assert aim.judge([13.0], [10.0]).met
+    assert not aim.judge([13.1, 14.0, 1.0], [10.0, 10.0, 10.0]).met
+
+
+def test_a_processor_aim_that_is_missed_says_where_the_time_went() -> None:
+    def stepped(worker: float, database: float) -> Any:
+        cpu = {"worker": worker, "PostgreSQL": database, "all": worker + database}
+        usage = {"cpu": cpu, "transactions": 5.0, "written": 3_000.0}
+        return {**run_of(drain=100.0), "stepped": {"per_second": 10.0, "usage": usage}}
+
+    (met,) = report.aims([{"dbos": stepped(4.0, 2.0), "tandem-restate": stepped(3.0, 2.0)}])[1:]
+    assert (met["met"], met["why"]) == (True, [])
+    (missed,) = report.aims([{"dbos": stepped(4.0, 2.0), "tandem-restate": stepped(9.0, 2.0)}])[1:]
+    assert missed["aim"] == "Tandem on Restate, 3 steps, processor <= 1.3 x DBOS"
+    assert missed["why"] == [
+        "Tandem on Restate: worker 9.00, PostgreSQL 2.00; 5.0 writing transactions, 3.0 kB of PostgreSQL's log",
+        "DBOS: worker 4.00, PostgreSQL 2.00; 5.0 writing transactions, 3.0 kB of PostgreSQL's log",
+    ]
+
+
 def test_the_table_has_each_figure_with_its_ratio_and_spread() -> None:
     repeats = [{"celery": run_of(drain=100.0), "tandem-celery": run_of(drain=drain)} for drain in (40.0, 60.0)]
     row = next(
