@@ -1,6 +1,6 @@
 # Each target sets up what it needs, uv included: a Python and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help demo test package servers lint chaos hypercorn soak bench images charts e2e clean-data sync sync-bench sync-docs docs
+.PHONY: help demo test package servers lint chaos hypercorn soak bench bench-check images charts e2e clean-data sync sync-bench sync-docs docs
 
 DATA := $(or $(TANDEM_DATA),.tandem)
 BIN := .venv/bin
@@ -53,8 +53,11 @@ hypercorn: sync ## what runs on granian, on the other server: the tests of Resta
 soak: sync ## run many short executions on both engines, and look for what grows or stays (ARGS="--executions N")
 	@$(BIN)/python -m tests.chaos.soak $(ARGS)
 
-bench: sync-bench ## measure Tandem beside Celery, procrastinate and the Restate SDK
+bench: sync-bench ## measure Tandem beside Celery, DBOS, the Restate SDK and others (ARGS="--only A,B --plot", see --help)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-check: sync-bench ## run what the benchmark compares with a few tasks: whether each works, not how fast
+	@$(BIN)/python -m pytest --quiet tests/bench $(ARGS)
 
 docs: sync-docs ## build the documents as a site in dist/docs, and check every link between them
 	$(call quietly,$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d dist/docs/.doctrees docs dist/docs)

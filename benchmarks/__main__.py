@@ -17,9 +17,10 @@ from types import FrameType
 from typing import Any, Final
 
 from benchmarks.catalogue import CONTENDERS
-from benchmarks.environment import ROOT
+from benchmarks.contender import Contender
+from benchmarks.environment import ROOT, Environment
 
-__all__ = ["main"]
+__all__ = ["arguments_of", "main", "run"]
 
 LATEST: Final = Path(__file__).with_name("latest.json")
 
@@ -35,7 +36,7 @@ _NEEDED: Final = (
 
 def main() -> int:
     """Run; 0 where every task ran once, 1 where not."""
-    arguments = _arguments()
+    arguments = arguments_of()
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
         print(
             f"The benchmark needs {', '.join(missing)}: run it with `make bench`, or uv run --group bench.",
@@ -85,9 +86,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         for name, contender in chosen.items():
             _say(f"preparing {contender.title}", began)
             environment = environments[name]
-            if contender.migration is not None:
-                command = contender.migration(environment)
-                subprocess.run(command, env=environment.variables(), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            _migrate(contender, environment, logs)
             if contender.is_release:
                 environment = replace(environment, source=str(release.tree(folder / "release") / "src"))
             runner = Runner(
@@ -99,7 +98,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
                 servers=lambda: servers.pids(running),
             )
             stack.callback(runner.close)
-            runner.prepare()
+            runner.prepare(rehearse=arguments.repeats > 1)
             runners.append(runner)
         repeats: list[dict[str, Any]] = []
         for number in range(1, arguments.repeats + 1):
@@ -120,15 +119,16 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
+def arguments_of(given: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the command line says; exits where it cannot be read."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=...", description=__doc__)
     parser.add_argument("--repeats", type=_count, default=3, metavar="N", help="interleaved repeats (default: 3)")
     parser.add_argument("--only", type=_names, default=list(CONTENDERS), metavar="A,B", help=", ".join(CONTENDERS))
     parser.add_argument("--single", type=_count, default=1_000, metavar="N", help="single enqueues (default: 1000)")
     parser.add_argument("--bulk", type=_count, default=5_000, metavar="N", help="tasks in bulk (default: 5000)")
     parser.add_argument("--idle", type=_count, default=200, metavar="N", help="tasks one at a time (default: 200)")
-    parser.add_argument("--stepped", type=_count, default=1_000, metavar="N", help="of 3 steps each (default: 1000)")
-    parser.add_argument("--workflow", type=_count, default=200, metavar="N", help="workflows (default: 200)")
+    parser.add_argument("--stepped", type=_count, default=500, metavar="N", help="of 3 steps each (default: 500)")
+    parser.add_argument("--workflow", type=_count, default=100, metavar="N", help="workflows (default: 100)")
     parser.add_argument("--plot", action="store_true", help=f"draw each figure into {PLOTS.relative_to(ROOT)}/, as SVG")
     parser.add_argument(
         "--quick", action="store_true", help="few tasks, one repeat: says whether it works, not how fast"
@@ -151,6 +151,23 @@ def _names(text: str) -> list[str]:
     if unknown or not names:
         raise argparse.ArgumentTypeError(f"{', '.join(unknown) or text!r} is none of {', '.join(CONTENDERS)}")
     return names
+
+
+def _migrate(contender: Contender, environment: Environment, logs: Path) -> None:
+    if contender.migration is None:
+        return
+    log = logs / f"{contender.name}-migration.log"
+    with log.open("wb") as output:
+        done = subprocess.run(
+            contender.migration(environment),
+            env=environment.variables(),
+            cwd=ROOT,
+            check=False,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    if done.returncode != 0:
+        raise RuntimeError(f"{done.args} ended with {done.returncode}:\n{log.read_text(errors='replace')}")
 
 
 def _say(text: str, began: float) -> None:

@@ -85,6 +85,7 @@ _OF_THIS_TREE: Final[Mapping[str, Contender]] = {
             recorded=f"SELECT count(*) FROM tandem_execution WHERE engine = 'celery' AND {_SUCCEEDED}",
             migration=migrate,
             redis_database=6,
+            durable=True,
         ),
         Contender(
             name="celery-results",

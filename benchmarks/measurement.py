@@ -64,15 +64,15 @@ class Runner:
     _runs: int = 0
     _file: Path = field(default_factory=Path)
     _recorded_before: int | None = None
+    _registered: bool = False
 
-    def prepare(self) -> None:
-        """Start the producer and see that tasks run at all: what is broken shows before anything is measured."""
+    def prepare(self, *, rehearse: bool) -> None:
+        """Start the producer and, where asked to, see that tasks run: what is broken shows before all is measured."""
         self._producer = Producer(self.contender, self.environment, self.folder)
-        self._new_file()
-        with self._workers() as workers:
-            if self.contender.registers:
-                self._register(workers)
-            self._warm_up(workers)
+        if rehearse:
+            self._new_file()
+            with self._workers() as workers:
+                self._warm_up(workers)
 
     def close(self) -> None:
         """End the producer."""
@@ -170,6 +170,9 @@ class Runner:
         return self._producer.call(command, first=first, count=count, **values)
 
     def _warm_up(self, workers: Processes) -> None:
+        if self.contender.registers and not self._registered:
+            self._register(workers)
+            self._registered = True
         self._call("single", _WARM_UP)
         self._await(_WARM_UP, workers)
 

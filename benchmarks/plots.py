@@ -20,19 +20,20 @@ _MARGIN: Final = 1.1
 _OURS: Final = "#0b6e4f"
 _OTHERS: Final = "#9aa5b1"
 _RANGE: Final = "#222222"
-# Text stays text, and the same figures give the same file.
-_SETTINGS: Final = {"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.size": 9}
 
 
 def draw(report: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw every figure that the report has; answers the files."""
+    """Draw every figure that the report has, in place of what another run drew; answers the files."""
     folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.svg"):
+        old.unlink()
     drawn = []
     for figure in FIGURES:
         rows = [row for row in report["summary"] if row["figure"] == figure.name]
         if rows:
             drawn.append(folder / f"{figure.name}.svg")
-            with mpl.rc_context(_SETTINGS):
+            # Text stays text, and the same figures give the same file.
+            with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.size": 9}):
                 _picture(figure, rows, _note(report)).savefig(drawn[-1], format="svg", metadata={"Date": None})
     return drawn
 
@@ -66,6 +67,6 @@ def _picture(figure: Figure, rows: Sequence[Mapping[str, Any]], note: str) -> Pi
 def _note(report: Mapping[str, Any]) -> str:
     machine = report["machine"]
     return (
-        f"median, and the range of {len(report['repeats'])} repeats; {machine['processor']}, {machine['cores']} cores;"
+        f"median and range of {len(report['repeats'])} repeat(s); {machine['processor']}, {machine['cores']} cores;"
         f" commit {machine['commit']}, {report['at'][:10]}"
     )

@@ -54,5 +54,6 @@ class Producer:
         return self._process.pid
 
     def stop(self) -> None:
-        """End it."""
-        end_group(self._process)
+        """End it, and close what led to it."""
+        with self._process:
+            end_group(self._process)
