@@ -156,38 +156,56 @@ CONTENDERS: Final[Mapping[str, Contender]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """One row of the table for each contender; `path` is where a repeat has it."""
+    """One row of the table for each contender.
+
+    `path` is where a repeat has it, `work` where that has what its tasks used: None where nothing but time was measured.
+    """
 
     name: str
     title: str
     unit: str
     baseline: str
     path: tuple[str, ...]
+    work: tuple[str, ...] | None = None
 
 
 _RATE: Final = "per_second"
 _PROCESSOR: Final = ("usage", "cpu", "all")
 
+
+def _figures(name: str, title: str, baseline: str) -> tuple[Figure, Figure]:
+    """What is done in a second, and what the processor has to do for it."""
+    work = (name,)
+    return (
+        Figure(name=name, title=title, unit="/s", baseline=baseline, path=(*work, _RATE), work=work),
+        Figure(
+            name=f"{name}_cpu",
+            title=f"{title}, processor",
+            unit="ms",
+            baseline=baseline,
+            path=(*work, *_PROCESSOR),
+            work=work,
+        ),
+    )
+
+
 FIGURES: Final = (
     Figure(name="single", title="single enqueue", unit="/s", baseline="celery", path=("single", _RATE)),
     Figure(name="bulk", title="bulk enqueue", unit="/s", baseline="celery", path=("bulk", _RATE)),
-    Figure(name="drain", title="drain of waiting tasks", unit="/s", baseline="celery", path=("drain", _RATE)),
+    Figure(name="drain", title="drain of waiting tasks", unit="/s", baseline="celery", path=("drain", _RATE), work=()),
     Figure(
-        name="end_to_end", title="end to end, many at once", unit="/s", baseline="restate", path=("end_to_end", _RATE)
+        name="end_to_end",
+        title="end to end, many at once",
+        unit="/s",
+        baseline="restate",
+        path=("end_to_end", _RATE),
+        work=(),
     ),
-    Figure(name="cpu", title="processor a task", unit="ms", baseline="celery", path=_PROCESSOR),
+    Figure(name="cpu", title="processor a task", unit="ms", baseline="celery", path=_PROCESSOR, work=()),
     Figure(name="idle_p50", title="idle: enqueue to start, p50", unit="ms", baseline="celery", path=("idle", "p50")),
     Figure(name="idle_p99", title="idle: enqueue to start, p99", unit="ms", baseline="celery", path=("idle", "p99")),
-    Figure(name="stepped", title="3 steps, end to end", unit="/s", baseline="dbos", path=("stepped", _RATE)),
-    Figure(name="stepped_cpu", title="3 steps, processor", unit="ms", baseline="dbos", path=("stepped", *_PROCESSOR)),
-    Figure(name="workflow", title="sleep and 2 children", unit="/s", baseline="dbos", path=("workflow", _RATE)),
-    Figure(
-        name="workflow_cpu",
-        title="sleep and 2 children, processor",
-        unit="ms",
-        baseline="dbos",
-        path=("workflow", *_PROCESSOR),
-    ),
+    *_figures("stepped", "3 steps", "dbos"),
+    *_figures("workflow", "sleep and 2 children", "dbos"),
 )
 
 AIMS: Final = (

@@ -109,7 +109,7 @@ def aims(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
                     "met": verdict.met,
                     "repeats_met": verdict.repeats_met,
                     "repeats": verdict.repeats,
-                    "why": [] if verdict.met or not aim.most else _why(repeats, aim),
+                    "why": [] if verdict.met else _why(repeats, aim),
                 }
             )
     return found
@@ -128,13 +128,15 @@ def _aim(aim: Aim) -> str:
 
 
 def _why(repeats: Sequence[Repeat], aim: Aim) -> list[str]:
-    """Where a processor's time that is past its aim went, beside the baseline's: a line each."""
-    *path, _, _, _ = _figure(aim).path
+    """What the tasks of both used, where a ratio was missed: a line each."""
+    work = _figure(aim).work
+    if work is None or aim.baseline is None:
+        return []
     return [
-        f"{CONTENDERS[name].title}: {usage.parts}; {usage.transactions:.1f} writing transactions,"
-        f" {usage.written / 1e3:.1f} kB of PostgreSQL's log"
+        f"{CONTENDERS[name].title}: {used.parts}; {used.transactions:.1f} transactions that write,"
+        f" {used.written / 1e3:.1f} kB of PostgreSQL's log"
         for name in (aim.contender, aim.baseline)
-        if name is not None and (usage := Used.of(repeats, name, path))
+        if (used := Used.of(repeats, name, work))
     ]
 
 

@@ -130,8 +130,8 @@ def test_a_processor_aim_that_is_missed_says_where_the_time_went() -> None:
     (missed,) = report.aims([{"dbos": stepped(4.0, 2.0), "tandem-restate": stepped(9.0, 2.0)}])[1:]
     assert missed["aim"] == "Tandem on Restate, 3 steps, processor <= 1.3 x DBOS"
     assert missed["why"] == [
-        "Tandem on Restate: worker 9.00, PostgreSQL 2.00; 5.0 writing transactions, 3.0 kB of PostgreSQL's log",
-        "DBOS: worker 4.00, PostgreSQL 2.00; 5.0 writing transactions, 3.0 kB of PostgreSQL's log",
+        "Tandem on Restate: worker 9.00, PostgreSQL 2.00; 5.0 transactions that write, 3.0 kB of PostgreSQL's log",
+        "DBOS: worker 4.00, PostgreSQL 2.00; 5.0 transactions that write, 3.0 kB of PostgreSQL's log",
     ]
 
 
