@@ -8,7 +8,7 @@ from benchmarks.environment import Environment
 
 __all__ = ["broker", "bulk", "single"]
 
-broker = RedisBroker(url=Environment.read().redis_url)
+broker = RedisBroker(url=Environment.read().redis_url)  # type: ignore[no-untyped-call]  # half of it is typed
 dramatiq.set_broker(broker)
 
 
