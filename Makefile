@@ -1,6 +1,6 @@
 # Each target sets up what it needs, uv included: a Python and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help demo test package servers lint chaos hypercorn soak bench bench-check images charts e2e clean-data sync sync-bench sync-docs docs
+.PHONY: help demo test package servers lint chaos hypercorn soak bench bench-check growth images charts e2e clean-data sync sync-bench sync-docs docs
 
 DATA := $(or $(TANDEM_DATA),.tandem)
 BIN := .venv/bin
@@ -58,6 +58,9 @@ bench: sync-bench ## measure Tandem beside Celery, DBOS, the Restate SDK and oth
 
 bench-check: sync-bench ## run what the benchmark compares with a few tasks: whether each works, not how fast
 	@$(BIN)/python -m pytest --quiet tests/bench $(ARGS)
+
+growth: sync ## fill the ledger to 10,000,000 executions, and measure what each statement costs (ARGS="--to 100000")
+	@$(BIN)/python -m benchmarks.growth $(ARGS)
 
 docs: sync-docs ## build the documents as a site in dist/docs, and check every link between them
 	$(call quietly,$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -c docs/site -d dist/docs/.doctrees docs dist/docs)
