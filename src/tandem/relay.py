@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final, Protocol
 
 from tandem.configuration import Configuration
@@ -22,6 +23,7 @@ from tandem.ledger.identity import process_name
 from tandem.ledger.listener import Listener
 from tandem.ledger.operating import pruning
 from tandem.ledger.relaying import backlog, outbox
+from tandem.ledger.rows import Walked
 from tandem.ledger.suspension import wakes
 from tandem.probes.loops import Loop, Watch
 
@@ -30,6 +32,7 @@ __all__ = ["BATCH", "Lane", "Relay"]
 logger = logging.getLogger("tandem.relay")
 
 BATCH: Final = 1_000
+_STRETCH: Final = 2_500
 _SLOW: Final = 1 / 3
 _SCAN_SECONDS: Final = 2.0
 # One that an engine fails at, for a reason that is not its server's, is tried again so much later.
@@ -188,6 +191,7 @@ class Relay:
     _lanes: Sequence[Lane] = field(init=False)
     _takeover_paused_until: float = 0.0
     _seen_at: float = float("-inf")
+    _walked: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lanes = [
@@ -268,6 +272,17 @@ class Relay:
         )
 
     def _requeue_expired(self, engine: str, queue: str) -> None:
-        most = self.configuration.max_lost_leases
-        taken = ledger.execute(backlog.requeue_expired(engine=engine, queue=queue, most=most, limit=BATCH))
-        endings.log_requeued(taken, lost="its lease", logger=logger)
+        """Take from the oldest that were sent, where what runs is, and from a stretch of a long backlog behind them."""
+        oldest = self._expired(engine, queue, after=None, limit=BATCH)
+        if oldest.rows < BATCH:
+            return
+        place = engine, queue
+        walked = self._expired(engine, queue, after=self._walked.get(place) or oldest.last, limit=_STRETCH)
+        self._walked[place] = walked.last if walked.rows == _STRETCH else None
+
+    def _expired(self, engine: str, queue: str, *, after: datetime | None, limit: int) -> Walked:
+        walked = ledger.execute(backlog.expired(engine=engine, queue=queue, after=after, limit=limit))
+        if walked.ids:
+            taken = ledger.execute(backlog.requeue_expired(walked.ids, most=self.configuration.max_lost_leases))
+            endings.log_requeued(taken, lost="its lease", logger=logger)
+        return walked

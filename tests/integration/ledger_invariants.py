@@ -180,7 +180,7 @@ def _reachable(row: Row, ledger: Snapshot) -> bool:
     if row["phase"] == "queued":
         return due or sent
     if row["phase"] == "running" and row["engine"] == "celery":
-        # `requeue_expired` walks what was sent and is not due.
+        # `expired` walks what was sent and is not due.
         return row["lease_expires_at"] is not None and sent and not due
     if row["phase"] == "running":
         return due or sent

@@ -64,7 +64,7 @@ def test_a_server_that_turns_read_only_fails_no_body(task: Any) -> None:
     assert (row.phase, row.attempts, row.errors) == ("running", 0, [])
     # The next connection reaches the new primary.
     Execution.objects.filter(pk=id_).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    ledger.execute(backlog.requeue_expired(engine="nobody", queue="failover", most=3, limit=10))
+    ledger.execute(backlog.requeue_expired([id_], most=3))
     assert run(runner, task, id_).kind == "succeeded"
 
 

@@ -87,7 +87,8 @@ def requeue_expired(id_: UUID, most: int = 3) -> str | None:
     """Let the lease run out, then take over."""
     queue = row(id_).queue
     Execution.objects.filter(pk=id_).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    taken = ledger.execute(backlog.requeue_expired(engine=ENGINE, queue=queue, most=most, limit=10))
+    found = ledger.execute(backlog.expired(engine=ENGINE, queue=queue, after=None, limit=10))
+    taken = ledger.execute(backlog.requeue_expired(found.ids, most=most))
     return next(outcome for taken_id, outcome, _ in taken if taken_id == id_)
 
 

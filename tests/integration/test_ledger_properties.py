@@ -215,7 +215,8 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(most=st.sampled_from([1, 3]))
     def requeue_expired(self, most: int) -> None:
-        self.say(backlog.requeue_expired(engine="celery", queue=QUEUE, most=most, limit=100))
+        found = self.say(backlog.expired(engine="celery", queue=QUEUE, after=None, limit=100))
+        self.say(backlog.requeue_expired(found.ids, most=most))
 
     @rule(engine=ENGINES, failed=st.booleans())
     def send_due(self, engine: str, *, failed: bool = False) -> None:

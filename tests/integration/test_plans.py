@@ -1,6 +1,7 @@
 """Plans that stay good: cached when the tables were new and empty, used when they are full."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 from uuid import UUID
@@ -16,10 +17,12 @@ from tandem.ledger.hot import attempts, claims, inserts
 from tandem.ledger.identity import new_id, new_ids
 from tandem.ledger.models import Execution
 from tandem.ledger.operating import cancels, pruning, retries
+from tandem.ledger.operating.load import load
 from tandem.ledger.relaying import backlog, brokered, runtime
 from tandem.ledger.rows import Claim, Error, Lease, NewExecution, Reference
 from tandem.ledger.statement import Statement
 from tandem.ledger.suspension import families, sleeps, waits, wakes
+from tandem.management.arguments import filtered
 
 pytestmark = pytest.mark.usefixtures("database")
 
@@ -116,6 +119,7 @@ def of_one_row(claim: Claim) -> list[Statement[Any]]:
             leases=[claim.lease],
             seconds=30.0,
         ),
+        backlog.requeue_expired(ids, most=3),
         brokered.mark_lost(ids),
         brokered.sent_times(ids, engine="celery"),
         brokered.fence_off(id=claim.id, worker="w"),
@@ -203,6 +207,65 @@ def test_what_writes_many_rows_takes_each_once_though_the_statistics_know_of_non
             )
             # The table's 21,000 rows may be read, once or twice; not once for each row.
             assert node["Actual Loops"] * looked_at < 100 * len(ids), (statement.name, node["Node Type"])
+
+
+def looked_at(connection: psycopg.Connection[Any], statement: Statement[Any]) -> int:
+    """The most rows that any part of a statement's plan reads of executions, with those that it throws away."""
+    explain = b"EXPLAIN (ANALYZE, FORMAT JSON) " + statement.sql.encode()
+    ((plans,),) = connection.execute(explain, statement.parameters).fetchall()
+    read = [
+        int(node["Actual Loops"])
+        * sum(int(value) for name, value in node.items() if name == "Actual Rows" or name.startswith("Rows Rem"))
+        for node in nodes(plans[0]["Plan"])
+        if "Index Name" in node or node.get("Relation Name") == "tandem_execution"
+    ]
+    return max(read)
+
+
+@pytest.mark.parametrize("generic", [False, True])
+def test_what_walks_a_backlog_reads_no_more_of_it_than_its_stretch(
+    new_tables: psycopg.Connection[Any], *, generic: bool
+) -> None:
+    """Seen: 100,000 that wait were sorted for each stretch of 10,000, and read each half second for leases that ran out."""
+    row = a_row()
+    for engine in ("celery", "restate"):
+        for _ in range(10):
+            ids = new_ids(1_000)
+            insert = inserts.insert_many(replace(row, engine=engine), ids=ids, arguments=[row.arguments] * len(ids))
+            new_tables.execute(insert.sql.encode(), insert.parameters)
+    # At Restate it waits for its time, and nothing is to be asked.
+    new_tables.execute(
+        "UPDATE tandem_execution SET phase = 'sleeping', due_at = now() + interval '1 day' WHERE engine = 'restate'"
+    )
+    new_tables.execute("VACUUM ANALYZE tandem_execution")
+    new_tables.execute(f"SET plan_cache_mode = force_{'generic' if generic else 'custom'}_plan".encode())
+    bands: Any = [(-100, 0, None), (1, 100, None)]
+    walk: dict[str, Any] = {"queue": "default", "after": None, "limit": 4_000}
+    for statement in (
+        brokered.lost_with_epoch(engine="celery", broker_epoch="e", lease=15.0, **walk),
+        brokered.overtaken(engine="celery", heads=bands, **walk),
+        backlog.expired(engine="celery", **walk),
+        runtime.suspects(engine="restate", queue="default", age=15.0, lease=15.0, limit=100),
+        load(engine="celery", most=4_000),
+    ):
+        assert looked_at(new_tables, statement) <= 4_000, statement.name
+
+
+def test_a_list_of_what_is_not_over_reads_nothing_that_is(new_tables: psycopg.Connection[Any]) -> None:
+    """Seen: `list --phase held`, of which there was none, read all of 10,000,000 that had finished."""
+    row = a_row()
+    for _ in range(10):
+        ids = new_ids(1_000)
+        insert = inserts.insert_many(row, ids=ids, arguments=[row.arguments] * len(ids))
+        new_tables.execute(insert.sql.encode(), insert.parameters)
+    new_tables.execute("UPDATE tandem_execution SET phase = 'succeeded', outcome = 'succeeded', finished_at = now()")
+    insert = inserts.insert_many(row, ids=new_ids(100), arguments=[row.arguments] * 100)
+    new_tables.execute(insert.sql.encode(), insert.parameters)
+    new_tables.execute("VACUUM ANALYZE tandem_execution")
+    for phase in ("held", "parked,retrying"):
+        parameters: Any
+        sql, parameters = filtered({"phase": phase})[:20].query.sql_with_params()
+        assert looked_at(new_tables, Statement("list", sql, parameters, list)) <= 100, phase
 
 
 def test_no_statement_is_compiled() -> None:

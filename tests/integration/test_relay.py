@@ -134,6 +134,23 @@ def test_one_bad_reference_does_not_stop_the_others_of_its_batch(own: Configurat
     assert celery.sent[-1] == rows[3]
 
 
+def test_a_lease_that_ran_out_is_found_behind_a_backlog(own: Configuration, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stretch a round, so that no round grows with what waits; the oldest that were sent in each."""
+    monkeypatch.setattr("tandem.relay.BATCH", 2)
+    monkeypatch.setattr("tandem.relay._STRETCH", 3)
+    rows = [a_row("celery") for _ in range(12)]
+    engines: Any = {"celery": Fake("celery")}
+    relay = Relay(configuration=replace(own, lease_seconds=0.0), engines=engines)
+    for dead in (rows[0], rows[-1], rows[1], rows[6]):
+        assert ledger.execute(claims.claim(id=dead, engine="celery", worker="dead", lease=30))
+        ledger.execute(LEASES_RUN_OUT)
+        rounds = 0
+        while Execution.objects.get(pk=dead).phase == "running":
+            relay.round()
+            rounds += 1
+            assert rounds <= 1 + len(rows) // 2
+
+
 def test_a_ledger_without_its_tables_ends_no_relay(own: Configuration) -> None:
     celery, health = Fake("celery"), Health()
     engines: Any = {"celery": celery}

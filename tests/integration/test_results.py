@@ -107,7 +107,7 @@ def test_task_finished_tells_of_what_was_taken_from_the_dead(engine: str, heard:
     claim = ledger.execute(claimed(engine, tasks.add, 1, queue=f"dead-{engine}", lost_leases=3))
     assert claim is not None
     Execution.objects.filter(pk=claim.id).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
-    taken = ledger.execute(backlog.requeue_expired(engine=engine, queue=f"dead-{engine}", most=3, limit=10))
+    taken = ledger.execute(backlog.requeue_expired([claim.id], most=3))
     endings.log_requeued(taken, lost="its lease", logger=logging.getLogger(__name__))
     until(lambda: len(heard) == 1, "a signal for the end")
     assert (heard[0].id, heard[0].phase, len(heard[0].errors)) == (str(claim.id), "dead", 1)

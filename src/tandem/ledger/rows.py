@@ -9,7 +9,7 @@ from uuid import UUID
 
 from tandem.values import plain, said
 
-__all__ = ["Claim", "Error", "Lease", "LeaseCheck", "NewExecution", "RecordedStep", "Reference"]
+__all__ = ["Claim", "Error", "Lease", "LeaseCheck", "NewExecution", "RecordedStep", "Reference", "Walked"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +121,21 @@ class LeaseCheck:
         """Read the one row of `(held, written, cancel_requested)`."""
         held, written, cancel_requested = map(bool, rows[0])
         return cls(held=held, written=written, cancel_requested=cancel_requested)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """What a walk over a stretch of a queue's sent rows saw: how many, the `sent_at` of the last, and those it looks for."""
+
+    rows: int
+    last: datetime | None
+    ids: tuple[UUID, ...]
+
+    @classmethod
+    def read(cls, rows: Sequence[tuple[Any, ...]]) -> Self:
+        """Read the one row of `(rows, last, ids)`."""
+        count, last, ids = rows[0]
+        return cls(rows=count, last=last, ids=tuple(ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from tandem.checks import refusals
 from tandem.configuration import ledger_configuration
 from tandem.exceptions import nearest
 from tandem.ledger.times import in_utc
+from tandem.phases import ENDED
 from tandem.probes.health import Health
 
 if TYPE_CHECKING:
@@ -113,6 +114,9 @@ def filtered(options: dict[str, Any]) -> "QuerySet[Execution]":
                     f"--phase {name!r} does not exist{nearest(name, Phase.values)} Phases: {', '.join(Phase.values)}."
                 )
         rows = rows.filter(phase__in=wanted)
+        if not set(ENDED) & set(wanted):
+            # By the index of what is not over: where none is found, the other would be walked to its end.
+            rows = rows.filter(outcome__isnull=True)
     for name in ("engine", "queue", "owner"):
         if options.get(name):
             rows = rows.filter(**{name: options[name]})

@@ -32,7 +32,7 @@ _NAME: Final = "celery"
 _RUN_KEY: Final = "tandem:run"
 
 _DEPTH: Final = 20
-_STRETCH: Final = 10_000
+_STRETCH: Final = 4_000
 _WALK_SECONDS: Final = 0.5
 _WHOLE_SECONDS: Final = 30.0
 

@@ -8,7 +8,7 @@ from tandem.ledger.statement import statement
 __all__ = ["MOST", "STARTS_SECONDS", "Load", "load", "waiting"]
 
 # Counts stop here: far beyond what any pool could be scaled for, and cheap however long the backlog is.
-MOST: Final = 10_000
+MOST: Final = 5_000
 
 STARTS_SECONDS: Final = 60.0
 """After so long an autoscaler that works has started who runs what waits."""
@@ -25,7 +25,8 @@ SELECT count(*) FROM (
 ) AS waiting
 """
 
-# One index range for each queue and kind of row; what is deferred to later, sleeps or waits is in none of them.
+# Two index ranges for each queue; what is deferred to later, sleeps or waits is in neither. What was sent is read from the
+# oldest on, in the order of the index: behind a backlog longer than the most that is counted, nothing looks for what runs.
 LOAD: Final = """
 WITH RECURSIVE pairs AS (
     (SELECT queue FROM tandem_execution WHERE outcome IS NULL AND engine = %(engine)s ORDER BY queue LIMIT 1)
@@ -35,17 +36,15 @@ WITH RECURSIVE pairs AS (
         WHERE outcome IS NULL AND engine = %(engine)s AND queue > pairs.queue ORDER BY queue LIMIT 1
     ) FROM pairs WHERE pairs.queue IS NOT NULL
 )
-SELECT pairs.queue, sent.n + due.n, running.n
+SELECT pairs.queue, sent.queued + due.n, sent.running
 FROM pairs
-CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
-    SELECT FROM tandem_execution WHERE engine = %(engine)s AND queue = pairs.queue AND outcome IS NULL
-    AND due_at IS NULL AND phase = 'queued' LIMIT %(most)s) AS counted) AS sent
+CROSS JOIN LATERAL (
+    SELECT count(*) FILTER (WHERE phase = 'queued') AS queued, count(*) FILTER (WHERE phase = 'running') AS running
+    FROM (SELECT phase FROM tandem_execution WHERE engine = %(engine)s AND queue = pairs.queue AND outcome IS NULL
+          AND due_at IS NULL AND phase IN ('queued', 'running') ORDER BY due_at, sent_at LIMIT %(most)s) AS counted) AS sent
 CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
     SELECT FROM tandem_execution WHERE engine = %(engine)s AND queue = pairs.queue AND outcome IS NULL
     AND due_at <= now() AND phase IN ('queued', 'deferred', 'retrying', 'sleeping') LIMIT %(most)s) AS counted) AS due
-CROSS JOIN LATERAL (SELECT count(*) AS n FROM (
-    SELECT FROM tandem_execution WHERE engine = %(engine)s AND queue = pairs.queue AND outcome IS NULL
-    AND due_at IS NULL AND phase = 'running' LIMIT %(most)s) AS counted) AS running
 WHERE pairs.queue IS NOT NULL
 """
 

@@ -5,14 +5,15 @@ locked, so any number of relays may run.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from tandem.ledger.events import note
-from tandem.ledger.rows import Reference
+from tandem.ledger.rows import Reference, Walked
 from tandem.ledger.statement import Rows, first, named, statement
 
-__all__ = ["next_due", "queues", "requeue_dead", "requeue_expired", "take_due"]
+__all__ = ["expired", "next_due", "queues", "requeue_dead", "requeue_expired", "take_due"]
 
 # A loose index scan: one index descent for each (engine, queue), however many rows there are.
 QUEUES: Final = """
@@ -70,13 +71,23 @@ FROM fate WHERE execution.id = fate.id
 RETURNING execution.id, fate.outcome, execution.parent
 """
 
-# Walks the sent rows of a queue from the oldest.
+# No index names a lease, or a claim could not be heap-only: sent rows are walked, a stretch of them in the order of the
+# index, as `brokered` says.
+EXPIRED: Final = """
+WITH stretch AS MATERIALIZED (
+    SELECT id, sent_at, phase, lease_expires_at FROM tandem_execution
+    WHERE engine = %(engine)s AND queue = %(queue)s AND outcome IS NULL AND due_at IS NULL
+      AND sent_at >= COALESCE(%(after)s::timestamptz, '-infinity')
+    ORDER BY due_at, sent_at LIMIT %(limit)s
+)
+SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch),
+       ARRAY(SELECT id FROM stretch WHERE phase = 'running' AND lease_expires_at < now())
+"""
+
 REQUEUE_EXPIRED: Final = f"""
-WITH expired AS (
+WITH expired AS MATERIALIZED (
     SELECT id FROM tandem_execution
-    WHERE engine = %(engine)s AND queue = %(queue)s AND due_at IS NULL AND outcome IS NULL
-      AND sent_at < now() AND phase = 'running' AND lease_expires_at < now()
-    ORDER BY sent_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    WHERE id = ANY(%(ids)s::uuid[]) AND phase = 'running' AND lease_expires_at < now() FOR UPDATE SKIP LOCKED
 {_FATE}, pg_notify('tandem_relay', '')
 """
 
@@ -108,9 +119,14 @@ def _read_requeued(rows: Rows) -> list[tuple[UUID, str | None, UUID | None]]:
     return [(id_, outcome, parent) for id_, outcome, parent, _ in rows]
 
 
+@statement(EXPIRED, Walked.read)
+def expired(*, engine: str, queue: str, after: datetime | None, limit: int) -> None:
+    """Find, among the next `limit` sent rows of a queue, those that run and whose lease ran out."""
+
+
 @statement(REQUEUE_EXPIRED, _read_requeued)
-def requeue_expired(*, engine: str, queue: str, most: int, limit: int) -> None:
-    """Take a batch of running rows whose lease ran out.
+def requeue_expired(ids: Sequence[UUID], *, most: int) -> None:
+    """Take those of `ids` that run and whose lease ran out.
 
     Each is due at once, or cancelled where that was asked for, or dead after `most` lost leases before this one.
     Reads `(id, outcome, parent)`; outcome None: it is due.

@@ -16,17 +16,24 @@ from tandem.phases import ENDED_SQL
 
 __all__ = ["Ended", "ended", "not_sent", "reconciled", "seen_alive", "send_again", "suspects", "unfinished"]
 
-# Walks one queue in the order of the index. `sent_at` is when a reference was last known to be on its way: sent, or
-# seen alive by the runtime.
-SUSPECTS: Final = """
-SELECT id, task, queue, priority, dispatch_number, fence, invocation FROM tandem_execution
-WHERE engine = %(engine)s AND queue = %(queue)s AND outcome IS NULL
-  AND (due_at IS NULL AND sent_at < now() - %(age)s * interval '1 second'
-       OR due_at < now() - %(lease)s * interval '1 second')
-  AND (sent_at < now() - %(age)s * interval '1 second' OR sent_at IS NULL AND phase <> 'queued')
-  AND (phase = 'queued'
-       OR phase IN ('retrying', 'sleeping') AND due_at < now() - %(lease)s * interval '1 second'
-       OR phase = 'running' AND COALESCE(lease_expires_at, last_attempted_at + %(lease)s * interval '1 second') < now())
+_SUSPECT: Final = """
+    SELECT id, task, queue, priority, dispatch_number, fence, invocation, due_at, sent_at FROM tandem_execution
+    WHERE engine = %(engine)s AND queue = %(queue)s AND outcome IS NULL AND {range}
+      AND (phase = 'queued' OR phase IN ('retrying', 'sleeping') AND due_at IS NOT NULL
+           OR phase = 'running' AND COALESCE(lease_expires_at, last_attempted_at + %(lease)s * interval '1 second') < now())
+    ORDER BY due_at, sent_at LIMIT %(limit)s
+"""
+
+_LATE: Final = """due_at < now() - %(lease)s * interval '1 second'
+      AND (sent_at < now() - %(age)s * interval '1 second' OR sent_at IS NULL AND phase <> 'queued')"""
+
+_SILENT: Final = "due_at IS NULL AND sent_at < now() - %(age)s * interval '1 second'"
+
+# Two ranges of one queue, in the order of the index: what is planned for later is in neither. `sent_at` is when a
+# reference was last known to be on its way: sent, or seen alive by the runtime.
+SUSPECTS: Final = f"""
+SELECT id, task, queue, priority, dispatch_number, fence, invocation
+FROM (({_SUSPECT.format(range=_LATE)}) UNION ALL ({_SUSPECT.format(range=_SILENT)})) AS suspects
 ORDER BY due_at, sent_at LIMIT %(limit)s
 """
 

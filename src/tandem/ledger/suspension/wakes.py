@@ -63,7 +63,7 @@ WITH due AS (
     SELECT id FROM tandem_execution
     WHERE engine = %(engine)s AND queue = %(queue)s AND due_at <= now() AND outcome IS NULL AND phase = 'waiting'
     ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-), open AS (
+), open AS MATERIALIZED (
     SELECT due.id, step.finished_at AS gives_up, step.result ->> 'awakeable' AS awakeable,
            step.finished_at <= now()
            OR step.kind = 'waiting' AND EXISTS (
