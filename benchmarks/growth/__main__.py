@@ -20,7 +20,7 @@ from benchmarks.environment import ROOT, Environment
 
 __all__ = ["main"]
 
-LATEST: Final = Path(__file__).parent.with_name("growth.json")
+LATEST: Final = ROOT / "benchmarks" / "growth.json"
 
 _BYTES_A_ROW: Final = 2_000
 _BYTES_BESIDE: Final = 4_000_000_000
@@ -31,13 +31,13 @@ def main() -> int:
     arguments = _arguments()
     signal.signal(signal.SIGTERM, _interrupted)
     report = run(arguments)
-    LATEST.write_text(json.dumps(report, indent=1) + "\n")
+    arguments.report.write_text(json.dumps(report, indent=1) + "\n")
     from benchmarks.growth.report import lines  # noqa: PLC0415  # it needs Django
 
     print()
     for line in lines(report):
         print(line)
-    print(f"All of it is in {LATEST.relative_to(ROOT)}.")
+    print(f"All of it is in {arguments.report}.")
     return 0 if all(aim["met"] for aim in report["aims"]) else 1
 
 
@@ -145,6 +145,7 @@ def _arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         "--waiting", type=_count, default=100_000, metavar="N", help="not over, beside (default: 100000)"
     )
     parser.add_argument("--executions", type=_count, default=60, metavar="N", help="measured, five times (default: 60)")
+    parser.add_argument("--report", type=Path, default=LATEST, metavar="FILE", help="all figures, as JSON")
     arguments = parser.parse_args(given)
     arguments.first = min(arguments.first, arguments.to)
     return arguments

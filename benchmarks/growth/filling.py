@@ -74,7 +74,7 @@ CROSS JOIN generate_series(0, 2) AS position
 WHERE mod(number, 10) = 0
 """
 
-# Of a hundred: 60 on Celery's lists, 9 deferred, 5 retrying, 10 asleep, 13 who wait, one running, one held, one parked.
+# Of a hundred: 60 on Celery's lists, 9 deferred, 5 retrying, 10 asleep, 13 who wait, one running, two parked.
 # Nothing of it is due while a run lasts.
 _WAITING: Final = f"""
 INSERT INTO tandem_execution (
@@ -85,18 +85,18 @@ SELECT growth_id(-number, at), task, queue, arguments, CASE phase WHEN 'queued' 
        CASE WHEN phase IN ('queued', 'running') THEN at END, CASE WHEN phase IN ('queued', 'running') THEN %(epoch)s END,
        CASE WHEN phase IN ('deferred', 'retrying', 'sleeping', 'waiting')
             THEN now() + interval '1 day' + number * interval '1 second' END,
-       CASE WHEN phase NOT IN ('queued', 'deferred', 'held') THEN at END,
-       CASE WHEN phase NOT IN ('queued', 'deferred', 'held') THEN at END,
-       CASE WHEN phase NOT IN ('queued', 'deferred', 'held') THEN 1 ELSE 0 END,
-       CASE WHEN phase NOT IN ('queued', 'deferred', 'held') THEN worker END,
-       CASE WHEN phase NOT IN ('queued', 'deferred', 'held') THEN jsonb_build_array(worker) ELSE '[]' END,
+       CASE WHEN phase NOT IN ('queued', 'deferred') THEN at END,
+       CASE WHEN phase NOT IN ('queued', 'deferred') THEN at END,
+       CASE WHEN phase NOT IN ('queued', 'deferred') THEN 1 ELSE 0 END,
+       CASE WHEN phase NOT IN ('queued', 'deferred') THEN worker END,
+       CASE WHEN phase NOT IN ('queued', 'deferred') THEN jsonb_build_array(worker) ELSE '[]' END,
        CASE phase WHEN 'running' THEN now() + interval '1 day' END
 FROM generate_series(1, %(count)s::bigint) AS number
 CROSS JOIN LATERAL (SELECT now() - interval '1 hour' + number * interval '1 hour' / %(count)s AS at,
     CASE WHEN mod(number, 100) < 60 THEN 'queued' WHEN mod(number, 100) < 69 THEN 'deferred'
          WHEN mod(number, 100) < 74 THEN 'retrying' WHEN mod(number, 100) < 84 THEN 'sleeping'
          WHEN mod(number, 100) < 97 THEN 'waiting' WHEN mod(number, 100) = 97 THEN 'running'
-         WHEN mod(number, 100) = 98 THEN 'held' ELSE 'parked' END AS phase) AS life
+         ELSE 'parked' END AS phase) AS life
 {_WORDS}
 """
 

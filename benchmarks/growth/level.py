@@ -34,6 +34,7 @@ PAGES: Final[Mapping[str, Mapping[str, str]]] = {
     "list": {},
     "list --phase failed,dead": {"phase": "failed,dead"},
     "list --phase parked": {"phase": "parked"},
+    "list --phase held, none is": {"phase": "held"},
     "list --task ... --since 1h": {"task": "shop.tasks.charge", "since": "1h"},
     "list --owner, who has some": {"owner": "user:76"},
     "list --owner, who has none": {"owner": "nobody"},
@@ -240,7 +241,9 @@ class Level:
 
         return {
             "relay: leases that ran out": together(
-                lambda queue: [backlog.requeue_expired(engine="celery", queue=queue, most=3, limit=1_000)]
+                lambda queue: [
+                    backlog.expired(engine="celery", queue=queue, after=None, limit=limit) for limit in (1_000, 2_500)
+                ]
             ),
             "relay: Restate's lane, a round": clock.ask(backlog.queues())[0]
             + clock.ask(outbox.pending(engine="restate", limit=1_000))[0]

@@ -107,6 +107,6 @@ def _help(parser: object, name: str) -> str:
     return text
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "bench", "clean-data"])
+@pytest.mark.parametrize("target", ["demo", "test", "bench", "growth", "clean-data"])
 def test_make_has_the_targets_that_the_readme_names(target: str) -> None:
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
