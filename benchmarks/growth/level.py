@@ -242,7 +242,7 @@ class Level:
         return {
             "relay: leases that ran out": together(
                 lambda queue: [
-                    backlog.expired(engine="celery", queue=queue, after=None, limit=limit) for limit in (1_000, 2_500)
+                    backlog.expired(engine="celery", queue=queue, after=None, limit=limit) for limit in (1_000, 1_250)
                 ]
             ),
             "relay: Restate's lane, a round": clock.ask(backlog.queues())[0]

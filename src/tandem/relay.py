@@ -32,6 +32,7 @@ __all__ = ["BATCH", "Lane", "Relay"]
 logger = logging.getLogger("tandem.relay")
 
 BATCH: Final = 1_000
+# Of all queues together; of one at least more than a batch, which may have been sent at one and the same time.
 _STRETCH: Final = 2_500
 _SLOW: Final = 1 / 3
 _SCAN_SECONDS: Final = 2.0
@@ -249,10 +250,10 @@ class Relay:
             ledger.execute(pruning.forget_workers())
             self._seen_at = started
         if started >= self._takeover_paused_until:
-            for name, queue in ledger.execute(backlog.queues()):
-                engine = self.engines.get(name)
-                if engine is not None and not engine.resumes:
-                    self._requeue_expired(name, queue)
+            ours = {name for name, engine in self.engines.items() if not engine.resumes}
+            queues = [(name, queue) for name, queue in ledger.execute(backlog.queues()) if name in ours]
+            for name, queue in queues:
+                self._requeue_expired(name, queue, stretch=max(BATCH + 1, _STRETCH // len(queues)))
 
     def _pause_takeover(self) -> None:
         self._takeover_paused_until = time.monotonic() + self.configuration.lease_seconds
@@ -271,14 +272,14 @@ class Relay:
             )
         )
 
-    def _requeue_expired(self, engine: str, queue: str) -> None:
+    def _requeue_expired(self, engine: str, queue: str, *, stretch: int) -> None:
         """Take from the oldest that were sent, where what runs is, and from a stretch of a long backlog behind them."""
         oldest = self._expired(engine, queue, after=None, limit=BATCH)
         if oldest.rows < BATCH:
             return
         place = engine, queue
-        walked = self._expired(engine, queue, after=self._walked.get(place) or oldest.last, limit=_STRETCH)
-        self._walked[place] = walked.last if walked.rows == _STRETCH else None
+        walked = self._expired(engine, queue, after=self._walked.get(place) or oldest.last, limit=stretch)
+        self._walked[place] = walked.last if walked.rows == stretch else None
 
     def _expired(self, engine: str, queue: str, *, after: datetime | None, limit: int) -> Walked:
         walked = ledger.execute(backlog.expired(engine=engine, queue=queue, after=after, limit=limit))

@@ -33,6 +33,8 @@ _RUN_KEY: Final = "tandem:run"
 
 _DEPTH: Final = 20
 _STRETCH: Final = 4_000
+# More than a batch, whose rows may all have been sent at one and the same time: a walk must come past it.
+_LEAST: Final = 1_001
 _WALK_SECONDS: Final = 0.5
 _WHOLE_SECONDS: Final = 30.0
 
@@ -81,7 +83,8 @@ class LostMessageScan:
             logger.warning("%d execution(s) were lost on the way to celery and are sent again.", lost)
         times = self._sent_times(fronts)
         heads = {queue: self._heads(bands[queue], fronts, times) for queue in in_ledger}
-        unclaimed = sum(self._walk_line(queue, heads[queue], lease) for queue in in_ledger)
+        stretch = max(_LEAST, _STRETCH // max(1, len(in_ledger)))
+        unclaimed = sum(self._walk_line(queue, heads[queue], lease, stretch) for queue in in_ledger)
         if unclaimed:
             # No loss, for all that is known: a worker that is busy, or was told to end, may have put them aside.
             logger.info("%d execution(s) that celery passed on are not claimed for a lease: sent again.", unclaimed)
@@ -138,7 +141,9 @@ class LostMessageScan:
                 del walk.queues[0]
         return marked
 
-    def _walk_line(self, queue: str, heads: Sequence[tuple[int, int, datetime | None]], lease: float) -> int:
+    def _walk_line(
+        self, queue: str, heads: Sequence[tuple[int, int, datetime | None]], lease: float, stretch: int
+    ) -> int:
         """Look for rows that are unclaimed though what was sent after them has come to the front.
 
         A worker has most of them: popped a moment ago, or prefetched. Only one seen so for a lease is lost.
@@ -146,7 +151,7 @@ class LostMessageScan:
         if not heads:
             return 0
         passed = ledger.execute(
-            brokered.overtaken(engine=_NAME, queue=queue, heads=heads, after=self._after.get(queue), limit=_STRETCH)
+            brokered.overtaken(engine=_NAME, queue=queue, heads=heads, after=self._after.get(queue), limit=stretch)
         )
         now, seen = time.monotonic(), self._overtaken.setdefault(queue, {})
         since = {id_: seen.get(id_, now) for id_ in passed.ids}
@@ -154,7 +159,7 @@ class LostMessageScan:
         walked = self._walking.setdefault(queue, {})
         walked.update(since)
         self._after[queue] = passed.last
-        if passed.rows < _STRETCH:
+        if passed.rows < stretch:
             # The walk is round: what it did not meet was claimed, or sent again.
             self._after[queue], self._overtaken[queue], self._walking[queue] = None, walked, {}
         return ledger.execute(brokered.mark_lost(lost)) if lost else 0
