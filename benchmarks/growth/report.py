@@ -18,7 +18,7 @@ _ROUNDS: Final = (
     "relay: Restate's lane, what to ask Restate (2 s)",
     "exporter: a reading",
 )
-_WIDTH: Final = 20
+_WIDTH: Final = 30
 _TITLE: Final = 78
 
 type Level = Mapping[str, Any]
