@@ -8,14 +8,16 @@ measured, and are of the product's own prepared statements, whose planning is in
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Final, Self
 
 import psycopg
 
+from benchmarks.paired import percentile
 from tandem.ledger import connection as ledger
 from tandem.ledger.statement import Statement
 
-__all__ = ["Clock"]
+__all__ = ["Clock", "Spread"]
 
 # The server's own log is told nothing of it. A commit does not wait for the disk: its time is not measured, ours is short.
 _SETTINGS: Final = {
@@ -66,3 +68,18 @@ class Clock:
         if not self._heard:
             raise RuntimeError("Nothing was asked on the connection that is looked at.")
         return sum(self._heard)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spread:
+    """Milliseconds of PostgreSQL: the middle, and what 19 of 20 do not exceed."""
+
+    median: float
+    most: float
+    times: float | None = None
+    apart: float | None = None
+
+    @classmethod
+    def of(cls, values: list[float]) -> Self:
+        """Raises `ValueError` where there are none."""
+        return cls(median=median(values), most=percentile(values, 0.95))

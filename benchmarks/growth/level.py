@@ -4,14 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import psycopg
 from django.db import connections
 
-from benchmarks.growth.clock import Clock
+from benchmarks.growth.clock import Clock, Spread
 from benchmarks.growth.filling import DAYS, Filling, a_row
-from benchmarks.paired import Comparison, percentile
+from benchmarks.paired import Comparison
 from tandem.configuration import Configuration
 from tandem.engines.base import Engine
 from tandem.ledger import connection as ledger
@@ -23,7 +23,7 @@ from tandem.ledger.suspension import wakes
 from tandem.management.arguments import filtered
 from tandem.relay import Lane, Relay
 
-__all__ = ["EMPTY", "PAGES", "STATES", "Level", "Spread"]
+__all__ = ["EMPTY", "PAGES", "STATES", "Level", "ledger_in"]
 
 EMPTY: Final = "tandem"
 """The database whose ledger stays empty: beside each execution of a full one, one of it is measured."""
@@ -54,21 +54,6 @@ _SIZES: Final = """
 SELECT relname, pg_relation_size(oid), CASE relkind WHEN 'i' THEN 'index' ELSE 'table' END
 FROM pg_class WHERE relname ~ '^tandem_(execution|step)' AND relkind IN ('r', 'i') ORDER BY relkind DESC, relname
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """Milliseconds of PostgreSQL: the middle, and what 19 of 20 do not exceed."""
-
-    median: float
-    most: float
-    times: float | None = None
-    apart: float | None = None
-
-    @classmethod
-    def of(cls, values: list[float]) -> Self:
-        """Raises `ValueError` where there are none."""
-        return cls(median=median(values), most=percentile(values, 0.95))
 
 
 @contextmanager
