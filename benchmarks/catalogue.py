@@ -120,7 +120,7 @@ _OF_THIS_TREE: Final[Mapping[str, Contender]] = {
             workers=_tandem_on_restate,
             stored="every task, its state and result (PostgreSQL); the invocation (Restate)",
             acknowledged="after the body, by Restate",
-            processes="1 service process (granian), 8 bodies at once; 1 relay",
+            processes="1 service process (granian), 16 bodies at once; 1 relay",
             bulk="enqueue_many (results are made when looked at)",
             recorded=f"SELECT count(*) FROM tandem_execution WHERE engine = 'restate' AND {_SUCCEEDED}",
             migration=migrate,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import batched
 from typing import Final, Protocol
 
 from tandem.configuration import Configuration
@@ -34,6 +35,7 @@ logger = logging.getLogger("tandem.relay")
 BATCH: Final = 1_000
 # Of all queues together; of one at least more than a batch, which may have been sent at one and the same time.
 _STRETCH: Final = 2_500
+_WHOLE: Final = 100_000
 _SLOW: Final = 1 / 3
 _SCAN_SECONDS: Final = 2.0
 # One that an engine fails at, for a reason that is not its server's, is tried again so much later.
@@ -252,8 +254,11 @@ class Relay:
         if started >= self._takeover_paused_until:
             ours = {name for name, engine in self.engines.items() if not engine.resumes}
             queues = [(name, queue) for name, queue in ledger.execute(backlog.queues()) if name in ours]
+            # Who has just died may have run what overtook a long backlog, by its priority.
+            whole = ledger.execute(backlog.somebody_fell_silent(lease=self.configuration.lease_seconds))
             for name, queue in queues:
-                self._requeue_expired(name, queue, stretch=max(BATCH + 1, _STRETCH // len(queues)))
+                stretch = _WHOLE if whole else max(BATCH + 1, _STRETCH // len(queues))
+                self._requeue_expired(name, queue, stretch=stretch)
 
     def _pause_takeover(self) -> None:
         self._takeover_paused_until = time.monotonic() + self.configuration.lease_seconds
@@ -283,7 +288,7 @@ class Relay:
 
     def _expired(self, engine: str, queue: str, *, after: datetime | None, limit: int) -> Walked:
         walked = ledger.execute(backlog.expired(engine=engine, queue=queue, after=after, limit=limit))
-        if walked.ids:
-            taken = ledger.execute(backlog.requeue_expired(walked.ids, most=self.configuration.max_lost_leases))
+        for ids in batched(walked.ids, BATCH):
+            taken = ledger.execute(backlog.requeue_expired(ids, most=self.configuration.max_lost_leases))
             endings.log_requeued(taken, lost="its lease", logger=logger)
         return walked

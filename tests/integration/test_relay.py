@@ -4,11 +4,13 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from tandem.configuration import Configuration, ledger_configuration
 from tandem.embedded.stack import Stack
@@ -16,7 +18,7 @@ from tandem.engines.base import Engine, Reference
 from tandem.ledger import connection as ledger
 from tandem.ledger.hot import claims, inserts
 from tandem.ledger.identity import new_id
-from tandem.ledger.models import Execution
+from tandem.ledger.models import Execution, Worker
 from tandem.ledger.rows import NewExecution
 from tandem.probes.health import READY, Health
 from tandem.relay import Relay
@@ -149,6 +151,31 @@ def test_a_lease_that_ran_out_is_found_behind_a_backlog(own: Configuration, monk
             relay.round()
             rounds += 1
             assert rounds <= 1 + len(rows) // 2
+
+
+def test_what_a_dead_worker_ran_is_found_behind_any_backlog_in_a_round(
+    own: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tandem.relay.BATCH", 2)
+    monkeypatch.setattr("tandem.relay._STRETCH", 3)
+    rows = [a_row("celery") for _ in range(12)]
+    engines: Any = {"celery": Fake("celery")}
+    relay = Relay(configuration=own, engines=engines)
+    assert ledger.execute(claims.claim(id=rows[-1], engine="celery", worker="dead", lease=30))
+    ledger.execute(LEASES_RUN_OUT)
+    Worker.objects.create(
+        id="dead",
+        kind="worker",
+        engine="celery",
+        queues=[],
+        concurrency=1,
+        running=1,
+        stuck=0,
+        started_at=timezone.now(),
+        seen_at=timezone.now() - timedelta(seconds=2 * LEASE),
+    )
+    relay.round()
+    assert Execution.objects.get(pk=rows[-1]).phase == "queued"
 
 
 def test_a_ledger_without_its_tables_ends_no_relay(own: Configuration) -> None:

@@ -134,7 +134,7 @@ class RestateOptions:
     prefix: str = ""
     identity_keys: tuple[str, ...] | list[str] = ()
     server: str = "granian"
-    concurrency: int = 8
+    concurrency: int = 16
     connect_timeout: float = 0.4
     request_timeout: float = 10.0
     breaker_seconds: float = 2.0

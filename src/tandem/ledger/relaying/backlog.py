@@ -13,7 +13,7 @@ from tandem.ledger.events import note
 from tandem.ledger.rows import Reference, Walked
 from tandem.ledger.statement import Rows, first, named, statement
 
-__all__ = ["expired", "next_due", "queues", "requeue_dead", "requeue_expired", "take_due"]
+__all__ = ["expired", "next_due", "queues", "requeue_dead", "requeue_expired", "somebody_fell_silent", "take_due"]
 
 # A loose index scan: one index descent for each (engine, queue), however many rows there are.
 QUEUES: Final = """
@@ -84,6 +84,12 @@ SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch),
        ARRAY(SELECT id FROM stretch WHERE phase = 'running' AND lease_expires_at < now())
 """
 
+# Long enough for the last lease that it took to run out, and for a relay that began to wait in between.
+SOMEBODY_FELL_SILENT: Final = """
+SELECT EXISTS (SELECT FROM tandem_worker WHERE seen_at < now() - %(lease)s * interval '1 second'
+               AND seen_at > now() - 4 * %(lease)s * interval '1 second')
+"""
+
 REQUEUE_EXPIRED: Final = f"""
 WITH expired AS MATERIALIZED (
     SELECT id FROM tandem_execution
@@ -122,6 +128,11 @@ def _read_requeued(rows: Rows) -> list[tuple[UUID, str | None, UUID | None]]:
 @statement(EXPIRED, Walked.read)
 def expired(*, engine: str, queue: str, after: datetime | None, limit: int) -> None:
     """Find, among the next `limit` sent rows of a queue, those that run and whose lease ran out."""
+
+
+@statement(SOMEBODY_FELL_SILENT, first(bool))
+def somebody_fell_silent(*, lease: float) -> None:
+    """Tell whether a process was seen for the last time between one and four leases ago: it died, or it ended."""
 
 
 @statement(REQUEUE_EXPIRED, _read_requeued)
