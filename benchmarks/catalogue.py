@@ -143,6 +143,7 @@ _OF_THE_RELEASE: Final = {
     )
     for name, other, processes, database in (
         ("tandem-celery", "release-celery", "2 prefork children, prefetch 1 each; 1 relay", 4),
+        ("tandem-threads", "release-threads", "2 worker processes, 8 threads each; 1 relay", 10),
         ("tandem-restate", "release-restate", "1 service process (hypercorn), 8 bodies at once; 1 relay", 5),
     )
 }
@@ -202,6 +203,13 @@ FIGURES: Final = (
         work=(),
     ),
     Figure(name="cpu", title="processor a task", unit="ms", baseline="celery", path=_PROCESSOR, work=()),
+    Figure(
+        name="memory",
+        title="memory of all workers after the bulk",
+        unit="MB",
+        baseline="celery",
+        path=("memory", "all"),
+    ),
     Figure(name="idle_p50", title="idle: enqueue to start, p50", unit="ms", baseline="celery", path=("idle", "p50")),
     Figure(name="idle_p99", title="idle: enqueue to start, p99", unit="ms", baseline="celery", path=("idle", "p99")),
     *_figures("stepped", "3 steps", "dbos"),
@@ -214,7 +222,10 @@ AIMS: Final = (
     Aim(figure="drain", contender="tandem-celery", baseline="celery", bound=0.6),
     Aim(figure="drain", contender="tandem-celery", baseline="celery-results", bound=1.3),
     Aim(figure="drain", contender="tandem-threads", baseline="dramatiq", bound=1.0),
+    Aim(figure="drain", contender="tandem-threads", baseline="release-threads", bound=1.5),
     Aim(figure="end_to_end", contender="tandem-restate", baseline="restate", bound=0.8),
+    Aim(figure="cpu", contender="tandem-restate", baseline="release-restate", bound=0.5, most=True),
+    Aim(figure="memory", contender="tandem-restate", baseline=None, bound=130.0),
     Aim(figure="idle_p50", contender="tandem-celery", baseline=None, bound=8.0),
     Aim(figure="idle_p50", contender="tandem-restate", baseline=None, bound=12.0),
     Aim(figure="stepped_cpu", contender="tandem-celery", baseline="dbos", bound=1.3, most=True),

@@ -20,7 +20,7 @@ from benchmarks.environment import Environment
 from benchmarks.paired import drain_rate, percentile
 from benchmarks.processes import Processes
 from benchmarks.producing import Producer, Unfinished
-from benchmarks.usage import Usage
+from benchmarks.usage import Usage, resident
 
 __all__ = ["Counts", "Runner"]
 
@@ -105,6 +105,7 @@ class Runner:
             starts = channel.read(self._file)
             self._await_recorded()
             found["usage"] = self._usage(workers).since(before, self._next - self._first - done)
+            found["memory"] = resident(workers.pids())
             found["drain"] = {
                 "count": len(starts),
                 "per_second": drain_rate([(start.at, start.process) for start in starts]),
@@ -124,6 +125,7 @@ class Runner:
             self._await(known + self.counts.bulk, workers)
             self._await_recorded()
             found["usage"] = self._usage(workers).since(before, self.counts.bulk)
+            found["memory"] = resident(workers.pids())
             last = max(start.at for start in channel.read(self._file, known))
             found["end_to_end"] = _rate(self.counts.bulk, (last - bulk["began"]) / 1e9)
             found |= {"idle": self._idle(), **self._durable(workers)}

@@ -10,7 +10,7 @@ import psycopg
 
 from benchmarks.environment import Environment
 
-__all__ = ["Usage"]
+__all__ = ["Usage", "resident"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,27 @@ class Usage:
         }
 
 
+def resident(pids: Mapping[str, int]) -> dict[str, float]:
+    """MB that each process has in memory with its children, shared pages by their shares; of `all` but the relay, too."""
+    found = {}
+    for name, pid in pids.items():
+        total = 0.0
+        for each in _family(pid):
+            with suppress(psutil.NoSuchProcess):
+                total += each.memory_full_info().pss / 1e6
+        found[name] = total
+    return {**found, "all": sum(size for name, size in found.items() if name != "relay")}
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
 def _seconds(pid: int) -> float:
     """What a process has had with its children, those that ended too."""
-    process = psutil.Process(pid)
     total = 0.0
-    for each in (process, *process.children(recursive=True)):
+    for each in _family(pid):
         with suppress(psutil.NoSuchProcess):
             total += sum(each.cpu_times()[:4])
     return total
