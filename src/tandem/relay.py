@@ -194,7 +194,7 @@ class Relay:
     _lanes: Sequence[Lane] = field(init=False)
     _takeover_paused_until: float = 0.0
     _seen_at: float = float("-inf")
-    _walked: dict[tuple[str, str], datetime | None] = field(default_factory=dict)
+    _walked: dict[tuple[str, str], tuple[datetime | None, datetime] | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._lanes = [
@@ -254,10 +254,12 @@ class Relay:
         if started >= self._takeover_paused_until:
             ours = {name for name, engine in self.engines.items() if not engine.resumes}
             queues = [(name, queue) for name, queue in ledger.execute(backlog.queues()) if name in ours]
-            # Who has just died may have run what overtook a long backlog, by its priority.
-            whole = ledger.execute(backlog.somebody_fell_silent(lease=self.configuration.lease_seconds))
+            # Who has just died, or while this relay looked at nothing, may have run what overtook a long backlog.
+            lease = self.configuration.lease_seconds
+            just_began = started < self._takeover_paused_until + lease
+            whole = just_began or ledger.execute(backlog.somebody_fell_silent(lease=lease))
+            stretch = max(BATCH + 1, (_WHOLE if whole else _STRETCH) // max(1, len(queues)))
             for name, queue in queues:
-                stretch = _WHOLE if whole else max(BATCH + 1, _STRETCH // len(queues))
                 self._requeue_expired(name, queue, stretch=stretch)
 
     def _pause_takeover(self) -> None:
@@ -283,8 +285,11 @@ class Relay:
         if oldest.rows < BATCH:
             return
         place = engine, queue
-        walked = self._expired(engine, queue, after=self._walked.get(place) or oldest.last, limit=stretch)
-        self._walked[place] = walked.last if walked.rows == stretch else None
+        # A walk ends where it began, however much is enqueued meanwhile.
+        after, until = self._walked.get(place) or (oldest.last, oldest.at)
+        walked = self._expired(engine, queue, after=after, limit=stretch)
+        is_round = walked.last is None or walked.rows < stretch or walked.last >= until
+        self._walked[place] = None if is_round else (walked.last, until)
 
     def _expired(self, engine: str, queue: str, *, after: datetime | None, limit: int) -> Walked:
         walked = ledger.execute(backlog.expired(engine=engine, queue=queue, after=after, limit=limit))

@@ -211,7 +211,6 @@ def asked_at_once(
         until(lambda: groups.waiting(name) == len(statements) - 1, "all others wait for their turn")
         holder.execute("ROLLBACK TO SAVEPOINT before")
         yield asked
-    groups.close()
 
 
 def by_transaction(ids: Sequence[UUID]) -> int:
@@ -306,7 +305,6 @@ def test_a_group_whose_connection_is_ended_in_the_middle_goes_one_by_one() -> No
         until(waiting_for_locks(4), "each by itself")
         holder.rollback()
         assert all(future.result(PATIENCE) for future in asked)
-    groups.close()
 
 
 def test_a_connection_that_does_not_answer_holds_up_nobody_else() -> None:
@@ -326,7 +324,39 @@ def test_a_connection_that_does_not_answer_holds_up_nobody_else() -> None:
         finally:
             os.kill(pid, signal.SIGCONT)
         assert asked[0].result(PATIENCE) is not None
-    groups.close()
+
+
+def test_what_waits_is_asked_alone_where_no_connection_of_the_groups_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tandem.ledger.groups._PATIENCE_SECONDS", 0.1)
+    groups, ids = Groups(at_once=1), [put() for _ in range(4)]
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %(query)s"
+    with ThreadPoolExecutor(len(ids)) as threads, another() as holder:
+        holder.execute("LOCK TABLE tandem_execution IN SHARE MODE")
+        asked = [threads.submit(groups.execute, claim_of(ids[0]))]
+        until(waiting_for_locks(1), "the first waits for the table")
+        (pid,) = ledger.execute(Statement("pids", waiting, {"query": "%WITH free%"}, lambda rows: rows[0]))
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            holder.rollback()
+            asked += [threads.submit(groups.execute, claim_of(id_)) for id_ in ids[1:]]
+            assert all(future.result(PATIENCE) for future in asked[1:])
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert asked[0].result(PATIENCE) is not None
+
+
+def test_a_forked_child_asks_for_none_of_its_parents_threads() -> None:
+    groups, ids = Groups(at_once=1), [put() for _ in range(4)]
+    with ThreadPoolExecutor(len(ids)) as threads, another() as holder:
+        holder.execute("LOCK TABLE tandem_execution IN SHARE MODE")
+        asked = [threads.submit(groups.execute, claim_of(id_)) for id_ in ids]
+        until(lambda: groups.waiting("claim") == len(ids) - 1, "all others wait for their turn")
+        child = os.fork()
+        if child == 0:
+            os._exit(groups.waiting("claim"))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        holder.rollback()
+        assert all(future.result(PATIENCE) for future in asked)
 
 
 def test_groups_beside_heartbeats_never_deadlock() -> None:
@@ -372,6 +402,5 @@ def test_groups_beside_heartbeats_never_deadlock() -> None:
         claimed = sum(future.result(PATIENCE) for future in [threads.submit(claim, number) for number in range(8)])
         for beat in beats:
             beat.result(PATIENCE)
-    groups.close()
     assert claimed == 8 * 60
     assert sum(Execution.objects.values_list("fence", flat=True)) == len(ids) + claimed

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -153,25 +154,53 @@ def test_a_lease_that_ran_out_is_found_behind_a_backlog(own: Configuration, monk
             assert rounds <= 1 + len(rows) // 2
 
 
-def test_what_a_dead_worker_ran_is_found_behind_any_backlog_in_a_round(
+@pytest.mark.parametrize("since", ["the relay began", "a worker fell silent"])
+def test_what_was_left_is_found_behind_any_backlog_in_a_round(
+    own: Configuration, monkeypatch: pytest.MonkeyPatch, since: str
+) -> None:
+    """A relay takes nothing over for a lease after its start, and whatever had been left before that is found then."""
+    monkeypatch.setattr("tandem.relay.BATCH", 2)
+    monkeypatch.setattr("tandem.relay._STRETCH", 3)
+    rows = [a_row("celery") for _ in range(12)]
+    engines: Any = {"celery": Fake("celery")}
+    relay = Relay(configuration=own, engines=engines)
+    known = {"kind": "worker", "engine": "celery", "queues": [], "concurrency": 1, "running": 2, "stuck": 0}
+    worker = Worker(id="dead", started_at=timezone.now(), **known)
+    if since == "a worker fell silent":
+        began = time.monotonic()
+        while time.monotonic() < began + 2.1 * LEASE:
+            relay.round()
+    for dead in (rows[0], rows[-1]):
+        assert ledger.execute(claims.claim(id=dead, engine="celery", worker="dead", lease=30))
+    ledger.execute(LEASES_RUN_OUT)
+    while Execution.objects.get(pk=rows[0]).phase == "running":
+        if since == "a worker fell silent":
+            worker.seen_at = timezone.now() - timedelta(seconds=2 * LEASE)
+            worker.save()
+        relay.round()
+    assert Execution.objects.get(pk=rows[-1]).phase == "queued"
+
+
+def test_a_walk_comes_round_however_much_is_enqueued_meanwhile(
     own: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tandem.relay.BATCH", 2)
     monkeypatch.setattr("tandem.relay._STRETCH", 3)
     rows = [a_row("celery") for _ in range(12)]
     engines: Any = {"celery": Fake("celery")}
-    relay = Relay(configuration=own, engines=engines)
-    for dead in (rows[0], rows[-1]):
-        assert ledger.execute(claims.claim(id=dead, engine="celery", worker="dead", lease=30))
-    ledger.execute(LEASES_RUN_OUT)
-    known = {"kind": "worker", "engine": "celery", "queues": [], "concurrency": 1, "running": 2, "stuck": 0}
-    worker = Worker(id="dead", started_at=timezone.now(), **known)
-    # A relay takes nothing over for a lease after its start; then it finds the first and the last in the same round.
-    while Execution.objects.get(pk=rows[0]).phase == "running":
-        worker.seen_at = timezone.now() - timedelta(seconds=2 * LEASE)
-        worker.save()
+    relay = Relay(configuration=replace(own, lease_seconds=0.0), engines=engines)
+    for _ in range(3):
         relay.round()
-    assert Execution.objects.get(pk=rows[-1]).phase == "queued"
+    # The walk has come past it.
+    assert ledger.execute(claims.claim(id=rows[3], engine="celery", worker="dead", lease=30))
+    ledger.execute(LEASES_RUN_OUT)
+    rounds = 0
+    while Execution.objects.get(pk=rows[3]).phase == "running":
+        for _ in range(4):
+            a_row("celery")
+        relay.round()
+        rounds += 1
+        assert rounds <= 30
 
 
 def test_a_ledger_without_its_tables_ends_no_relay(own: Configuration) -> None:

@@ -10,7 +10,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final
 
@@ -47,7 +47,7 @@ _UNKNOWN_TASK_SECONDS: Final = 30.0
 class Runner:
     """Runs attempts in this process. What `interrupts` the process, raised in a body, is no end of the body.
 
-    `execute` executes claims and ends: `Groups.execute` where a process runs bodies at once, in threads.
+    `execute` is for claims and ends: that of `Groups` where a process runs bodies in threads.
     """
 
     lease_seconds: float
@@ -61,8 +61,8 @@ class Runner:
     def run(self, claiming: Statement[Claim | None], durable: Durable) -> Outcome:
         """Run one attempt of a sync body on this thread.
 
-        Raises psycopg's errors where the ledger cannot be reached: the reference is then still to be delivered, or
-        the lease runs out and the relay takes over. Raises what `interrupts` too: the execution is the caller's to requeue.
+        Raises psycopg's errors where the ledger cannot be reached: the reference is still to be delivered, or its lease
+        runs out. Raises what `interrupts` too: the execution is the caller's to requeue.
         """
         opened = self._open(claiming)
         if isinstance(opened, Outcome):
@@ -153,21 +153,23 @@ class Runner:
     def expire(self, attempt: Attempt) -> Outcome:
         """End an attempt that is past its task's time limit, from another thread than its body's.
 
-        Stops it (its next context call raises `AttemptOver`), records the failure; only a prefork child can be killed.
+        Stops it (its next context call raises `AttemptOver`) and records it; only a prefork child can be killed.
         """
         attempt.stop("the time limit is over")
+        if self.execute is not ledger.execute:
+            # The heartbeat's thread waits for no body's statement.
+            return replace(self, execute=ledger.execute).expire(attempt)
         return self._fail(attempt, registry.resolve(attempt.claim.task), attempt.limit_exceeded(), unseen=True)
 
     def expire_overdue(self) -> None:
-        """Expire what runs past its limit; for a heartbeat's rounds where the pool cannot kill (threads)."""
+        """Expire what runs past its limit; for a heartbeat's rounds, where the pool is threads."""
         for attempt in self.overdue():
             self.expire(attempt)
 
     def overdue(self) -> list[Attempt]:
         """The attempts that run past their limit and were not expired yet."""
-        now = time.monotonic()
-        running = [attempt for attempt in self.active.attempts() if attempt.over is None]
-        return [attempt for attempt in running if attempt.deadline is not None and attempt.deadline <= now]
+        running = (attempt for attempt in self.active.attempts() if attempt.over is None)
+        return [attempt for attempt in running if (attempt.deadline or float("inf")) <= time.monotonic()]
 
     def _open(self, claiming: Statement[Claim | None]) -> tuple[Attempt, Task, TaskResult] | Outcome:
         attempt = self._claim(claiming)

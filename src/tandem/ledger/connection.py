@@ -10,7 +10,7 @@ import asyncio
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, Protocol
 
@@ -79,16 +79,16 @@ def _require_postgresql() -> None:
         )
 
 
-def connect(**changes: Any) -> psycopg.Connection[Any]:
+def connect(defaults: Mapping[str, Any] | None = None, **changes: Any) -> psycopg.Connection[Any]:
     """Open a connection that commits each statement, as Django opens one of `default`; `changes` go to its `OPTIONS`.
 
-    It is in no pool. Behind a pooler (PgBouncer) nothing stays in the session, which others use too: no setting, and
+    `defaults` stand where `OPTIONS` says nothing. It is in no pool. Behind a pooler (PgBouncer) nothing stays in the session, which others use too: no setting, and
     no prepared statement but by a `prepare_threshold` in `OPTIONS`. Its plans are then made anew each time, and need
     no setting. Raises psycopg's errors.
     """
     _require_postgresql()
     default = connections[LEDGER_DATABASE]
-    options = {**default.settings_dict["OPTIONS"], **changes}
+    options = {**(defaults or {}), **default.settings_dict["OPTIONS"], **changes}
     options.pop("pool", None)
     wrapper = type(default)({**default.settings_dict, "OPTIONS": options, "AUTOCOMMIT": True}, LEDGER_DATABASE)
     try:
@@ -174,14 +174,14 @@ def has_ended(connection: Any) -> bool:
 class Kept:
     """A connection that is opened when a statement needs it, kept for the next, and opened anew once it is lost.
 
-    `changes` go to its `OPTIONS`, as those of `connect`. One statement at a time. It is closed when its keeper ends.
+    `defaults` are those of `connect`. One statement at a time. It is closed when its keeper ends.
     """
 
     _connection: psycopg.Connection[Any] | None = None
     _pid = 0
 
-    def __init__(self, **changes: Any) -> None:
-        self._changes = changes
+    def __init__(self, defaults: Mapping[str, Any] | None = None) -> None:
+        self._defaults = defaults
 
     @property
     def connection(self) -> psycopg.Connection[Any]:
@@ -189,7 +189,7 @@ class Kept:
         kept = self._connection
         if kept is None or self._pid != os.getpid() or not is_usable(kept):
             self.close()
-            kept = self._connection = connect(**self._changes)
+            kept = self._connection = connect(self._defaults)
             self._pid = os.getpid()
         return kept
 

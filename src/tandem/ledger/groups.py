@@ -4,20 +4,24 @@ A thread that finds nobody asking asks at once, alone. What others ask meanwhile
 nothing waits for a group to fill, and an idle process answers as soon as without groups.
 
 A group waits for no row. What it leaves out (a row that somebody has locked, or that is not as its statement wants it) is
-asked by its own thread, alone, on that thread's connection; so is every part of a group that failed. What that may do a
-second time is what a lost connection may have committed: the fence and the lease settle it.
+asked by its own thread, alone, on that thread's connection; so is every part of a group that failed. Where a lost
+connection had committed it already, that is refused, as a reference that comes twice is: an end is written then, and
+what was claimed goes on once its lease has run out.
 """
 
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
+from weakref import WeakSet
 
 from psycopg.types.json import Jsonb
 
+from tandem.exceptions import LedgerUnavailable
 from tandem.ledger import connection as ledger
 from tandem.ledger.statement import Statement
 
@@ -29,7 +33,10 @@ _MOST: Final = 64
 """Rows of one statement: each looks its values up in lists of so many."""
 
 _SLOW_SECONDS: Final = 0.003
-"""A statement that takes longer waits for a disk or a server, and what waits for it would wait for no reason."""
+"""A statement that takes longer (a disk, a server, a connection to open) is one that nobody else should wait for."""
+
+_PATIENCE_SECONDS: Final = 5.0
+"""After so long what waits for its turn is asked alone: connections that do not answer are not all there are."""
 
 # A connection for which all threads wait is not left to the system's quarter of an hour, or two hours, once the other
 # side's machine is gone.
@@ -106,14 +113,17 @@ class _Lane:
         return ledger.execute(statement) if asked.row is None else statement.read([asked.row])
 
     def _wait(self, asked: _Asked) -> None:
-        """Wait no longer for a statement that is slow, where another may run beside it."""
+        """Wait no longer for a statement that is slow, where another may run beside it; nor for ever where none may."""
         with self._lock:
             if asked in self._waiting and self._running < self._at_once:
                 self._waiting.remove(asked)
                 self._running += 1
                 asked.leads = True
                 return
-        asked.turn.acquire()
+        while not asked.turn.acquire(timeout=_PATIENCE_SECONDS):
+            with self._lock:
+                if asked in self._waiting:
+                    return
 
     def _lead(self, asked: _Asked) -> None:
         """Where it is this thread's turn, ask for all that wait, and give the turn to the first that came meanwhile."""
@@ -123,7 +133,7 @@ class _Lane:
                     self._waiting.remove(asked)
                 return
             group, self._waiting = _apart([asked, *self._waiting])
-            kept = self._idle.pop() if self._idle else ledger.Kept(**_LOST_AFTER)
+            kept = self._idle.pop() if self._idle else ledger.Kept(_LOST_AFTER)
         try:
             self._ask(group, kept)
         finally:
@@ -142,7 +152,8 @@ class _Lane:
         try:
             rows = kept.execute(in_one([asked.statement for asked in group]))
         except Exception as error:  # noqa: BLE001  # each asks alone, and raises its own
-            logger.info("%d statement(s) of %s are executed one by one: %s", len(group), group[0].statement.name, error)
+            level = logging.INFO if isinstance(error, LedgerUnavailable) else logging.WARNING
+            logger.log(level, "%d of %s are executed one by one: %s", len(group), group[0].statement.name, error)
             return
         for asked in group:
             asked.row = rows.get(asked.id)
@@ -150,12 +161,6 @@ class _Lane:
     @property
     def waiting(self) -> int:
         return len(self._waiting)
-
-    def close(self) -> None:
-        with self._lock:
-            idle, self._idle = self._idle, []
-        for kept in idle:
-            kept.close()
 
 
 def _apart(asked: Iterable[_Asked]) -> tuple[list[_Asked], list[_Asked]]:
@@ -170,6 +175,17 @@ def _apart(asked: Iterable[_Asked]) -> tuple[list[_Asked], list[_Asked]]:
     return list(group.values()), left
 
 
+_all: "WeakSet[Groups]" = WeakSet()
+
+
+def _renew_all() -> None:
+    for groups in _all:
+        groups.renew()
+
+
+os.register_at_fork(after_in_child=_renew_all)
+
+
 class Groups:
     """Executes a process's statements: in groups those that have such a form, the others as `connection.execute`.
 
@@ -178,6 +194,11 @@ class Groups:
 
     def __init__(self, *, at_once: int = 4) -> None:
         self._at_once = at_once
+        self.renew()
+        _all.add(self)
+
+    def renew(self) -> None:
+        """Begin anew, as a forked child does: the statements under way are its parent's, and so are those who wait."""
         self._lock = threading.Lock()
         self._lanes: dict[str, _Lane] = {}
 
@@ -195,10 +216,3 @@ class Groups:
         """How many statements of that name wait for their turn."""
         lane = self._lanes.get(name)
         return 0 if lane is None else lane.waiting
-
-    def close(self) -> None:
-        """Close the connections; the next statement opens others."""
-        with self._lock:
-            lanes = list(self._lanes.values())
-        for lane in lanes:
-            lane.close()

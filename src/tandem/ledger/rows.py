@@ -125,17 +125,21 @@ class LeaseCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Walked:
-    """What a walk over a stretch of a queue's sent rows saw: how many, the `sent_at` of the last, and those it looks for."""
+    """What a walk over a stretch of a queue's sent rows saw: how many, the `sent_at` of the last, and those it looks for.
+
+    `at` is when it looked, by the ledger's clock.
+    """
 
     rows: int
     last: datetime | None
     ids: tuple[UUID, ...]
+    at: datetime
 
     @classmethod
     def read(cls, rows: Sequence[tuple[Any, ...]]) -> Self:
-        """Read the one row of `(rows, last, ids)`."""
-        count, last, ids = rows[0]
-        return cls(rows=count, last=last, ids=tuple(ids))
+        """Read the one row of `(rows, last, ids, at)`."""
+        count, last, ids, at = rows[0]
+        return cls(rows=count, last=last, ids=tuple(ids), at=at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

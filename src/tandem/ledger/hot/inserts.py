@@ -59,7 +59,7 @@ RETURNING execution.id
 
 MARK_SENT: Final = f"""
 {_QUEUED}
-UPDATE tandem_execution AS execution SET sent_at = now(), broker_epoch = %(broker_epoch)s
+UPDATE tandem_execution AS execution SET sent_at = clock_timestamp(), broker_epoch = %(broker_epoch)s
 FROM free WHERE execution.id = free.id
 RETURNING execution.id
 """

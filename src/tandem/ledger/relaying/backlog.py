@@ -81,12 +81,12 @@ WITH stretch AS MATERIALIZED (
     ORDER BY due_at, sent_at LIMIT %(limit)s
 )
 SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch),
-       ARRAY(SELECT id FROM stretch WHERE phase = 'running' AND lease_expires_at < now())
+       ARRAY(SELECT id FROM stretch WHERE phase = 'running' AND lease_expires_at < now()), now()
 """
 
 # Long enough for the last lease that it took to run out, and for a relay that began to wait in between.
 SOMEBODY_FELL_SILENT: Final = """
-SELECT EXISTS (SELECT FROM tandem_worker WHERE seen_at < now() - %(lease)s * interval '1 second'
+SELECT EXISTS (SELECT FROM tandem_worker WHERE kind = 'worker' AND seen_at < now() - %(lease)s * interval '1 second'
                AND seen_at > now() - 4 * %(lease)s * interval '1 second')
 """
 
@@ -132,7 +132,7 @@ def expired(*, engine: str, queue: str, after: datetime | None, limit: int) -> N
 
 @statement(SOMEBODY_FELL_SILENT, first(bool))
 def somebody_fell_silent(*, lease: float) -> None:
-    """Tell whether a process was seen for the last time between one and four leases ago: it died, or it ended."""
+    """Tell whether a worker was seen for the last time between one and four leases ago: it died, or it ended."""
 
 
 @statement(REQUEUE_EXPIRED, _read_requeued)

@@ -69,7 +69,7 @@ SELECT (SELECT count(*) FROM stretch), (SELECT max(sent_at) FROM stretch), ARRAY
     JOIN unnest(%(lowest)s::int[], %(highest)s::int[], %(heads)s::timestamptz[]) AS band(lowest, highest, head)
       ON priority BETWEEN band.lowest AND band.highest AND (band.head IS NULL OR sent_at < band.head)
     WHERE phase = 'queued'
-)
+), now()
 """
 
 MARK_LOST: Final = f"""
