@@ -18,6 +18,7 @@ PLACES: Final = {
     "src/tandem/probes/loops.py Loop.run": "the one place",
     "src/tandem/probes/loops.py Loop.arun": "the one place",
     "src/tandem/relay.py Lane._send_due": ENDS,
+    "src/tandem/ledger/groups.py _Lane._wait": ENDS,
     # One program each, of `tandem up`: test_embedded_supervisor.
     "src/tandem/embedded/processes.py Process.__init__": OWN,
     "src/tandem/embedded/processes.py Process._run": OWN,
