@@ -281,9 +281,7 @@ def test_what_cannot_be_written_fails_alone() -> None:
 def test_a_connection_that_was_ended_costs_nobody_an_answer() -> None:
     groups = Groups(at_once=1)
     assert groups.execute(claim_of(put())) is not None
-    end = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE %(query)s AND pid <> pg_backend_pid()"
-    )
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE %(query)s AND pid <> pg_backend_pid()"
     assert ledger.execute(Statement("end", end, {"query": "%WITH free%"}, len)) == 1
     with another() as holder, asked_at_once(holder, [claim_of(put()) for _ in range(3)], groups=groups) as asked:
         assert all(future.result(PATIENCE) for future in asked)
@@ -291,9 +289,7 @@ def test_a_connection_that_was_ended_costs_nobody_an_answer() -> None:
 
 def test_a_group_whose_connection_is_ended_in_the_middle_goes_one_by_one() -> None:
     groups, ids = Groups(at_once=1), [put() for _ in range(4)]
-    end = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE %(query)s AND wait_event_type = 'Lock'"
-    )
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE %(query)s AND wait_event_type = 'Lock'"
     with ThreadPoolExecutor(4) as threads, another() as holder:
         holder.execute("LOCK TABLE tandem_execution IN SHARE MODE")
         asked = [threads.submit(groups.execute, claim_of(id_)) for id_ in ids]
@@ -309,7 +305,7 @@ def test_a_group_whose_connection_is_ended_in_the_middle_goes_one_by_one() -> No
 
 def test_a_connection_that_does_not_answer_holds_up_nobody_else() -> None:
     groups, ids = Groups(), [put() for _ in range(6)]
-    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %(query)s"
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %(query)s"
     with ThreadPoolExecutor(len(ids)) as threads, another() as holder:
         holder.execute("LOCK TABLE tandem_execution IN SHARE MODE")
         asked = [threads.submit(groups.execute, claim_of(ids[0]))]
@@ -329,7 +325,7 @@ def test_a_connection_that_does_not_answer_holds_up_nobody_else() -> None:
 def test_what_waits_is_asked_alone_where_no_connection_of_the_groups_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tandem.ledger.groups._PATIENCE_SECONDS", 0.1)
     groups, ids = Groups(at_once=1), [put() for _ in range(4)]
-    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE %(query)s"
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %(query)s"
     with ThreadPoolExecutor(len(ids)) as threads, another() as holder:
         holder.execute("LOCK TABLE tandem_execution IN SHARE MODE")
         asked = [threads.submit(groups.execute, claim_of(ids[0]))]
