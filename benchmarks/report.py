@@ -106,6 +106,7 @@ def aims(repeats: Sequence[Repeat]) -> list[dict[str, Any]]:
                 {
                     "aim": _aim(aim),
                     "value": verdict.value,
+                    "unit": "x" if aim.baseline else figure.unit,
                     "met": verdict.met,
                     "repeats_met": verdict.repeats_met,
                     "repeats": verdict.repeats,
@@ -167,9 +168,8 @@ def lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from _stored(report["settings"]["contenders"])
     yield ""
     for aim in report["aims"]:
-        unit = "ms" if " < " in aim["aim"] else "x"
         word = "met   " if aim["met"] else "MISSED"
-        yield f"{word}  {aim['aim']}: {aim['value']:.2f} {unit} (in {aim['repeats_met']} of {aim['repeats']} repeats)"
+        yield f"{word}  {aim['aim']}: {aim['value']:.2f} {aim['unit']} (in {aim['repeats_met']} of {aim['repeats']} repeats)"
         yield from (f"          {line}" for line in aim["why"])
     enqueued = sum(run["tasks"]["enqueued"] for repeat in report["repeats"] for run in repeat.values())
     yield ""
