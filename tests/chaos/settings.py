@@ -34,6 +34,7 @@ TASKS = {
                     "INGRESS_URL": os.environ["TANDEM_RESTATE_INGRESS_URL"],
                     "ADMIN_URL": os.environ["TANDEM_RESTATE_ADMIN_URL"],
                     "SERVICE_URL": os.environ["TANDEM_RESTATE_SERVICE_URL"],
+                    "SERVER": os.environ.get("TANDEM_RESTATE_SERVER", "granian"),
                     "IDENTITY_KEYS": [os.environ["TANDEM_RESTATE_IDENTITY_KEYS"]],
                 },
             },
