@@ -303,29 +303,12 @@ def test_a_group_whose_connection_is_ended_in_the_middle_goes_one_by_one() -> No
         assert all(future.result(PATIENCE) for future in asked)
 
 
-def test_a_connection_that_does_not_answer_holds_up_nobody_else() -> None:
-    groups, ids = Groups(), [put() for _ in range(6)]
-    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %(query)s"
-    with ThreadPoolExecutor(len(ids)) as threads, another() as holder:
-        holder.execute("LOCK TABLE tandem_execution IN SHARE MODE")
-        asked = [threads.submit(groups.execute, claim_of(ids[0]))]
-        until(waiting_for_locks(1), "the first waits for the table")
-        (pid,) = ledger.execute(Statement("pids", waiting, {"query": "%WITH free%"}, lambda rows: rows[0]))
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            holder.rollback()
-            asked += [threads.submit(groups.execute, claim_of(id_)) for id_ in ids[1:]]
-            assert all(future.result(timeout=PATIENCE) for future in asked[1:])
-            assert not asked[0].done()
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        assert asked[0].result(PATIENCE) is not None
-
-
-def test_what_waits_is_asked_alone_where_no_connection_of_the_groups_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("at_once", [4, 1], ids=["another takes its place", "there is no other"])
+def test_a_connection_that_does_not_answer_holds_up_nobody_else(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
     monkeypatch.setattr("tandem.ledger.groups._PATIENCE_SECONDS", 0.1)
-    groups, ids = Groups(at_once=1), [put() for _ in range(4)]
-    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %(query)s"
+    groups, ids = Groups(at_once=at_once), [put() for _ in range(6)]
+    waiting = """SELECT pid FROM pg_stat_activity
+                 WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE %(query)s"""
     with ThreadPoolExecutor(len(ids)) as threads, another() as holder:
         holder.execute("LOCK TABLE tandem_execution IN SHARE MODE")
         asked = [threads.submit(groups.execute, claim_of(ids[0]))]
@@ -336,9 +319,11 @@ def test_what_waits_is_asked_alone_where_no_connection_of_the_groups_answers(mon
             holder.rollback()
             asked += [threads.submit(groups.execute, claim_of(id_)) for id_ in ids[1:]]
             assert all(future.result(PATIENCE) for future in asked[1:])
+            assert not asked[0].done()
         finally:
             os.kill(pid, signal.SIGCONT)
         assert asked[0].result(PATIENCE) is not None
+    assert [state(id_)["fence"] for id_ in ids] == [1] * len(ids)
 
 
 def test_a_forked_child_asks_for_none_of_its_parents_threads() -> None:

@@ -123,6 +123,8 @@ class _Lane:
         while not asked.turn.acquire(timeout=_PATIENCE_SECONDS):
             with self._lock:
                 if asked in self._waiting:
+                    # Taken out here: a group that took it along would ask for it beside its own thread.
+                    self._waiting.remove(asked)
                     return
 
     def _lead(self, asked: _Asked) -> None:
